@@ -4,25 +4,16 @@ import argparse
 import importlib.util
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Mapping
 
-from sagascope_dashboard.launch import (
-    DEFAULT_ADDRESS,
-    HOSTS_VARIABLE,
-    LINKS_VARIABLE,
-    URL_VARIABLE,
-    command,
-    environment,
-)
-from sagascope_dashboard.urls import templates
+from sagascope_dashboard import DEFAULT_ADDRESS, HOSTS_VARIABLE, LINKS_VARIABLE, URL_VARIABLE, environment
+from sagascope_dashboard.urls import templates, written_templates
 
 DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves until stopped; returns Streamlit's exit status, or 2 if it cannot start."""
+    """Serves until stopped; returns 0, or 2 if it cannot start."""
     options = _parser().parse_args(arguments)
     host, _, port = options.address.rpartition(":")
     if not host or not port.isdecimal():
@@ -32,11 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
     if _is_port_taken(host.strip("[]"), int(port)):
         return _fail(f"Port {port} at {host} (dashboard) is taken; choose another with --address HOST:PORT.")
     try:
-        templates(links := options.link or os.environ.get(LINKS_VARIABLE, "").split())
+        templates(links := options.link or written_templates(os.environ.get(LINKS_VARIABLE, "")))
     except ValueError as error:
         return _fail(str(error))
     hosts = [host.strip("[]"), *(options.allowed_host or os.environ.get(HOSTS_VARIABLE, "").split())]
-    return _serve(host.strip("[]"), int(port), environment(options.url, links, hosts))
+    os.environ.update(environment(options.url, links, hosts))
+    from sagascope_dashboard.server import serve
+
+    serve(host.strip("[]"), int(port))
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,14 +72,6 @@ def _is_port_taken(host: str, port: int) -> bool:
         except OSError:
             return True
     return False
-
-
-def _serve(host: str, port: int, variables: Mapping[str, str]) -> int:
-    """Becomes the Streamlit process where the system can, so that signals reach it; else waits for it."""
-    words, environ = command(host, port), {**os.environ, **variables}
-    if os.name == "posix":
-        os.execve(words[0], words, environ)  # noqa: S606 - a fixed command, no shell
-    return subprocess.call(words, env=environ)
 
 
 def _fail(sentence: str) -> int:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import streamlit as st
 
 from sagascope_dashboard import data
 from sagascope_dashboard.components.elements import h, icon, link
-from sagascope_dashboard.components.renderer import render, search_shortcut
-from sagascope_dashboard.screens import compare, flows, incidents, login, saga, services, transactions, triage
+from sagascope_dashboard.components.lists import forget_choice
+from sagascope_dashboard.components.renderer import render, render_keys
+from sagascope_dashboard.screens import compare, flows, incidents, login, overview, saga, services, sql, transactions
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.transactions import only_match
 
@@ -22,16 +24,25 @@ def header(pages: Sequence[Any], *, focus_search: bool) -> None:
         brand = st.container(key="brand-container", width="content")
         with st.form("search", border=False, clear_on_submit=True):
             query = st.text_input(
-                "Find a transaction", placeholder="Find 8492, an order number, a trace id", label_visibility="collapsed"
+                "Find a transaction", placeholder="Find 8492, an order, a trace", label_visibility="collapsed"
             ).strip()
             submitted = st.form_submit_button("Find")
         for page in pages:
             st.page_link(page)
+        data.read_kept_utc()
+        st.toggle("UTC", key=data.UTC_KEY, help="Times in UTC, in place of your own zone")
         login.render_logout()
-        search_shortcut(focus=focus_search)
+        render_keys(focus=focus_search)
     with brand:
         target = search_target(query) if submitted and query else None
-        render("brand", h("div", link("/", icon("brand"), "Sagascope"), cls="brand"), go=target, width="content")
+        link_home = link("/", icon("brand"), "Sagascope")
+        frame = h("div", link_home, cls="brand", data_page_run=uuid4().hex, data_page_query=page_query())
+        render("brand", frame, go=target, width="content")
+
+
+def page_query() -> str:
+    """Returns the query that the page runs with, in a form that does not depend on order and quoting."""
+    return "&".join(sorted(f"{key}={value}" for key in st.query_params for value in st.query_params.get_all(key)))
 
 
 def search_target(query: str) -> str:
@@ -45,12 +56,14 @@ def main() -> None:
     """Renders the page that the URL names."""
     st.set_page_config(page_title="Sagascope", page_icon=str(HERE / "static" / "icon.svg"), layout="wide")
     st.html(HERE / "app.css")
+    forget_choice()
     if login.is_required():
         login.page()
         st.stop()
-    start = st.Page(triage.page, title="Triage", default=True, url_path="triage")
+    start = st.Page(overview.page, title="Overview", default=True, url_path="overview")
     listed = [
         start,
+        st.Page(incidents.list_page, title="Incidents", url_path="incidents"),
         st.Page(transactions.page, title="Transactions", url_path="transactions"),
         st.Page(flows.flows_page, title="Flows", url_path="flows"),
         st.Page(services.services_page, title="Services", url_path="services"),
@@ -62,9 +75,13 @@ def main() -> None:
         st.Page(flows.flow_page, title="Flow", url_path="flow"),
         st.Page(incidents.page, title="Incident", url_path="incident"),
     ]
+    is_sql_listed = sql.is_offered(data.known_sql_access())
+    (listed if is_sql_listed else unlisted).append(st.Page(sql.page, title="SQL", url_path="sql"))
     current = st.navigation([*listed, *unlisted], position="hidden")
     header(listed, focus_search=current == start)
     current.run()
+    if sql.is_offered(data.sql_access()) != is_sql_listed:  # asked last, as it may take long
+        st.rerun()
 
 
 if __name__ == "__main__":

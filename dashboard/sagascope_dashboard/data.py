@@ -1,25 +1,20 @@
 """Cached calls to the collector. The only input and output of the dashboard."""
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from sagascope_collector.client import (
-    DEFAULT_URL,
-    Client,
-    ClientError,
-    Credentials,
-    NotFound,
-    SagaFilters,
-    TokenNeeded,
-    schemas,
-)
-from sagascope_dashboard.launch import LINKS_VARIABLE, URL_VARIABLE
-from sagascope_dashboard.urls import Filters, FlowAddress, SagaAddress, Template, templates
+from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded, schemas
+from sagascope_dashboard import LINKS_VARIABLE, URL_VARIABLE
+from sagascope_dashboard.urls import Filters, FlowAddress, SagaAddress, Template, templates, written_templates
 
 PAGE_ROWS = 50
 """Transactions on one page of the list."""
@@ -30,14 +25,28 @@ MAX_CSV_ROWS = 10_000
 CSV_PAGE_ROWS = 500
 """Transactions that one call for a CSV file reads."""
 
-MAX_ATTENTION_ROWS = 200
+MAX_URGENT_ROWS = 100
 """Sagas that the first screen lists; it links to the rest."""
 
 REFRESH_INTERVAL_SECONDS = 1.5
 """Time between two reads of the collector while a page is open."""
 
+COUNT_INTERVAL_SECONDS = 3.0
+"""Time between two reads of the numbers of all transactions."""
+
+SLOW_READ = timedelta(seconds=0.5)
+
+SLOW_READ_PAUSE_FACTOR = 10
+"""A saga that takes as long as `SLOW_READ` to read is read again after so many times as long."""
+
 CALL_TIMEOUT_SECONDS = 5.0
 """Time after which a call fails and the screen reports a slow collector."""
+
+ACCESS_CACHE_SECONDS = 10.0
+"""Time for which the answer to whether SQL is on is used again."""
+
+CALLS_CACHE_SECONDS = 10.0
+"""Time for which a reader sees the same numbers of calls between services."""
 
 CACHE_SECONDS = 0.7
 """Time for which readers of the same data share one answer."""
@@ -56,6 +65,8 @@ class FetchResult(Generic[T]):
     error: ClientError | None
     fetched_at: datetime
     """When `value` was received."""
+    took: timedelta = timedelta(0)
+    """How long the collector took for it."""
 
 
 def collector_url() -> str:
@@ -65,7 +76,7 @@ def collector_url() -> str:
 
 def link_templates() -> tuple[Template, ...]:
     """Returns the links to other tools that show transactions."""
-    return templates(os.environ.get(LINKS_VARIABLE, "").split())
+    return templates(written_templates(os.environ.get(LINKS_VARIABLE, "")))
 
 
 def now() -> datetime:
@@ -73,17 +84,57 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+UTC_KEY = "utc"
+"""The state of the switch for times in UTC."""
+
+UTC_COOKIE = "sagascope_utc"
+"""The cookie in which a browser keeps that its reader prefers UTC."""
+
+UTC_COOKIE_SECONDS = 365 * 24 * 3600
+
+
+def read_kept_utc() -> None:
+    """Sets the switch to the browser's last choice, once a session: a page that is loaded anew begins one."""
+    if UTC_KEY not in st.session_state:
+        st.session_state[UTC_KEY] = st.context.cookies.get(UTC_COOKIE) == "1"
+
+
+def zone() -> str:
+    """Returns the zone in which times are shown: the reader's, or UTC where the reader prefers it."""
+    return "UTC" if st.session_state.get(UTC_KEY) else st.context.timezone or "UTC"
+
+
+def local_now() -> datetime:
+    """Returns the current time in the zone in which times are shown."""
+    return now().astimezone(ZoneInfo(zone()))
+
+
 def saga(address: SagaAddress) -> FetchResult[schemas.Saga]:
     """Returns one saga in full."""
+    key = ("saga", address)
+    last: FetchResult[schemas.Saga] | None = st.session_state.get("last_results", {}).get(key)
+    if last and last.took > SLOW_READ and last.fetched_at + SLOW_READ_PAUSE_FACTOR * last.took > now():
+        return last
     return _fetch(
-        ("saga", address),
-        lambda client: client.saga(address.name, address.id, environment=address.environment, run=address.run),
+        key, lambda client: client.saga(address.name, address.id, environment=address.environment, run=address.run)
     )
 
 
 def sagas(filters: Filters) -> FetchResult[schemas.Sagas]:
     """Returns one page of the list."""
-    return _fetch(("sagas", filters), lambda client: client.sagas(filters.api_arguments(now()), limit=PAGE_ROWS))
+
+    def call(client: Client) -> schemas.Sagas:
+        arguments = filters.api_arguments(now())
+        page = client.sagas(arguments, limit=PAGE_ROWS)
+        return page.model_copy(update={"next_cursor": filters.next_cursor(page.next_cursor, arguments)})
+
+    return _fetch(("sagas", filters), call)
+
+
+def counts(filters: Filters, window: str = "24h") -> FetchResult[schemas.Counts]:
+    """Returns the numbers of the transactions that the filters leave, also by time within the window."""
+    key = ("counts", filters.with_changes(sort=""), window)
+    return _fetch(key, lambda client: client.counts(filters.with_changes(sort="").api_arguments(now()), window=window))
 
 
 def all_sagas(filters: Filters) -> Iterator[schemas.SagaSummary]:
@@ -101,10 +152,14 @@ def all_sagas(filters: Filters) -> Iterator[schemas.SagaSummary]:
         arguments["cursor"] = page.next_cursor
 
 
-def attention_outside_incidents() -> FetchResult[schemas.Sagas]:
-    """Returns the sagas that need attention and share their incident with no other, at most `MAX_ATTENTION_ROWS`."""
-    filters = SagaFilters(attention="any", alone=True)
-    return _fetch(("alone",), lambda client: client.sagas(filters, limit=MAX_ATTENTION_ROWS))
+def urgent_sagas(filters: Filters) -> FetchResult[schemas.Sagas]:
+    """Returns sagas that need attention and share their incident with no other, the most urgent first."""
+
+    def call(client: Client) -> schemas.Sagas:
+        arguments = filters.with_changes(sort="urgency").api_arguments(now()) | {"alone": "true"}
+        return client.sagas(arguments, limit=MAX_URGENT_ROWS)
+
+    return _fetch(("urgent", filters), call)
 
 
 def incidents() -> FetchResult[schemas.Incidents]:
@@ -145,6 +200,15 @@ def services() -> FetchResult[schemas.Services]:
     return _fetch(("services",), Client.services)
 
 
+def calls(window: str) -> FetchResult[schemas.Calls]:
+    """Returns which services called which others; a session uses an answer for some seconds, as it costs more."""
+    period = int(now().timestamp() // CALLS_CACHE_SECONDS)
+    last_calls: dict[str, tuple[int, FetchResult[schemas.Calls]]] = st.session_state.setdefault("last_calls", {})
+    if window not in last_calls or last_calls[window][0] != period:
+        last_calls[window] = period, _fetch(("calls", window), lambda client: client.calls(window=window))
+    return last_calls[window][1]
+
+
 def status() -> FetchResult[schemas.Status]:
     """Returns the collector's own state."""
     return _fetch(("status",), Client.status)
@@ -155,6 +219,80 @@ def search(q: str) -> FetchResult[schemas.SearchResult]:
     return _fetch(("search", q), lambda client: client.search(q))
 
 
+SqlAccess = Literal["unknown", "off", "open", "token", "certificate"]
+"""Whether the collector answers SQL: to no one, to all who can connect, to those who have a token, or to the dashboard
+by its certificate, which tells no reader apart; unknown: it has not answered yet."""
+
+
+@dataclass(slots=True)
+class _LastAccess:
+    value: SqlAccess = "unknown"
+    asked_at: float = -math.inf
+
+
+@st.cache_resource(show_spinner=False)
+def _last_access(at: str) -> _LastAccess:
+    del at  # the key
+    return _LastAccess()
+
+
+def known_sql_access() -> SqlAccess:
+    """Returns the last answer of `sql_access`, without a call."""
+    return _last_access(collector_url()).value
+
+
+def sql_access() -> SqlAccess:
+    """Returns who may send SQL to the collector. The dashboard's own token or certificate permits no reader to.
+
+    Readers share the answer for `ACCESS_CACHE_SECONDS`. While the collector does not answer, the last one holds.
+    """
+    last = _last_access(collector_url())
+    if time.monotonic() - last.asked_at >= ACCESS_CACHE_SECONDS:
+        last.asked_at = time.monotonic()
+        with suppress(ClientError):
+            last.value = _ask_sql_access()
+    return last.value
+
+
+def _ask_sql_access() -> SqlAccess:
+    status = _fetch(("status",), Client.status)
+    if status.error is not None:
+        raise status.error
+    if status.value is None or not status.value.sql:
+        return "off"
+    try:
+        with Client(collector_url(), timeout=CALL_TIMEOUT_SECONDS, credentials=_reader_credentials()) as client:
+            client.status()
+    except TokenNeeded:
+        return "token"
+    return "certificate" if _reader_credentials().client_cert else "open"
+
+
+def accepts(token: str) -> ClientError | None:
+    """Returns the error with which the collector refuses a reader's token; None: it accepts it."""
+    try:
+        with Client(collector_url(), timeout=CALL_TIMEOUT_SECONDS, credentials=_reader_credentials(token)) as client:
+            client.status()
+    except ClientError as error:
+        return error
+    return None
+
+
+def sql(query: str, limit: int, token: str | None) -> schemas.SqlResult:
+    """Runs a query with the reader's token. The answer is not shared with other readers.
+
+    Raises:
+        ClientError: the query is refused, took too long, or the collector does not answer.
+    """
+    with Client(collector_url(), timeout=CALL_TIMEOUT_SECONDS, credentials=_reader_credentials(token)) as client:
+        return client.sql(query, limit=limit)
+
+
+def _reader_credentials(token: str | None = None) -> Credentials:
+    """Returns what reaches the collector, with a reader's token in place of the dashboard's."""
+    return replace(Credentials.from_environment(os.environ), token=token, token_file=None)
+
+
 Key = tuple[Any, ...]
 """Identifies a call: calls with one key have the same answer."""
 
@@ -162,6 +300,7 @@ Key = tuple[Any, ...]
 def _fetch(key: Key, call: Callable[[Client], T]) -> FetchResult[T]:
     """Calls the collector; if that fails, returns the last answer of this session with the error."""
     last_results: dict[Key, FetchResult[T]] = st.session_state.setdefault("last_results", {})
+    asked_at = now()
     try:
         value: T = _call(collector_url(), key, call)
     except (NotFound, TokenNeeded) as error:
@@ -172,7 +311,7 @@ def _fetch(key: Key, call: Callable[[Client], T]) -> FetchResult[T]:
     except ClientError as error:
         last = last_results.get(key)
         return FetchResult(last.value if last else None, error, last.fetched_at if last else now())
-    last_results[key] = result = FetchResult(value, None, now())
+    last_results[key] = result = FetchResult(value, None, now(), now() - asked_at)
     _evict(last_results)
     return result
 

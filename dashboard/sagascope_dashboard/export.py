@@ -4,19 +4,19 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, records
+from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, plan, records
 from sagascope_dashboard.components.elements import Element, h, time
-from sagascope_dashboard.components.renderer import RENDERER_SCRIPTS, TIMELINE_SCRIPTS, read_files
+from sagascope_dashboard.components.renderer import RENDERER_SCRIPTS, TIMELINE_SCRIPTS, plain, read_files
 from sagascope_dashboard.formatting import epoch_ms, line
 from sagascope_dashboard.urls import SagaAddress
-from sagascope_dashboard.viewmodels.saga import SagaView, log_rows, saga_view, span_rows
+from sagascope_dashboard.viewmodels.records import log_rows, own_logs, span_rows, span_tree
+from sagascope_dashboard.viewmodels.saga import SagaView, every_step, saga_view
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
 _THEME = Path(__file__).parent / ".streamlit" / "config.toml"
@@ -50,14 +50,12 @@ _START = "const saved = JSON.parse(document.getElementById('data').textContent);
 
 def as_html(saga: schemas.Saga, lanes: Timeline, now: datetime) -> str:
     """Returns the page of one saga as of `now`; it loads nothing from elsewhere."""
-    view = saga_view(saga)
+    view = saga_view(saga, every_step(saga))
     title = h("h2", "Timeline", cls="section")
     trees = {
-        "answer": {
-            "tree": _without_links([_saved_at(now), *answer_card(view, note="Times within sentences are UTC."), title])
-        },
-        "timeline": asdict(lanes),
-        "behind": {"tree": _without_links([ledger(view), anomalies(view), *_tables(saga)])},
+        "answer": {"tree": _without_links([_saved_at(now), *answer_card(view), plan(view), title])},
+        "timeline": plain(lanes),
+        "behind": {"tree": _without_links([ledger(view), anomalies(view), *_tables(saga, view)])},
     }
     return _PAGE.format(
         present=epoch_ms(now),
@@ -74,13 +72,14 @@ def file_name(saga: SagaAddress) -> str:
 
 
 def _saved_at(now: datetime) -> Element:
-    return h("p", "Saved ", time(now, "full"), ", as it stood then.", cls="muted")
+    switch = h("button", "Times in UTC", type="button", cls="action", data_zone="utc", aria_pressed="false")
+    return h("p", "Saved ", time(now, "full"), ", as it stood then. ", switch, cls="muted")
 
 
-def _tables(saga: schemas.Saga) -> Iterator[Element]:
-    yield _details("Attempts", attempts(saga_view(saga)))
-    yield _details("Logs", records(log_rows(saga.logs), saga.logs_total))
-    yield _details("Spans", records(span_rows(saga.spans), saga.spans_total))
+def _tables(saga: schemas.Saga, view: SagaView) -> Iterator[Element]:
+    yield _details("Attempts", attempts(view))
+    yield _details("Logs", records(log_rows(logs := own_logs(saga.logs)), len(logs)))
+    yield _details("Spans", records(span_rows(span_tree(saga.spans)), saga.spans_total))
 
 
 def _details(title: str, inside: Element) -> Element:
@@ -138,10 +137,10 @@ def markdown(view: SagaView, address: str) -> str:
 def _answer(view: SagaView) -> Iterable[str]:
     style = view.attention or view.status
     yield f"**{_text(view.name)} {_text(view.id)}: {style.label.lower()}**"
-    yield f"> {_text(view.headline)}"
+    yield f"> {_text(view.headline.text)}"
     yield ""
-    if view.customer_line:
-        yield f"For the customer: {_text(view.customer_line)}"
+    if view.customer_line.text:
+        yield f"For the customer: {_text(view.customer_line.text)}"
     if view.since:
         yield f"Without progress since {_moment(view.since)}."
     if view.amount_at_risk:
@@ -153,10 +152,10 @@ def _verdict(view: SagaView) -> Iterable[str]:
         return
     if view.verdict.evidence:
         yield "\nEvidence:"
-        yield from (f"- {_moment(fact.at)} {_text(fact.text)}" for fact in view.verdict.evidence)
+        yield from (f"- {_moment(fact.at)} {_text(fact.text.text)}" for fact in view.verdict.evidence)
     if view.verdict.actions:
         yield "\nRecommended action:"
-        yield from (f"{number}. {_text(action)}" for number, action in enumerate(view.verdict.actions, start=1))
+        yield from (f"{number}. {_text(action.text)}" for number, action in enumerate(view.verdict.actions, start=1))
 
 
 def _ledger(view: SagaView) -> Iterable[str]:
@@ -164,6 +163,8 @@ def _ledger(view: SagaView) -> Iterable[str]:
         yield "\nCommitted steps:"
     for entry in view.ledger:
         yield f"- {_text(entry.step)}: {entry.style.label.lower()} {_text(entry.amount)}".rstrip()
+    if (left_out := view.ledger_total - len(view.ledger)) > 0:
+        yield f"- and {left_out:,} more"
 
 
 def _moment(moment: datetime) -> str:

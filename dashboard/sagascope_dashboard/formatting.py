@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -29,6 +30,8 @@ def line(value: Any, limit: int = LINE_LIMIT) -> str:
     Control characters and those that reorder text become their escapes, lists and objects become JSON, and what is
     longer than `limit` is cut visibly.
     """
+    if isinstance(value, str) and len(value) <= limit and value.isascii() and value.isprintable():
+        return " ".join(value.split())  # as below, and a large saga has some 100,000 of these
     return " ".join(_cut(_escape_controls(_text(value, limit)), limit).split())
 
 
@@ -101,15 +104,46 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def utc_note(offset: int | None) -> str:
-    """Returns the note that times in the collector's sentences are UTC; empty where the reader's zone is UTC.
+def parse_time(text: str) -> datetime | None:
+    """Returns a time in ISO 8601; None for a text that is none. Without a zone it is in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
-    `offset` is the browser's: minutes from the reader's time to UTC.
-    """
-    if not offset:
-        return ""
-    away = duration(abs(offset) * 60)
-    return f"Times within sentences are UTC, {away} {'behind' if offset < 0 else 'ahead of'} yours."
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of the collector, whose times a screen shows in the reader's zone."""
+
+    text: str
+    """The sentence with its times in UTC."""
+    parts: tuple[str | datetime, ...]
+
+    def as_of(self, now: datetime) -> str:
+        """Returns the sentence with its times in the zone of `now`, with a date where it is another day."""
+        return "".join(part if isinstance(part, str) else local_time(part, now) for part in self.parts)
+
+
+def local_time(moment: datetime, now: datetime) -> str:
+    """Returns a time in the zone of `now`, with a date where it is another day."""
+    local = moment.astimezone(now.tzinfo)
+    return f"{local:%H:%M:%S}" if local.date() == now.date() else f"{local.day} {local:%b %Y, %H:%M:%S}"
+
+
+def sentence(text: str, parts: schemas.Parts, limit: int = LINE_LIMIT) -> Sentence:
+    """Returns a received sentence, each text in it as `line` returns it, cut at about `limit` characters."""
+    shown: list[str | datetime] = []
+    left = limit
+    for part in parts:
+        if isinstance(part, schemas.TimePart):
+            shown.append(part.time)
+        elif left > 0:
+            edges = [" " if edge.isspace() else "" for edge in (part.text[:1], part.text[-1:])]
+            shown.append(line(part.text, left).join(edges) if part.text.strip() else " ")
+            left -= len(part.text)
+    return Sentence(line(text, limit), tuple(shown) or (line(text, limit),))
 
 
 def epoch_ms(moment: datetime) -> float:

@@ -1,5 +1,6 @@
 """The label, colour and icon of each state. Colour is never the only difference."""
 
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 from sagascope_collector.client.schemas import AttentionCode
@@ -23,6 +24,9 @@ STATUS: Final = {
     "compensated": Style("Compensated", "compensate", "compensated"),
     "failed": Style("Failed", "alarm", "cross"),
 }
+
+BY_STATUS: Final = dict(reversed(STATUS.items()))
+"""From the axis of a chart on: what failed stands on it."""
 
 ATTENTION: Final = {code.value: Style(code.label, code.tone, code.icon) for code in AttentionCode}
 """In the contract's order: where several hold, the first is reported."""
@@ -72,6 +76,25 @@ SCOPE: Final = {
 
 CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "possible": "only possible"}
 
+REPORTING: Final = Style("Reporting", "good", "check")
+NOT_REPORTING: Final = Style("Not reporting", "idle", "unplugged")
+NOT_REPORTING_IN_FLIGHT: Final = Style("Not reporting, work in flight", "alarm", "unplugged")
+
+COMPLETE: Final = Style("Complete", "good", "check")
+INCOMPLETE: Final = Style("Incomplete", "wait", "mark")
+LOSING_RECORDS: Final = Style("Loses records", "alarm", "cross")
+
+UP_TO_DATE: Final = Style("Up to date", "good", "check")
+BEHIND: Final = Style("Behind", "wait", "mark")
+BLOCKED: Final = Style("Blocked", "alarm", "cross")
+
+SENDERS: Final = (
+    *(REPORTING, NOT_REPORTING, NOT_REPORTING_IN_FLIGHT),
+    *(COMPLETE, INCOMPLETE, LOSING_RECORDS),
+    *(UP_TO_DATE, BEHIND, BLOCKED),
+)
+"""The states of processes, of the telemetry of services, and of bridges."""
+
 UNKNOWN_STATE: Final = Style("Unknown", "idle", "question")
 """For states that only a newer collector knows."""
 
@@ -80,3 +103,20 @@ def severity(attention: str | None) -> int:
     """Returns the rank of a reason, 0 the most urgent; unknown reasons come last."""
     order = list(ATTENTION)
     return order.index(attention) if attention in order else len(order)
+
+
+def shades(styles: Mapping[str, Style], colors: Mapping[Tone, str], text: str, background: str) -> dict[str, str]:
+    """Returns a colour for each state, by its tone; of several with one tone, from strong to pale."""
+    found: dict[str, str] = {}
+    for tone, color in colors.items():
+        of_tone = [code for code, style in styles.items() if style.tone == tone]
+        for index, code in enumerate(of_tone):
+            share = (index + 1) / len(of_tone) - 0.5 if len(of_tone) > 1 else 0
+            found[code] = mixed(color, background if share > 0 else text, 0.9 * abs(share))
+    return found
+
+
+def mixed(color: str, other: str, share: float) -> str:
+    """Returns a colour with a share of another one in it."""
+    parts = zip(bytes.fromhex(color.lstrip("#")), bytes.fromhex(other.lstrip("#")), strict=True)
+    return "#" + bytes(round(a + (b - a) * share) for a, b in parts).hex()

@@ -1,6 +1,7 @@
-"""The dashboard as an ASGI application: Streamlit around ``app.py``, with security headers.
+"""Serves the dashboard: Streamlit around ``app.py``, with security headers, and limits on connections.
 
-The content security policy lets the browser load, run and call nothing but this server, whatever a screen shows.
+The content security policy lets the browser load, run and call nothing but this server, whatever a screen shows. The
+limits are those that the collector has too.
 """
 
 import base64
@@ -8,17 +9,29 @@ import hashlib
 import logging
 import os
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import streamlit as st
+import uvicorn
 from starlette import status
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from sagascope_collector.client.hosts import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
-from sagascope_dashboard.launch import HOSTS_VARIABLE
+from sagascope_collector.connections import (
+    FOREIGN_ORIGIN,
+    UNKNOWN_HOST,
+    Connections,
+    KnownHosts,
+    LimitedProtocol,
+    OnTransport,
+)
+from sagascope_collector.safe_text import WithoutRepeats
+from sagascope_dashboard import HOSTS_VARIABLE, LISTENING_VARIABLE
 from sagascope_dashboard.screens.login import LoginFailures
 
 _LOG = logging.getLogger(__name__)
@@ -50,12 +63,12 @@ def _inline_script_hashes() -> list[str]:
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts]
 
 
-METRICS_PATH = "/_stcore/metrics"
-"""Streamlit's own metrics: it serves them to everybody, before any login."""
+HIDDEN_PATHS = ("/_stcore/metrics", "/_stcore/upload_file/", "/_stcore/agent/")
+"""Streamlit serves these before any login: its metrics, a place for files, and an interface for programs."""
 
 
 class SecurityHeaders:
-    """Adds the security headers to every response, and hides Streamlit's metrics."""
+    """Adds the security headers to every response, and hides paths of Streamlit that the dashboard does not need."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -69,7 +82,8 @@ class SecurityHeaders:
         """Adds the headers to HTTP responses."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        answer = PlainTextResponse("Not found", 404) if scope["path"].rstrip("/").endswith(METRICS_PATH) else self._app
+        is_hidden = any(path in scope["path"] for path in HIDDEN_PATHS)
+        answer = PlainTextResponse("Not found", 404) if is_hidden else self._app
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -117,3 +131,70 @@ app = st.App(
     middleware=[Middleware(HostGuard), Middleware(SecurityHeaders), Middleware(LoginFailures)],
     on_script_error=render_failure,
 )
+
+MAX_CONNECTIONS: Final = 1_000
+"""Connections of all browsers; each page that is open has one for its WebSocket, and some for a few seconds."""
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""The size of a message from a browser: what was clicked and entered."""
+
+KEEP_ALIVE_SECONDS: Final = 60
+
+PING_SECONDS: Final = 30.0
+"""The interval of pings over WebSocket; who does not answer one in this time is closed."""
+
+STOP_SECONDS: Final = 5
+
+NOISY_LOGGERS: Final = ("uvicorn.error", "streamlit.web.server.starlette.starlette_websocket")
+"""Loggers of warnings that any client can cause."""
+
+
+def serve(host: str, port: int) -> None:
+    """Serves the dashboard at an address until the process receives a stop signal."""
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).addFilter(WithoutRepeats())
+    os.environ[LISTENING_VARIABLE] = host
+    limited_server(app, host, port).run()
+
+
+def limited_server(application: Any, host: str, port: int, connections: int = MAX_CONNECTIONS) -> uvicorn.Server:
+    """Returns a server for an ASGI application."""
+    open_connections = Connections(connections)
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        http=partial(LimitedProtocol, open_connections=open_connections),  # type: ignore[arg-type]
+        ws=partial(LimitedWebSocket, open_connections=open_connections),  # type: ignore[arg-type]
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+class LimitedWebSocket(OnTransport, WebSocketsSansIOProtocol):
+    """A WebSocket that counts as a connection. Where there are too many, the one that was silent longest is closed.
+
+    Its page connects again and goes on.
+    """
+
+    def __init__(self, *, open_connections: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self._open_connections = open_connections
+
+    def data_received(self, data: bytes) -> None:
+        """Notes that the client is alive."""
+        self._open_connections.on_waiting(self)
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Counts the connection no longer."""
+        self._open_connections.on_closed(self)
+        super().connection_lost(exc)

@@ -8,11 +8,22 @@ from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import epoch_ms
+from sagascope_dashboard.formatting import epoch_ms, parse_time
+
+MAX_WINDOW_DAYS = 400
+"""The longest window that the API counts over."""
 
 WINDOWS = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
 """Windows up to now, as the URL names them."""
 
+
+def fitting_window(since: datetime, now: datetime) -> str:
+    """Returns the shortest window that reaches back to a time, else enough days."""
+    age = now - since
+    return next((name for name, length in WINDOWS.items() if length >= age), f"{min(age.days + 1, MAX_WINDOW_DAYS)}d")
+
+
+OVERVIEW = "/"
 TRANSACTIONS = "/transactions"
 SAGA = "/saga"
 INCIDENT = "/incident"
@@ -80,7 +91,7 @@ class FlowAddress:
         return f"{FLOW}?{urlencode(parameters)}"
 
 
-ORDERS = ("started", "updated", "duration", "status", "id", "step")
+ORDERS = ("started", "updated", "duration", "status", "id", "step", "since", "attempts", "amount", "urgency")
 """The sort orders of the list."""
 
 NEWEST = "-started"
@@ -101,6 +112,11 @@ class Filters:
     """A key of `WINDOWS`, or a moment in RFC 3339."""
     until: str = ""
     """A moment in RFC 3339."""
+    stuck_since: str = ""
+    """A moment in RFC 3339, as `stuck_until`: without progress since then."""
+    stuck_until: str = ""
+    amount: str = ""
+    """The least amount at risk."""
     incident: str = ""
     """The key of the incident to which they belong."""
     path: str = ""
@@ -118,15 +134,19 @@ class Filters:
         """Returns the query parameters; only those that are set."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
 
-    def href(self) -> str:
-        """Returns the link within the dashboard."""
-        query = self.query()
-        return f"{TRANSACTIONS}?{urlencode(query)}" if query else TRANSACTIONS
+    def href(self, path: str = TRANSACTIONS, **more: str) -> str:
+        """Returns the link within the dashboard; `more` are further parameters of the page."""
+        query = self.query() | more
+        return f"{path}?{urlencode(query)}" if query else path
 
     def with_changes(self, **changes: str) -> Self:
         """Returns the view with changes; any change other than the page starts at the first page."""
         keeps_page = set(changes) <= {"cursor"}
         return replace(self, **({} if keeps_page else {"cursor": ""}), **changes)
+
+    def of_all(self, **changes: str) -> Self:
+        """Returns only what holds for sagas whether they need attention or not, with changes."""
+        return type(self)(**{"name": self.name, "service": self.service, "environment": self.environment} | changes)
 
     def is_filtered(self) -> bool:
         """Returns whether a filter is set."""
@@ -138,19 +158,34 @@ class Filters:
         return self.sort if self.sort.removeprefix("-") in ORDERS else NEWEST
 
     def api_arguments(self, now: datetime) -> dict[str, str]:
-        """Returns the arguments of `Client.sagas`; a window counts back from `now`."""
+        """Returns the arguments of `Client.sagas`; a window ends `now`, or where that of the first page did."""
         query = self.query()
         query.pop("sort", None)
         if self.order != NEWEST:
             query["sort"] = self.order
-        if self.since in WINDOWS:
-            # Whole minutes, so that pages of one list are bounded alike and calls can be shared.
+        since, is_later_page, cursor = self.cursor.rpartition("~")
+        if is_later_page:
+            query |= {"since": since, "cursor": cursor}
+        elif self.since in WINDOWS:
+            # Whole minutes, so that calls can be shared.
             start = (now - WINDOWS[self.since]).replace(second=0, microsecond=0)
             query["since"] = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
         return query
 
+    def window(self, now: datetime) -> str:
+        """Returns a window of `Client.counts` that the list fits into; it ends at `until`, else now."""
+        since, until = parse_time(self.since), parse_time(self.until)
+        return fitting_window(since, until or now) if since else self.since or "24h"
 
-FIELDS = ("id", "name", "run", "environment", "step", "service", "trace_id", "span_id", "started_ms", "ended_ms")
+    def next_cursor(self, cursor: str | None, arguments: Mapping[str, str]) -> str | None:
+        """Returns the `cursor` of the next page's address: with the start of a window, as a cursor is of one list."""
+        return f"{arguments['since']}~{cursor}" if cursor and self.since in WINDOWS else cursor
+
+
+FIELDS = (
+    *("id", "name", "run", "environment", "step", "service", "idempotency_key", "trace_id", "span_id"),
+    *("started_ms", "ended_ms"),
+)
 """Fields that a template may name in braces, beside ``key.NAME`` for a business key."""
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -198,18 +233,34 @@ def _template(written: str) -> Template:
 
 def links(known: Sequence[Template], saga: schemas.Saga) -> tuple[Link, ...]:
     """Returns the links to one transaction in other tools; a tool for which a field is missing is left out."""
-    values = _values(saga)
+    return _filled(known, _values(saga))
+
+
+def incident_links(known: Sequence[Template], incident: schemas.Incident) -> tuple[Link, ...]:
+    """Returns the links to what an incident's transactions have in common: type, environment, step, service, times."""
+    values = {
+        "name": incident.name,
+        "environment": incident.environment,
+        "step": incident.step or "",
+        "service": incident.service or "",
+        "started_ms": f"{epoch_ms(incident.since):.0f}",
+        "ended_ms": f"{epoch_ms(incident.latest_at):.0f}",
+    }
+    return _filled(known, values)
+
+
+def _filled(known: Sequence[Template], values: Mapping[str, str]) -> tuple[Link, ...]:
     return tuple(Link(each.name, url) for each in known if (url := _fill(each.url, values)) is not None)
 
 
 def _fill(url: str, values: Mapping[str, str]) -> str | None:
-    if any(not values.get(field) for field in _FIELD.findall(url)):
-        return None
+    if any(values.get(field, "") in ("", ".", "..") for field in _FIELD.findall(url)):
+        return None  # browsers take dots as another folder, quoted or not
     return _FIELD.sub(lambda field: quote(values[field[1]], safe=""), url)
 
 
 def _values(saga: schemas.Saga) -> dict[str, str]:
-    trace, span = _latest_attempt_ids(saga)
+    latest = _latest_attempt(saga)
     parameters = {
         "id": saga.id,
         "name": saga.name,
@@ -217,18 +268,21 @@ def _values(saga: schemas.Saga) -> dict[str, str]:
         "environment": saga.environment,
         "step": saga.step or "",
         "service": saga.service or "",
-        "trace_id": trace,
-        "span_id": span,
+        "idempotency_key": (latest and latest.idempotency_key) or "",
+        "trace_id": latest.trace_id if latest else saga.traces[-1] if saga.traces else "",
+        "span_id": latest.span_id if latest else "",
         "started_ms": f"{epoch_ms(saga.started_at):.0f}",
         "ended_ms": f"{epoch_ms(saga.ended_at or saga.updated_at):.0f}",
     }
     return parameters | {f"key.{name}": value for name, value in saga.keys.items()}
 
 
-def _latest_attempt_ids(saga: schemas.Saga) -> tuple[str, str]:
-    """Returns the trace and span of the latest attempt of the current step; else the latest trace."""
+def _latest_attempt(saga: schemas.Saga) -> schemas.Attempt | None:
+    """Returns the latest attempt of the current step; None without one."""
     attempts = [each for step in saga.steps if step.name == saga.step for each in step.attempts]
-    if attempts:
-        latest = max(attempts, key=lambda attempt: attempt.started_at)
-        return latest.trace_id, latest.span_id
-    return (saga.traces[-1] if saga.traces else ""), ""
+    return max(attempts, key=lambda attempt: attempt.started_at, default=None)
+
+
+def written_templates(variable: str) -> list[str]:
+    """Returns the templates in an environment variable: one a line, else separated by blanks."""
+    return variable.splitlines() if "\n" in variable else variable.split()

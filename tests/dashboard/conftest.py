@@ -68,5 +68,5 @@ def watched(desk: BrowserContext, dashboard: str) -> Iterator[Watched]:
     page = Watched(dashboard, desk.new_page())
     yield page
     page.page.close()
-    assert page.wrongs == []
+    assert page.console_errors == []
     assert page.foreign == []

@@ -14,10 +14,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCREENS = {
     "/transactions?status=running": "Transactions",
+    "/incidents": "Incidents",
     "/flows": "Flows",
     "/flow?name=payment": "payment",
     "/services": "Services",
     "/health": "Data health",
+    "/sql": "SQL",
     "/compare?name=payment&id=8492": "beside",
     "/saga?name=payment&id=8492": "8492",
     "/saga?name=payment&id=8533": "8533",

@@ -9,10 +9,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from support import staged
-from support.browser import PHONE, Watched, at_a_desk, running_dashboard
+from support.browser import PHONE, Grid, Watched, at_a_desk, running_dashboard
 from support.collector import RunningCollector, running_collector
 
 from .conftest import HOSTILE
+
+NEEDING = "Transactions that need attention"
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 
@@ -32,20 +34,24 @@ def test_from_the_start_page_to_the_verdict_with_one_field_and_one_key(watched: 
 
 def test_the_way_back_leads_where_the_reader_was(watched: Watched) -> None:
     page = watched.open("/transactions?status=running")
-    page.locator(".list a", has_text="8492").click()
+    Grid(page, "Transactions").choose("8492")
     expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
     page.go_back()
     expect(page).to_have_url(re.compile(r"/transactions\?status=running$"))
-    expect(page.locator(".list a", has_text="8492")).to_be_visible()
+    expect(Grid(page, "Transactions").rows("8492")).to_be_attached()
     page.go_forward()
     expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
 
 
-def test_triage_leads_to_the_worst(watched: Watched) -> None:
+def test_the_overview_leads_to_the_worst(watched: Watched) -> None:
     page = watched.open("/")
-    expect(page.locator(".attention-row", has_text="8533")).to_be_visible()
-    watched.keep("triage-light")
-    page.locator(".attention-row a", has_text="8492").click()
+    table = Grid(page, NEEDING)
+    expect(table.rows("8533")).to_be_attached()
+    ids = table.texts("Transaction")
+    assert ids.index("8492") < ids.index("8533")
+    expect(page.locator(".overview-head")).to_contain_text("€100.00 committed")
+    watched.keep("overview-light")
+    table.choose("8492")
     expect(page.locator("h1")).to_contain_text("8492")
 
 
@@ -103,6 +109,32 @@ def test_a_squeezed_stretch_opens_at_a_click(watched: Watched) -> None:
     stretch.first.click()
     expect(page.get_by_role("button", name=re.compile("^Collapse these"))).to_have_count(1)
     expect(stretch).to_have_count(before - 1)
+
+
+def test_what_cannot_apply_is_not_offered(watched: Watched) -> None:
+    page = watched.open("/transactions?q=nothing-has-this")
+    expect(page.get_by_text("Nothing found for")).to_be_visible()
+    expect(page.get_by_role("button", name="Download all as CSV")).to_be_hidden()
+    page = watched.go("/transactions", "Transactions")
+    expect(page.get_by_role("button", name="Download all as CSV")).to_be_visible()
+    page = watched.go("/saga?name=payment&id=nothing-has-this", "No such transaction")
+    expect(page.get_by_role("button", name="Try now")).to_be_visible()
+    expect(page.get_by_role("button", name="Save as one HTML file")).to_be_hidden()
+
+
+def test_two_timelines_lie_over_each_other_with_their_differences(watched: Watched) -> None:
+    page = watched.open("/compare?name=payment&id=8492")
+    chart = page.get_by_label("Both timelines", exact=True)
+    expect(
+        chart.get_by_text(re.compile(r"^ledger\.record: in progress \(typical: done\), open for 1\d min"))
+    ).to_be_attached()
+    expect(chart.get_by_text("shipping.book: not reached")).to_be_attached()
+    expect(chart.locator("[aria-label='shipping.book: not reached']")).to_be_attached()
+    expect(chart.locator("[aria-label^='In progress, ']")).to_be_attached()
+    expect(chart.get_by_text("10 min", exact=True)).to_be_attached()  # compressed, as it takes so much longer
+    page.get_by_role("radio", name="Even").click()
+    expect(chart.get_by_text("1 s", exact=True)).to_have_count(0)
+    watched.keep("compare")
 
 
 def test_a_part_of_the_timeline_is_brushed_and_shown_alone(watched: Watched) -> None:
@@ -163,7 +195,7 @@ def test_a_search_without_result_gives_the_reason(watched: Watched) -> None:
 
 def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
     page = watched.open("/")
-    page.locator(".attention-row a", has_text="hostile").click()
+    Grid(page, NEEDING).choose("hostile")
     expect(page.locator("h1")).to_contain_text("<script>window.hacked=1</script>")
     expect(page.locator("h1")).to_contain_text(r"\x1b[31m\u202e<script>")
     for number in range(page.locator(".bar").count()):
@@ -194,14 +226,15 @@ def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
 
 def test_the_list_is_downloaded_as_csv_with_its_filters(watched: Watched, tmp_path: Path) -> None:
     page = watched.open("/transactions?attention=any")
-    expect(page.locator(".list", has_text="8492")).to_contain_text("stuck for")
+    table = Grid(page, "Transactions")
+    expect(table.rows("8492")).to_contain_text(re.compile(r"\d+ min"))
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download as CSV").click()
+        page.get_by_role("button", name="Download all as CSV").click()
     assert download.value.suggested_filename == "transactions.csv"
     assert download.value.url.startswith("blob:")  # a refresh must not delete it before the browser has it
     download.value.save_as(tmp_path / "transactions.csv")
     rows = list(csv.DictReader((tmp_path / "transactions.csv").read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == page.locator(".list tbody tr").count()
+    assert len(rows) == table.rows().count()
     assert {row["attention"] for row in rows if row["id"] == "8492"} == {"instance_lost"}
 
 
@@ -218,7 +251,7 @@ def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserC
     expect(saved.page.locator(".bar.k-action")).to_have_count(3)
     expect(saved.page.locator(".tl-now")).to_have_text("saved")
     saved.page.close()
-    assert saved.wrongs == []
+    assert saved.console_errors == []
     assert saved.foreign == []
 
 
@@ -229,6 +262,7 @@ def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str
     watched.open("/")
     screens = {
         "/transactions": "Transactions",
+        "/incidents": "Incidents",
         "/flows": "Flows",
         "/services": "Services",
         "/health": "Data health",
@@ -242,7 +276,7 @@ def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
         watched.keep(f"phone-{scheme}{re.sub('[^a-z0-9]+', '-', path)}")
     context.close()
-    assert watched.wrongs == []
+    assert watched.console_errors == []
 
 
 def test_the_first_look_after_embedding(browser: Browser, tmp_path: Path) -> None:
@@ -255,10 +289,12 @@ def test_the_first_look_after_embedding(browser: Browser, tmp_path: Path) -> Non
         staged.completed(fresh, "first-1")
         expect(page.locator(".counts a", has_text="completed")).to_contain_text("1", timeout=30_000)
         page.locator(".counts a", has_text="completed").click()
-        page.locator(".list a", has_text="first-1").first.click()
+        Grid(page, "Transactions").choose("first-1")
         expect(page.locator(".headline")).to_contain_text("Completed")
         watched.go("/health", "Data health")
-        expect(page.locator(".sagascope-elements", has_text="Senders").first).to_contain_text("orchestrator")
+        expect(Grid(page, "Senders").rows("orchestrator")).to_be_attached()
+        page.get_by_text(re.compile(r"^No heartbeats are sent\. \(\d services\)$")).click()
+        expect(page.get_by_text('sagascope.configure(service_name="ledger")')).to_be_visible()
         watched.keep("first-look")
         context.close()
-        assert watched.wrongs == []
+        assert watched.console_errors == []

@@ -9,7 +9,7 @@ from support import staged
 from support.browser import Watched, running_dashboard
 from support.collector import RunningCollector, running_collector
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
 def places(collector: RunningCollector) -> dict[str, str]:
@@ -37,11 +37,11 @@ def test_an_open_page_keeps_what_it_knew_and_goes_on_by_itself(desk: BrowserCont
             page.get_by_role("button", name="Save as one HTML file").click()
         assert "Stuck in ledger.record" in Path(download.value.path()).read_text(encoding="utf-8")
         watched.go("/transactions", "Transactions")
-        page.get_by_role("button", name="Download as CSV").click()
+        page.get_by_role("button", name="Download all as CSV").click()
         expect(page.get_by_role("button", name="No collector answers at")).to_be_visible()
         watched.go("/saga?name=payment&id=8492", "8492")
         with running_collector(after, db=db, addresses=where):
             expect(page.locator(".notice")).to_have_count(0, timeout=30_000)
             expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
         page.close()
-    assert watched.wrongs == []
+    assert watched.console_errors == []

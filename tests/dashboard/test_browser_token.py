@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext, expect
 from support.browser import Watched, running_dashboard
 from support.collector import running_collector
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 TOKEN = "read-token-0123456789"
 
@@ -33,4 +33,4 @@ def test_a_page_names_the_token_it_needs_and_continues_once_it_is_right(
         file.write_text(TOKEN)
         expect(page.locator(".error-state")).to_have_count(0, timeout=30_000)
         page.close()
-    assert watched.wrongs == []
+    assert watched.console_errors == []

@@ -1,7 +1,7 @@
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.compare import MAX_ATTRIBUTES, compare, typical_saga
+from sagascope_dashboard.viewmodels.compare import EDGE_BARS, MAX_ATTRIBUTES, MAX_ROWS, compare, typical_saga
 from support.wires import at, saga, span, steps, tried
 
 
@@ -38,18 +38,47 @@ def test_differences_are_listed_step_by_step() -> None:
         ],
     )
     assert told.summary == (
-        "wallet.debit: 2 attempts, there 1",
-        "wallet.debit: took 8 s, there 1 s",
-        "ledger.record: in progress, there done",
+        "wallet.debit: 2 attempts (typical: 1)",
+        "wallet.debit: took 8 s (typical: 1 s)",
+        "ledger.record: in progress (typical: done)",
+        "ledger.record: open for 51 s (typical: 1 s)",
         "shipping.book: not reached",
     )
     assert [row.name for row in told.rows] == ["fraud.check", "wallet.debit", "ledger.record", "shipping.book"]
 
 
-def test_what_only_this_one_did_comes_last() -> None:
+def test_what_only_this_one_did_has_no_other_side() -> None:
     told = pair([tried("refund", 0, 1), tried("a", 2, 3)], [tried("a", 2, 3)])
     assert told.summary == ("refund: only here",)
-    assert [row.name for row in told.rows] == ["a", "refund"]
+    assert [(row.name, len(row.this), len(row.reference)) for row in told.rows] == [("refund", 1, 0), ("a", 1, 1)]
+
+
+def test_both_are_aligned_at_their_starts() -> None:
+    told = pair([tried("a", 5, 6), tried("b", 6, None, "in_flight")], [tried("a", 1, 2), tried("b", 2, 2.5)])
+    first, second = told.rows
+    assert [(bar.start, bar.end) for bar in (*first.this, *first.reference)] == [(5, 6), (1, 2)]
+    (open_bar,) = second.this
+    assert (open_bar.is_open, open_bar.style.label, open_bar.end) == (True, "In progress", 60)
+    assert (told.length, told.reference_length) == (60, 2.5)
+
+
+def test_a_step_that_takes_much_longer_is_marked_from_there_on() -> None:
+    (slow,) = pair([tried("a", 1, 9)], [tried("a", 0, 2)]).rows
+    assert slow.late_from == 3
+    (alike,) = pair([tried("a", 1, 3.1)], [tried("a", 0, 2)]).rows
+    assert alike.late_from is None
+
+
+def test_of_very_many_attempts_the_first_and_the_last_are_shown() -> None:
+    many = [tried("a", second, second + 0.5, "error", number=second + 1) for second in range(3 * EDGE_BARS)]
+    (row,) = pair(many, [tried("a", 0, 1)]).rows
+    assert [row.this[0].start, row.this[-1].start, len(row.this)] == [0, 3 * EDGE_BARS - 1, 2 * EDGE_BARS]
+
+
+def test_of_very_many_steps_those_that_differ_are_shown() -> None:
+    alike = [tried(f"s{number}", number, number + 0.5) for number in range(MAX_ROWS + 5)]
+    told = pair([*alike, tried("last", 90, 91)], alike)
+    assert (len(told.rows), told.rows_left_out, told.rows[-1].name) == (MAX_ROWS, 6, "last")
 
 
 def test_little_longer_is_no_difference() -> None:

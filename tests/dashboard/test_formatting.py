@@ -1,10 +1,13 @@
 import unicodedata
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_dashboard.formatting import LINE_LIMIT, amount, block, duration, epoch_ms, iso, line, plural, utc_note
+from sagascope_collector.client import schemas
+from sagascope_dashboard.formatting import LINE_LIMIT, amount, block, duration, epoch_ms, iso, line, plural, sentence
 from support.wires import START, at
 
 HOSTILE = [
@@ -97,14 +100,24 @@ def test_a_count_agrees_with_its_noun() -> None:
     assert [plural(n, "saga") for n in (0, 1, 2000)] == ["0 sagas", "1 saga", "2,000 sagas"]
 
 
-@pytest.mark.parametrize(
-    ("offset", "said"),
-    [
-        (None, ""),
-        (0, ""),
-        (-60, "Times within sentences are UTC, 1 h behind yours."),
-        (210, "Times within sentences are UTC, 3 h 30 min ahead of yours."),
-    ],
-)
-def test_utc_times_are_marked_for_readers_in_other_zones(offset: int | None, said: str) -> None:
-    assert utc_note(offset) == said
+BERLIN = datetime(2026, 11, 22, 16, 0, tzinfo=ZoneInfo("Europe/Berlin"))
+
+
+def test_a_sentence_shows_its_times_in_the_readers_zone() -> None:
+    parts: schemas.Parts = [
+        schemas.TextPart(text="Stuck since "),
+        schemas.TimePart(time=datetime(2026, 11, 22, 14, 2, 11, tzinfo=UTC)),
+        schemas.TextPart(text=", \x1b since "),
+        schemas.TimePart(time=datetime(2026, 11, 21, 23, 30, tzinfo=UTC)),
+        schemas.TextPart(text="."),
+    ]
+    shown = sentence("Stuck since 14:02:11Z ...", parts)
+    assert shown.as_of(BERLIN) == "Stuck since 15:02:11, \\x1b since 00:30:00."
+    assert shown.as_of(BERLIN.astimezone(UTC)) == "Stuck since 14:02:11, \\x1b since 21 Nov 2026, 23:30:00."
+    assert shown.text == "Stuck since 14:02:11Z ..."
+
+
+def test_a_sentence_is_cut_visibly() -> None:
+    shown = sentence("x" * 500, [schemas.TextPart(text="x" * 500)], 100)
+    assert shown.as_of(BERLIN) == shown.text == f"{'x' * 100}… (400 more characters)"
+    assert sentence("plain", []).as_of(BERLIN) == "plain"

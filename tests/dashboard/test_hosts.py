@@ -22,7 +22,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize("path", ["/", "/_stcore/health", "/_stcore/host-config"])
 def test_a_foreign_host_is_refused(address: str, path: str) -> None:
     def status_of(host: str) -> int:
-        return httpx.get(address + path, headers={"host": host}, trust_env=False).status_code
+        return httpx.get(address + path, headers={"host": host}, trust_env=False, timeout=60).status_code
 
     assert [status_of(host) for host in ("localhost", "10.0.0.1:8501", "sagas.example", "pay.example:443")] == [200] * 4
     assert [status_of(host) for host in ("evil.example", "sagas.example.evil.example")] == [421, 421]
@@ -30,14 +30,26 @@ def test_a_foreign_host_is_refused(address: str, path: str) -> None:
 
 def test_a_page_of_another_server_is_refused(address: str) -> None:
     headers = {"origin": "http://evil.example"}
-    assert httpx.get(f"{address}/_stcore/host-config", headers=headers, trust_env=False).status_code == 403
+    assert httpx.get(f"{address}/_stcore/host-config", headers=headers, trust_env=False, timeout=60).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/_stcore/metrics", "/saga/_stcore/metrics", "/_stcore/metrics/"])
+@pytest.mark.parametrize(
+    "path", ["/_stcore/metrics", "/saga/_stcore/metrics", "/_stcore/metrics/", "/_stcore/%6detrics"]
+)
 def test_what_the_server_measures_of_itself_is_hidden(address: str, path: str) -> None:
-    answer = httpx.get(address + path, trust_env=False)
+    answer = httpx.get(address + path, trust_env=False, timeout=60)
     assert "cache_memory_bytes" not in answer.text
     assert "active_sessions" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["openapi.json", "interact", "mcp"])
+def test_programs_find_no_interface_of_streamlit(address: str, path: str) -> None:
+    assert httpx.get(f"{address}/_stcore/agent/{path}", trust_env=False, timeout=60).status_code == 404
+
+
+def test_no_file_can_be_left_on_the_server(address: str) -> None:
+    answer = httpx.put(f"{address}/_stcore/upload_file/of-a-session/1", files={"f": b"x"}, trust_env=False)
+    assert (answer.status_code, answer.text) == (404, "Not found")
 
 
 @pytest.mark.parametrize(

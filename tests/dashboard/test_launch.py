@@ -1,20 +1,8 @@
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
-from sagascope_dashboard.launch import command, environment
-
-
-def test_the_command_serves_at_an_address_and_sends_nothing_home() -> None:
-    words = command("127.0.0.1", 9000)
-    options = dict(zip(words[5::2], words[6::2], strict=True))
-    assert words[:4] == [sys.executable, "-m", "streamlit", "run"]
-    assert Path(words[4]).is_file()
-    assert options["--server.address"] == "127.0.0.1"
-    assert options["--server.port"] == "9000"
-    assert options["--server.headless"] == "true"
-    assert options["--browser.gatherUsageStats"] == "false"
+from sagascope_dashboard import environment
 
 
 def test_the_collectors_address_travels_in_the_environment() -> None:
@@ -53,5 +41,5 @@ def test_a_link_that_cannot_be_meant_is_refused() -> None:
 def test_links_travel_in_the_environment() -> None:
     assert (
         environment("http://x", ["A=https://a/{id}", "B=https://b"])["SAGASCOPE_LINKS"]
-        == "A=https://a/{id} B=https://b"
+        == "A=https://a/{id}\nB=https://b\n"
     )

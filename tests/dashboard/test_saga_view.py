@@ -1,10 +1,13 @@
+import json
 from typing import Any
 
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.saga import MAX_ATTEMPTS_SHOWN, log_rows, saga_view, span_rows
-from support.wires import at, log, saga, span, tried
+from sagascope_dashboard.components.answer_card import ledger
+from sagascope_dashboard.export import markdown
+from sagascope_dashboard.viewmodels.saga import MAX_ATTEMPTS_SHOWN, MAX_LEDGER_LINES, saga_view, step_id
+from support.wires import at, plan_steps, saga, tried
 
 
 def stuck(**changes: Any) -> schemas.Saga:
@@ -39,7 +42,7 @@ def test_a_compensated_step_names_its_compensation() -> None:
     shown = saga(
         tried("wallet.debit", 0.1, 0.2),
         tried("ledger.record", 0.3, 0.4, "error", error="period closed"),
-        tried("wallet.refund", 0.5, 0.6, undoes="wallet.debit"),
+        tried("wallet.refund", 0.5, 0.6, compensates="wallet.debit"),
         status="compensated",
         ended_at=at(0.7),
     )
@@ -61,6 +64,54 @@ def test_without_a_plan_the_track_is_what_was_seen() -> None:
     assert saga_view(shown).plan_source.startswith("no plan is known")
 
 
+def places(*named: str, **after: list[str]) -> dict[str, tuple[int, int]]:
+    plan = {"source": "declared", "steps": plan_steps(*((name, None) for name in named), **after)}
+    return {step.name: (step.column, step.row) for step in saga_view(saga(plan=plan)).plan_steps}
+
+
+def test_branches_of_a_plan_have_a_row_each() -> None:
+    assert places("a", "b", "c") == {"a": (0, 0), "b": (1, 0), "c": (2, 0)}
+    assert places("a", "b", "c", "d", "e", d=["a"], e=["c", "d"]) == {
+        "a": (0, 0),
+        "b": (1, 0),
+        "c": (2, 0),
+        "d": (1, 1),
+        "e": (3, 0),
+    }
+    assert places("a", "b", "c", a=[], b=[], c=[]) == {"a": (0, 0), "b": (0, 1), "c": (0, 2)}
+
+
+def test_a_plan_that_waits_for_itself_is_shown_all_the_same() -> None:
+    assert list(places("a", "b", a=["b"], b=["a"])) == ["a", "b"]
+
+
+def test_a_step_names_what_it_waits_for_only_where_there_are_branches() -> None:
+    plan = {"source": "declared", "steps": plan_steps(("a", None), ("b", None), ("c", None), c=["a"])}
+    assert [step.waits_for for step in saga_view(saga(plan=plan)).plan_steps] == [(), ("a",), ("a",)]
+    assert {step.waits_for for step in saga_view(saga()).plan_steps} == {()}
+
+
+def test_a_loop_shows_each_item_and_a_child_is_a_link() -> None:
+    whole = saga(tried("room.book", 0, 1), tried("room.hold", 0, 1))
+    first, hold = whole.steps
+    child = schemas.SagaReference(name="", id="room 7")
+    items = [
+        first.model_copy(update={"key": "101"}),
+        first.model_copy(
+            update={
+                "key": "102",
+                "state": "failed",
+                "attempts": [first.attempts[0].model_copy(update={"child": child})],
+            }
+        ),
+    ]
+    shown = saga_view(whole.model_copy(update={"steps": [*items, hold]})).plan_steps
+    (book,) = (step for step in shown if step.name == "room.book")
+    assert [(key, style.label) for key, style in book.repetitions] == [("101", "Done"), ("102", "Failed")]
+    assert book.children == (("room 7", "/saga?id=room+7"),)
+    assert next(step for step in shown if step.name == "room.hold").repetitions == ()
+
+
 def test_every_attempt_is_listed_in_the_order_of_its_start() -> None:
     shown = saga_view(
         saga(
@@ -78,8 +129,19 @@ def test_every_attempt_is_listed_in_the_order_of_its_start() -> None:
 
 
 def test_very_many_attempts_are_counted_and_not_all_listed() -> None:
-    shown = saga_view(saga(*(tried("a.b", n, n + 0.5, number=n + 1) for n in range(MAX_ATTEMPTS_SHOWN + 3))))
-    assert (len(shown.attempts), shown.attempts_total) == (MAX_ATTEMPTS_SHOWN, MAX_ATTEMPTS_SHOWN + 3)
+    whole = saga(*(tried("a.b", n, n + 0.5, number=n + 1) for n in range(MAX_ATTEMPTS_SHOWN + 3)))
+    shown = saga_view(whole, unfolded=[step_id(whole.steps[0])])
+    assert (len(shown.attempts), shown.rows_total) == (MAX_ATTEMPTS_SHOWN, MAX_ATTEMPTS_SHOWN + 3)
+    assert [row.folded for row in saga_view(whole).attempts] == ["", "attempts 2 to 1002: same outcome", ""]
+
+
+def test_of_a_very_long_ledger_what_may_have_to_be_compensated_comes_first() -> None:
+    entry = {"step": "a", "compensation": None, "state": "not_seen", "amount": None, "currency": None}
+    committed = entry | {"step": "z", "state": "committed"}
+    shown = saga_view(saga(ledger=[*[entry] * (MAX_LEDGER_LINES + 2), committed]))
+    assert (shown.ledger[0].step, len(shown.ledger), shown.ledger_total) == ("z", MAX_LEDGER_LINES, 503)
+    assert f"The first {MAX_LEDGER_LINES} of 503." in json.dumps(ledger(shown))
+    assert "- and 3 more" in markdown(shown, "")
 
 
 @pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])
@@ -114,18 +176,11 @@ def test_a_verdict_keeps_its_proof_and_where_it_is() -> None:
     }
     shown = saga_view(stuck(verdict=verdict)).verdict
     assert shown is not None
-    assert (shown.confidence, shown.actions, shown.evidence[0].span) == ("likely", ("look",), "s1")
+    (action,) = shown.actions
+    assert (shown.confidence, action.text, shown.evidence[0].span) == ("likely", "look", "s1")
 
 
 def test_other_runs_and_keys_are_links() -> None:
     shown = saga_view(saga(run="2", runs=["2", "1"], keys={"order": "A 1"}))
     assert [(run.name, run.current) for run in shown.runs] == [("2", True), ("1", False)]
     assert shown.keys == (("order", "A 1", "/transactions?q=A+1"),)
-
-
-def test_tables_hold_text_only() -> None:
-    (row,) = span_rows([span("a", 0, None, attributes={"k": ["\x1b", {"deep": None}]})])
-    assert row["Took"] == "open"
-    assert row["Attributes"] == '{"k": ["\\u001b", {"deep": null}]}'
-    rows = log_rows([log(0, {"a": 1}), log(0, None, event_name="started")])
-    assert [row["Text"] for row in rows] == ['{"a": 1}', "started"]

@@ -2,22 +2,33 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sagascope_dashboard.launch import URL_VARIABLE
+import sagascope_dashboard
+from sagascope_dashboard import URL_VARIABLE, data
+from sagascope_dashboard.screens import login
+from sagascope_dashboard.urls import Filters
 from support.browser import free_port
 from support.collector import RunningCollector
 
 pytestmark = pytest.mark.xdist_group("dashboard")
 
 
-def triage_screen() -> None:
-    from sagascope_dashboard.screens import triage
+def overview_screen() -> None:
+    from sagascope_dashboard.screens import overview
 
-    triage.page()
+    overview.page()
+
+
+def incidents_screen() -> None:
+    from sagascope_dashboard.screens import incidents
+
+    incidents.list_page()
 
 
 def transactions_screen() -> None:
@@ -94,12 +105,43 @@ def _reading(collector: RunningCollector, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv(URL_VARIABLE, collector.api)
 
 
-def test_triage_shows_who_needs_someone_the_worst_first() -> None:
-    said = text(run(triage_screen))
+def test_the_overview_shows_the_worst_first() -> None:
+    app = run(overview_screen)
+    said = text(app)
     assert "transactions need attention" in said
-    assert said.index("8492") < said.index("8533")
-    assert "Instance lost" in said
-    assert "€50.00 committed" in said
+    assert "€100.00 committed" in said
+    assert said.index("instance lost") < said.index("retrying")
+    ids = listed(app)
+    assert ids.index("8492") < ids.index("8533")
+
+
+def test_a_list_shows_where_a_search_for_words_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = data.sagas(Filters())
+    assert whole.value is not None
+    cut = replace(whole, value=whole.value.model_copy(update={"words_limit": 1_000}))
+    monkeypatch.setattr(data, "sagas", lambda _: cut)
+    assert "only the latest 1,000 are counted and listed" in text(run(transactions_screen, q="refused"))
+    assert "have these words" not in text(run(overview_screen))
+
+
+def listed(app: AppTest, column: str = "Transaction") -> list[str]:
+    """The cells of a column of the last table."""
+    return list(app.dataframe[-1].value[column]) if app.dataframe else []
+
+
+def test_the_overview_is_narrowed_by_the_address() -> None:
+    app = run(overview_screen, attention="retrying")
+    assert listed(app) == ["8533"]
+    assert "1 transaction needs attention" in text(app)
+    assert app.selectbox(key="filter-attention").value == "retrying"
+    assert listed(run(overview_screen, amount="50")) == ["hostile", "8492"]
+    assert listed(run(overview_screen, amount="50.01")) == []
+    assert "No attention needed" in text(run(overview_screen, name="nothing"))
+
+
+def test_incidents_are_listed_each_with_its_reason() -> None:
+    reasons = listed(run(incidents_screen), "Reason")
+    assert {"Instance lost", "Retrying"} <= {label for cell in reasons for label in cell}
 
 
 def test_a_saga_shows_its_current_step_and_reason() -> None:
@@ -128,17 +170,19 @@ def test_only_the_table_that_is_looked_at_is_made() -> None:
     assert len(app.dataframe) == 1
 
 
-def test_services_show_who_is_silent() -> None:
-    said = text(run(services_screen))
-    assert "ledger-8492" in said
-    assert "Not reporting, work in flight" in said
+def test_services_show_which_processes_do_not_report() -> None:
+    app = run(services_screen)
+    states = dict(zip(listed(app, "Process"), listed(app, "State"), strict=True))
+    assert states["ledger-8492"] == ["Not reporting, work in flight"]
+    assert states["wallet-8533"] == ["Reporting"]
 
 
-def test_data_health_shows_what_arrives_and_what_to_mend() -> None:
-    said = text(run(health_screen))
-    assert "Received" in said
-    assert "Senders" in said
-    assert "Sends no heartbeats." in said
+def test_data_health_shows_what_arrives_and_how_to_improve_it() -> None:
+    app = run(health_screen)
+    assert "Received" in text(app)
+    assert "ledger" in listed(app, "Service")
+    assert any(each.label.startswith("No heartbeats are sent. (") for each in app.expander)
+    assert any("sagascope.configure" in each.value for each in app.code)
 
 
 def test_a_saga_is_compared_with_a_typical_one() -> None:
@@ -154,16 +198,20 @@ def test_a_saga_without_a_similar_one_is_reported() -> None:
 
 
 def test_flows_count_each_type() -> None:
-    said = text(run(flows_screen))
-    assert "payment" in said
-    assert "need attention" in said
+    app = run(flows_screen)
+    assert "payment" in listed(app, "Type")
+    assert sum(listed(app, "Need attention")) >= 2
 
 
 def test_a_flow_is_shown_step_by_step() -> None:
-    said = text(run(flow_screen, name="payment"))
-    assert "p95" in said
-    assert "wallet.debit" in said
-    assert "p95 " in said
+    app = run(flow_screen, name="payment")
+    steps, paths, transitions = (table.value for table in app.dataframe)
+    assert "wallet.debit" in list(steps["Step"])
+    assert {"p50", "p95", "p99"} <= set(steps)
+    assert paths["Differs"].iloc[0] == "usual path"
+    assert ("fraud.check", "wallet.debit") in set(
+        zip(transitions["From the end of"], transitions["To the start of"], strict=True)
+    )
 
 
 def test_a_flow_that_was_never_received_is_unknown() -> None:
@@ -188,14 +236,20 @@ def test_an_address_without_an_id_asks_for_one() -> None:
 
 
 def test_the_list_holds_every_transaction() -> None:
-    said = text(run(transactions_screen))
-    assert all(identity in said for identity in ("8492", "8533", "8499", "9000"))
+    app = run(transactions_screen)
+    assert {"8492", "8533", "8499", "9000"} <= set(listed(app))
+    assert f"{len(listed(app))} transactions" in text(app)
+
+
+def test_the_list_is_sorted_over_everything() -> None:
+    assert listed(run(transactions_screen, sort="urgency", attention="any"))[:2] == ["hostile", "8492"]
+    assert set(listed(run(transactions_screen, sort="-amount"))[:2]) == {"hostile", "8492"}
+    assert set(listed(run(transactions_screen, sort="amount"))[-2:]) == {"hostile", "8492"}
 
 
 def test_the_address_narrows_the_list_and_the_fields_show_it() -> None:
     app = run(transactions_screen, status="compensated", step="")
-    assert "8499" in text(app)
-    assert "9000" not in text(app)
+    assert listed(app) == ["8499"]
     assert app.selectbox(key="filter-status").value == "compensated"
 
 
@@ -203,8 +257,7 @@ def test_what_the_reader_chooses_goes_to_the_address() -> None:
     app = run(transactions_screen)
     app.selectbox(key="filter-attention").select("retrying").run()
     assert app.query_params["attention"] == "retrying"
-    assert "8533" in text(app)
-    assert "8492" not in text(app)
+    assert listed(app) == ["8533"]
 
 
 def test_a_value_in_the_address_that_nobody_knows_is_shown_and_finds_nothing() -> None:
@@ -228,13 +281,26 @@ def test_any_other_search_leads_to_the_list(quoted: str, place: str) -> None:
 
 
 def found(quoted: str) -> str:
-    from sagascope_dashboard.launch import SERVER
-
-    app = AppTest.from_file(SERVER.with_name("app.py"), default_timeout=30).run()
+    app = AppTest.from_file(Path(sagascope_dashboard.__file__).with_name("app.py"), default_timeout=30).run()
     app.text_input[0].input(quoted)
     app.button[0].click().run()
     assert not app.exception
     return str(next(data["go"] for name, data in components(app) if name == "sagascope.elements"))
+
+
+def test_the_header_does_not_wait_for_whether_sql_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def ask() -> str:
+        done.append("asked")
+        return "off"
+
+    monkeypatch.setattr(login, "render_logout", lambda: done.append("header"))
+    monkeypatch.setattr(data, "_ask_sql_access", ask)
+    data._last_access.clear()
+    AppTest.from_file(Path(sagascope_dashboard.__file__).with_name("app.py"), default_timeout=30).run()
+    data._last_access.clear()
+    assert done == ["header", "asked"]
 
 
 def test_the_list_gives_the_reason_for_an_empty_search() -> None:
@@ -242,7 +308,8 @@ def test_the_list_gives_the_reason_for_an_empty_search() -> None:
 
 
 @pytest.mark.parametrize(
-    "screen", [triage_screen, transactions_screen, saga_screen, flows_screen, flow_screen, services_screen]
+    "screen",
+    [overview_screen, incidents_screen, transactions_screen, saga_screen, flows_screen, flow_screen, services_screen],
 )
 def test_without_a_collector_each_screen_reports_it(
     screen: Callable[[], None], monkeypatch: pytest.MonkeyPatch
@@ -265,4 +332,4 @@ def test_something_else_that_answers_is_no_collector(
     collector: RunningCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(URL_VARIABLE, collector.otlp_http)
-    assert "This is not a Sagascope collector" in text(run(triage_screen))
+    assert "This is not a Sagascope collector" in text(run(overview_screen))

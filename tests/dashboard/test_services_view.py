@@ -1,7 +1,9 @@
+from collections.abc import Sequence
+
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.services import MAX_NOT_REPORTING_SHOWN, collector_status, services
+from sagascope_dashboard.viewmodels.services import collector_status, deployments, processes, service_map
 from support.wires import at
 
 STATUS = schemas.Status(
@@ -13,6 +15,9 @@ STATUS = schemas.Status(
     dropped_by_clients=0,
     lag_seconds=0.25,
     database_bytes=12_400_000,
+    recent_spans=0,
+    recent_unassigned=0,
+    sql=True,
     notices=["ledger and wallet are silent at once"],
 )
 
@@ -32,33 +37,60 @@ def process(
     )
 
 
-def known(*instances: schemas.Instance) -> schemas.Services:
-    return schemas.Services(items=[schemas.Service(service="ledger", instances=list(instances))])
+def known(*instances: schemas.Instance, versions: Sequence[tuple[str, float]] = ()) -> schemas.Services:
+    """`versions` are versions with the seconds at which they were seen first, the latest first."""
+    seen = [schemas.ServiceVersion(version=name, first_seen=at(first), last_seen=at(900)) for name, first in versions]
+    service = schemas.Service(service="ledger", instances=list(instances), versions=seen)
+    return schemas.Services(items=[service], instances_total=len(instances))
+
+
+def calls(*each: tuple[str, str, int, int]) -> schemas.Calls:
+    items = [
+        schemas.Call(caller=caller, called=called, calls=number, failed=failed, p95=0.25)
+        for caller, called, number, failed in each
+    ]
+    return schemas.Calls(seconds=3600, sampled=1, items=items)
 
 
 def test_silence_with_work_in_flight_comes_first() -> None:
-    (service,) = services(known(process("a"), process("b", alive=False), process("c", alive=False, in_flight=2)))
-    assert [(one.name, one.style.label) for one in service.processes] == [
-        ("c", "Not reporting, work in flight"),
-        ("a", "Reporting"),
-        ("b", "Not reporting"),
+    table = processes(known(process("a"), process("b", alive=False), process("c", alive=False, in_flight=2)))
+    assert [(row["Process"], row["State"], row["In flight"]) for row in table.rows] == [
+        ("c", ["Not reporting, work in flight"], 2),
+        ("a", ["Reporting"], 0),
+        ("b", ["Not reporting"], 0),
     ]
-
-
-def test_processes_long_gone_are_only_counted() -> None:
-    gone = [process(f"old-{n}", alive=False) for n in range(MAX_NOT_REPORTING_SHOWN + 4)]
-    (service,) = services(known(process("now"), *gone))
-    assert (len(service.processes), service.left_out) == (1 + MAX_NOT_REPORTING_SHOWN, 4)
-
-
-def test_several_versions_at_once_are_named() -> None:
-    both = known(process("a", version="1.4.1"), process("b", version="1.5.0"), process("c", alive=False, version="1.3"))
-    assert services(both)[0].versions == "1.4.1, 1.5.0"
-    assert services(known(process("a", version="1.4.1")))[0].versions == ""
+    assert table.hrefs[0] == "/transactions?attention=any&service=ledger"
 
 
 def test_a_process_without_a_name_has_words() -> None:
-    assert services(known(process(None)))[0].processes[0].name == "unnamed process"
+    assert processes(known(process(None))).rows[0]["Process"] == "unnamed process"
+
+
+def test_a_version_after_another_is_a_deployment() -> None:
+    told = known(process("a", version="1.5.0"), versions=[("1.5.0", 300), ("1.4.1", 200), ("1.4.0", 0)])
+    assert [(each.service, each.version, each.at) for each in deployments(told)] == [
+        ("ledger", "1.4.1", at(200)),
+        ("ledger", "1.5.0", at(300)),
+    ]
+    assert deployments(known(process("a"), versions=[("1.4.0", 0)])) == deployments(None) == ()
+
+
+def test_the_map_shows_callers_rates_and_failures() -> None:
+    both = known(process("a", version="1.4.1"), process("b", version="1.5.0", in_flight=3), process("c", alive=False))
+    nodes, edges = service_map(both, calls(("orders\x1b", "ledger", 7200, 36), ("ledger", "bank", 6, 3)))
+    found = {node.key: node for node in nodes}
+    assert found["ledger"].texts == ("ledger", "2 processes reporting", "3 in flight", "version 1.4.1, 1.5.0")
+    assert (found["ledger"].share, found["bank"].share) == (0.005, 0.5)
+    assert found["orders\x1b"].texts == ("orders\\x1b", "0 processes reporting")
+    assert [(edge.before, edge.after, edge.text) for edge in edges] == [
+        ("orders\x1b", "ledger", "2/s, under 1 % failed, p95 250 ms"),
+        ("ledger", "bank", "6/h, 50 % failed, p95 250 ms"),
+    ]
+
+
+def test_a_service_that_lost_a_process_with_work_in_flight_is_alarming() -> None:
+    (node,), _ = service_map(known(process("a"), process("b", alive=False, in_flight=1)), calls())
+    assert (node.share, node.texts[2]) == (1.0, "1 not reporting, with work in flight")
 
 
 def test_received_telemetry_is_shown_in_words_and_numbers() -> None:

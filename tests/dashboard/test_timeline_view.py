@@ -4,6 +4,7 @@ import pytest
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import epoch_ms
+from sagascope_dashboard.viewmodels.saga import step_id
 from sagascope_dashboard.viewmodels.timeline import (
     Timeline,
     adjust_clocks,
@@ -13,7 +14,7 @@ from sagascope_dashboard.viewmodels.timeline import (
     instances_by_name,
     timeline,
 )
-from sagascope_dashboard.viewmodels.timeline_bars import MAX_SPAN_BARS, Bar
+from sagascope_dashboard.viewmodels.timeline_bars import INITIAL_SPAN_BARS, MAX_ATTEMPT_BARS, MAX_SPAN_BARS, Bar
 from support.wires import at, log, saga, span, tried
 
 
@@ -67,6 +68,39 @@ def test_a_step_that_is_tried_again_and_again_waits_to_the_present() -> None:
     assert [one.end for one in shown.bars if one.kind == "wait"][-1] is None
 
 
+def critical(shown: Timeline) -> set[str]:
+    return {one.id for one in shown.bars if one.critical}
+
+
+def test_the_critical_path_leaves_out_what_others_did_not_wait_for() -> None:
+    shown = timeline(
+        saga(
+            tried("a.first", 0, 1),
+            tried("b.short", 1, 2),
+            tried("c.long", 1, 4),
+            tried("d.last", 4.1, 5, "error", number=1),
+            tried("d.last", 6, 7, number=2),
+        )
+    )
+    assert critical(shown) == {"a.first-1", "c.long-1", "d.last-1", "d.last-1-wait", "d.last-2"}
+
+
+def test_the_critical_path_of_an_open_saga_ends_with_what_is_in_flight() -> None:
+    shown = timeline(saga(tried("a.b", 0, 1), tried("b.c", 0.5, 9), tried("c.d", 1, None, "in_flight")))
+    assert critical(shown) == {"a.b-1", "c.d-1"}
+
+
+def test_a_fold_stands_for_its_attempts() -> None:
+    many = [tried("a.b", n, n + 0.5, "error", number=n + 1, error="busy") for n in range(50)]
+    shown = timeline(saga(*many))
+    (folded,) = [one for one in shown.bars if one.folded]
+    assert folded.folded == "attempts 2 to 49: same error"
+    assert (folded.start, folded.end) == (epoch_ms(at(1)), epoch_ms(at(48.5)))
+    assert [one.number for one in shown.bars if one.kind == "action"] == [1, 2, 50]
+    (step,) = saga(*many).steps
+    assert len([one for one in timeline(saga(*many), {}, {step_id(step)}).bars if one.kind == "action"]) == 50
+
+
 def test_a_step_that_did_not_begin_has_a_place() -> None:
     missing = saga(
         tried("ledger.record", 0, 1), attention="next_step_missing", phase="forward", step="shipping.book", since=at(1)
@@ -81,7 +115,7 @@ def test_a_compensation_is_paired_with_its_step() -> None:
         saga(
             tried("wallet.debit", 0, 1, "error", number=1),
             tried("wallet.debit", 2, 3, number=2),
-            tried("wallet.refund", 5, 6, undoes="wallet.debit"),
+            tried("wallet.refund", 5, 6, compensates="wallet.debit"),
         )
     )
     assert bar(shown, "wallet.refund-1").compensates == "wallet.debit-2"
@@ -102,9 +136,28 @@ def test_a_span_that_never_ended_in_a_finished_saga_is_not_in_flight() -> None:
 
 def test_very_many_spans_are_cut_and_counted() -> None:
     spans = [span(f"s{n}", n, n + 1, parent_id="x") for n in range(MAX_SPAN_BARS + 7)]
-    shown = timeline(saga(spans=spans, spans_total=MAX_SPAN_BARS + 100))
-    assert len(shown.bars) == MAX_SPAN_BARS
-    assert shown.left_out == 100
+    whole = saga(spans=spans, spans_total=MAX_SPAN_BARS + 100)
+    few, most = timeline(whole), timeline(whole, all_spans=True)
+    assert (len(few.bars), few.left_out, few.has_all) == (
+        INITIAL_SPAN_BARS,
+        MAX_SPAN_BARS + 100 - INITIAL_SPAN_BARS,
+        False,
+    )
+    assert (len(most.bars), most.left_out, most.has_all) == (MAX_SPAN_BARS, 100, True)
+
+
+def test_of_very_many_attempts_the_most_informative_have_a_bar() -> None:
+    steps = [tried(f"step.{n}", n, n + (2 if n == 7 else 0.5)) for n in range(MAX_ATTEMPT_BARS + 3)]
+    steps[9] = tried("step.9", 9, 9.1, state="error")
+    shown = timeline(saga(*steps))
+    drawn = {each.label for each in shown.bars if each.kind == "action"}
+    assert (len(drawn), shown.left_out) == (MAX_ATTEMPT_BARS, 3)
+    assert {"step.7", "step.9"} <= drawn
+
+
+def test_the_sagas_own_span_is_never_cut() -> None:
+    spans = [span("root", 0, 0.1), *(span(f"s{n}", n, n + 1, parent_id="root") for n in range(INITIAL_SPAN_BARS + 7))]
+    assert bar(timeline(saga(spans=spans)), "root").kind == "saga"
 
 
 def test_log_lines_and_exceptions_are_marks_on_their_bar() -> None:
@@ -160,7 +213,10 @@ def test_processes_are_known_by_name() -> None:
     unnamed = schemas.Instance(
         instance=None, version=None, last_seen=at(0), alive=True, in_flight=0, heartbeats=False, dropped=0, bridge=None
     )
-    services = schemas.Services(items=[schemas.Service(service="a", instances=[process("p", alive=True), unnamed])])
+    services = schemas.Services(
+        items=[schemas.Service(service="a", instances=[process("p", alive=True), unnamed], versions=[])],
+        instances_total=2,
+    )
     assert list(instances_by_name(services)) == ["p"]
     assert instances_by_name(None) == {}
 

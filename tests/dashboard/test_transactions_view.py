@@ -1,26 +1,42 @@
 import csv
 import io
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.transactions import CSV_COLUMNS, as_csv, filter_options, only_match, transactions
+from sagascope_dashboard.viewmodels.transactions import (
+    CSV_COLUMNS,
+    Transactions,
+    as_csv,
+    filter_options,
+    only_match,
+    sorted_by,
+    transaction_row,
+    transactions,
+)
 from support.wires import at, needing, summary
 
 
 def page(*items: schemas.SagaSummary, cursor: str | None = None) -> schemas.Sagas:
-    return schemas.Sagas(items=list(items), next_cursor=cursor)
+    return schemas.Sagas(items=list(items), next_cursor=cursor, words_since=None, words_limit=None)
 
 
 def found(*matches: tuple[str, schemas.SagaSummary]) -> schemas.SearchResult:
     return schemas.SearchResult.model_validate(
-        {"matches": [{"kind": kind, "saga": saga} for kind, saga in matches], "reason": None}
+        {
+            "matches": [{"kind": kind, "saga": saga} for kind, saga in matches],
+            "reason": None,
+            "words_since": None,
+            "truncated": False,
+            "unassigned": None,
+        }
     )
 
 
 def test_a_row_shows_the_current_step_and_reason_of_an_open_saga() -> None:
-    (row,) = transactions(page(needing("8492", "instance_lost")), Filters()).rows
+    row = transaction_row(needing("8492", "instance_lost"))
     assert row.where == "ledger.record in ledger"
     assert row.reason is not None
     assert row.reason.label == "Instance lost"
@@ -28,16 +44,68 @@ def test_a_row_shows_the_current_step_and_reason_of_an_open_saga() -> None:
 
 
 def test_a_row_shows_how_long_a_finished_saga_took() -> None:
-    (row,) = transactions(page(summary(status="completed", ended_at=at(0.42))), Filters()).rows
+    row = transaction_row(summary(status="completed", ended_at=at(0.42)))
     assert (row.duration_text, row.style.label, row.reason) == ("420 ms", "Completed", None)
 
 
 def test_a_row_shows_for_how_long_it_is_stuck_its_attempts_and_its_business_keys() -> None:
-    stuck, running = transactions(
-        page(needing("8492", "hung", since=at(1), attempts=3, keys={"order": "A 1"}), summary(since=at(1))), Filters()
-    ).rows
+    stuck = transaction_row(needing("8492", "hung", since=at(1), attempts=3, keys={"order": "A 1"}))
+    running = transaction_row(summary(since=at(1)))
     assert (stuck.stuck_since, stuck.attempts, stuck.keys) == (at(1), 3, ("order A 1",))
     assert (running.stuck_since, running.keys) == (None, ())
+
+
+def shown(known: schemas.Sagas, filters: Filters = Filters(), reason: str | None = None) -> Transactions:  # noqa: B008
+    return transactions(known, filters, at(721), found().model_copy(update={"reason": reason}))
+
+
+def test_the_table_has_the_cells_of_each_row() -> None:
+    amounts = [schemas.AmountAtRisk(currency="EUR", certain="50.00", possible="0")]
+    stuck = needing("8492", "hung", since=at(1), attempts=3, keys={"order": "A 1"}, amount_at_risk=amounts)
+    first, second = shown(page(stuck, summary(status="completed", ended_at=at(0.42)))).table.rows
+    assert (first["Status"], first["Stuck for"], first["Attempts"], first["Keys"]) == (
+        ["Hung"],
+        "12 min",
+        3,
+        ["order A 1"],
+    )
+    assert (first["Amount at risk"], first["Where"]) == ("€50.00 committed", "ledger.record in ledger")
+    assert (second["Status"], second["Stuck for"], second["Duration"]) == (["Completed"], None, "420 ms")
+
+
+def test_a_list_by_words_shows_where_the_search_ended() -> None:
+    everything = page(needing("1", "hung"))
+    assert shown(everything).limit_text == ""
+    many = shown(everything.model_copy(update={"words_limit": 1_000, "words_since": at(0)})).limit_text
+    assert many == "More than 1,000 transactions have these words; only the latest 1,000 are counted and listed."
+    late = shown(everything.model_copy(update={"words_since": at(0)})).limit_text
+    assert late == "Only error messages and log lines received since 14:02:10 were searched."
+
+
+def test_a_finished_saga_has_no_number_of_attempts_as_it_is_at_no_step() -> None:
+    (row,) = shown(page(summary(status="completed", ended_at=at(1), attempts=0))).table.rows
+    assert row["Attempts"] is None
+
+
+def test_each_row_leads_to_its_saga() -> None:
+    assert shown(page(needing("#1/2", "hung", environment="eu", run="r 1"))).table.hrefs == (
+        "/saga?name=payment&id=%231%2F2&environment=eu&run=r+1",
+    )
+
+
+def test_the_summary_shows_times_in_the_readers_zone() -> None:
+    parts = [{"text": "Stuck since "}, {"time": at(0.3)}, {"text": "."}]
+    tokyo = at(60).astimezone(ZoneInfo("Asia/Tokyo"))
+    stuck = page(needing("1", "hung", headline="Stuck since 14:02:10Z.", headline_parts=parts))
+    (row,) = transactions(stuck, Filters(), tokyo).table.rows
+    assert row["Summary"] == "Stuck since 23:02:10."
+
+
+def test_hostile_text_stays_text() -> None:
+    (row,) = shown(page(needing("a\x1b[31m", "hung", headline="\u202eevil" * 500, keys={"k": "\x1b"}))).table.rows
+    assert row["Transaction"] == r"a\x1b[31m"
+    assert row["Keys"] == [r"k \x1b"]
+    assert row["Summary"].endswith("more characters)")
 
 
 def test_csv_has_a_line_for_each_saga() -> None:
@@ -59,32 +127,36 @@ def test_no_cell_of_a_csv_file_is_a_formula(received: str) -> None:
 
 def test_a_page_is_drawn_in_the_order_in_which_it_comes() -> None:
     items = [summary(id=name, ended_at=at(took), status="completed") for name, took in (("a", 2), ("b", 9), ("c", 1))]
-    for sort in ("", "duration", "-id"):
-        assert [row.id for row in transactions(page(*items), Filters(sort=sort)).rows] == ["a", "b", "c"]
+    for sort in ("", "duration", "-id", "nonsense", "-"):
+        assert [row["Transaction"] for row in shown(page(*items), Filters(sort=sort)).table.rows] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("sort", ["status", "id", "step", "duration", "started", "-status", "nonsense", "-"])
-def test_any_order_in_the_address_can_be_drawn(sort: str) -> None:
-    assert len(transactions(page(summary(), needing("1", "hung")), Filters(sort=sort)).rows) == 2
+def test_a_title_sorts_the_whole_list_in_one_direction_and_the_other() -> None:
+    first = sorted_by(Filters(status="failed", cursor="c"), "Amount at risk")
+    assert first.href() == "/transactions?status=failed&sort=-amount"
+    assert sorted_by(first, "Amount at risk").sort == "amount"
+    assert sorted_by(Filters(), "Started").sort == "started"
+    assert sorted_by(Filters(sort="started"), "Started").sort == ""
+    assert sorted_by(first, "Keys") == first
 
 
-def test_a_heading_goes_round_through_the_orders() -> None:
-    def heading(sort: str, key: str = "id") -> tuple[str, str | None]:
-        column = next(c for c in transactions(page(), Filters(sort=sort)).columns if c.key == key)
-        return column.order, column.href
+def test_the_title_of_the_sorted_column_has_an_arrow() -> None:
+    titles = shown(page(), Filters(sort="-amount")).table.titles
+    assert [title for title in titles.values() if title[-1] in "↑↓"] == ["Amount at risk ↓"]
+    assert shown(page(), Filters(sort="since")).table.titles["Stuck for"] == "Stuck for ↑"
 
-    assert heading("") == ("none", "/transactions?sort=id")
-    assert heading("id") == ("ascending", "/transactions?sort=-id")
-    assert heading("-id") == ("descending", "/transactions")
-    assert heading("", "started") == ("descending", "/transactions?sort=started")
-    assert heading("started", "started") == ("ascending", "/transactions?sort=-started")
-    assert heading("id", "amount_at_risk") == ("none", None)
+
+def test_the_same_table_stays_from_refresh_to_refresh_and_another_list_is_another() -> None:
+    names = {
+        shown(known, Filters(sort=sort)).table.list_name for known in (page(), page(summary())) for sort in ("", "id")
+    }
+    assert len(names) == 2
 
 
 def test_pages_keep_their_filters() -> None:
-    shown = transactions(page(summary(), cursor="n+1"), Filters(status="running", cursor="n"))
-    assert shown.next_href == "/transactions?status=running&cursor=n%2B1"
-    assert shown.first_href == "/transactions?status=running"
+    second = shown(page(summary(), cursor="n+1"), Filters(status="running", cursor="n"))
+    assert second.next_href == "/transactions?status=running&cursor=n%2B1"
+    assert second.first_href == "/transactions?status=running"
 
 
 @pytest.mark.parametrize(
@@ -92,13 +164,13 @@ def test_pages_keep_their_filters() -> None:
     [
         (Filters(q="zzz"), "never_seen", "Nothing found for “zzz”: no record like it was received."),
         (Filters(q="zzz"), "expired", "deleted since"),
-        (Filters(q="zzz"), "not_a_saga", "belongs to no transaction"),
+        (Filters(q="zzz"), "not_a_saga", "they belong to no transaction"),
         (Filters(status="failed"), None, "No transaction matches all of these filters."),
         (Filters(), None, "No transaction has been received yet"),
     ],
 )
 def test_an_empty_page_gives_the_reason(filters: Filters, reason: str | None, said: str) -> None:
-    assert said in transactions(page(), filters, reason).empty_text
+    assert said in shown(page(), filters, reason).empty_text
 
 
 def test_one_id_leads_straight_to_its_saga() -> None:
@@ -137,10 +209,11 @@ def test_choices_are_what_the_collector_knows() -> None:
                     "attention": 0,
                 }
                 for n, e in (("payment", "eu"), ("payment", ""), ("refund", "eu"))
-            ]
+            ],
+            "total": 3,
         }
     )
-    services = schemas.Services(items=[schemas.Service(service="wallet", instances=[])])
+    services = schemas.Services(items=[schemas.Service(service="wallet", instances=[], versions=[])], instances_total=0)
     known = filter_options(flows, services)
     assert known.names == ("payment", "refund")
     assert known.environments == ("eu",)

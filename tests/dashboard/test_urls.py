@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_dashboard.urls import Filters, Link, SagaAddress, links, templates
-from support.wires import TRACE, saga, steps, tried
+from sagascope_dashboard import LINKS_VARIABLE, environment
+from sagascope_dashboard.formatting import epoch_ms
+from sagascope_dashboard.urls import Filters, Link, SagaAddress, incident_links, links, templates, written_templates
+from support.wires import NOON, TRACE, saga, shared, steps, tried
 
 NOW = datetime(2026, 11, 22, 14, 2, 33, tzinfo=UTC)
 texts = st.text(max_size=20).filter(lambda text: text.isprintable())
@@ -77,6 +79,36 @@ def test_the_trace_is_that_of_the_attempt_at_which_it_stands() -> None:
     ]
 
 
+def test_the_idempotency_key_is_that_of_the_latest_attempt() -> None:
+    tries = steps(tried("a.b", 0, 1, "error"), tried("a.b", 2, 3, number=2))
+    (first, second) = tries[0].attempts
+    keyed = [first, second.model_copy(update={"idempotency_key": "pay 1/2"})]
+    tries = [tries[0].model_copy(update={"attempts": keyed})]
+    written = "Stripe=https://stripe.example/keys?q={idempotency_key}"
+    assert urls(written, steps=tries, step="a.b") == ["https://stripe.example/keys?q=pay%201%2F2"]
+    assert urls(written, steps=tries) == []
+
+
+def test_a_value_leads_to_no_other_folder() -> None:
+    assert urls("X=https://x.example/a/{id}", id="..") == urls("X=https://x.example/a/{id}", id=".") == []
+
+
+def test_an_incident_has_the_links_for_which_its_transactions_agree() -> None:
+    known = templates(["L=https://l.example/{service}?step={step}&from={started_ms}", "J=https://j.example/{trace_id}"])
+    assert incident_links(known, shared(step="a b")) == (
+        Link("L", f"https://l.example/ledger?step=a%20b&from={epoch_ms(NOON):.0f}"),
+    )
+
+
+def test_a_name_of_a_link_may_hold_blanks() -> None:
+    given = ["Grafana logs=https://g.example/{id}", "J=https://j.example/{id}"]
+    assert written_templates(environment("http://c", given)[LINKS_VARIABLE]) == given
+    assert written_templates("A=https://a.example B=https://b.example") == [
+        "A=https://a.example",
+        "B=https://b.example",
+    ]
+
+
 def test_a_tool_for_which_something_is_missing_is_left_out() -> None:
     known = templates(["A=https://a.example/{key.order}", "B=https://b.example/{started_ms}"])
     assert links(known, saga(keys={})) == (Link("B", "https://b.example/1795356130000"),)
@@ -97,3 +129,20 @@ def test_a_tool_for_which_something_is_missing_is_left_out() -> None:
 def test_a_template_that_cannot_be_meant_is_refused(written: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         templates([written])
+
+
+def test_later_pages_of_a_window_keep_its_start() -> None:
+    first = Filters(since="1h", sort="id")
+    start = first.api_arguments(datetime(2026, 11, 22, 15, 0, tzinfo=UTC))
+    second = first.with_changes(cursor=first.next_cursor("abc", start) or "")
+    later = second.api_arguments(datetime(2026, 11, 22, 15, 9, tzinfo=UTC))
+    assert later == start | {"cursor": "abc"}
+    assert Filters(status="failed").next_cursor("abc", {}) == "abc"
+    assert first.next_cursor(None, start) is None
+
+
+def test_a_list_has_a_window_over_which_it_is_counted() -> None:
+    assert (Filters().window(NOW), Filters(since="1h").window(NOW)) == ("24h", "1h")
+    moments = {"since": "2026-11-22T12:00:00Z", "until": "2026-11-22T12:10:00.000Z"}
+    assert Filters(**moments).window(NOW) == "15m"
+    assert Filters(since=moments["since"]).window(NOW) == "24h"

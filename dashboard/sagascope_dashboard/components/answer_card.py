@@ -1,20 +1,22 @@
 """The answer card of one saga, and the tables behind it: ledger, anomalies, attempts."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sagascope_dashboard.components.elements import Element, badge, h, icon, link, table, table_section, time
+from sagascope_dashboard.components.elements import Element, badge, h, icon, link, sentence, table, table_section, time
 from sagascope_dashboard.palette import Style
-from sagascope_dashboard.viewmodels.saga import PlanStep, SagaView, Verdict
+from sagascope_dashboard.viewmodels.records import RecordView
+from sagascope_dashboard.viewmodels.saga import AttemptRow, PlanGroup, PlanStep, SagaView, Verdict
 
 
-def answer_card(view: SagaView, markdown: str | None = None, note: str = "") -> list[Element | None]:
-    """Builds the card: the text for the customer, headline, evidence, recommended action, and plan.
+def answer_card(view: SagaView, markdown: str | None = None) -> list[Element | None]:
+    """Builds the card: the text for the customer, headline, evidence and recommended action.
 
-    `markdown` is what "Copy as Markdown" copies; None on a saved page, which has no tools. `note` follows the headline.
+    `markdown` is what "Copy as Markdown" copies; None on a saved page, which has no tools.
     """
-    return [_header(view, markdown), _facts(view), _customer(view), _verdict(view, note), _plan(view)]
+    return [_header(view, markdown), _facts(view), _customer(view), _verdict(view)]
 
 
 def _header(view: SagaView, markdown: str | None) -> Element:
@@ -53,26 +55,26 @@ def _facts(view: SagaView) -> Element:
 
 
 def _customer(view: SagaView) -> Element | None:
-    if not view.customer_line:
+    if not view.customer_line.text:
         return None
-    label = h("div", h("h2", "For the customer"), h("p", view.customer_line))
+    label = h("div", h("h2", "For the customer"), h("p", sentence(view.customer_line)))
     return h("section", icon("person"), label, cls="customer", aria_label="For the customer")
 
 
-def _verdict(view: SagaView, note: str) -> Element:
+def _verdict(view: SagaView) -> Element:
     style = view.attention or view.status
     calm = "" if view.attention else " calm"
     return h(
         "section",
-        h("p", view.headline, cls="headline"),
-        _verdict_facts(view, note),
+        h("p", sentence(view.headline), cls="headline"),
+        _verdict_facts(view),
         _evidence_and_actions(view.verdict) if view.verdict else None,
         cls=f"verdict {style.tone}{calm}",
         aria_label="Verdict",
     )
 
 
-def _verdict_facts(view: SagaView, note: str) -> Element:
+def _verdict_facts(view: SagaView) -> Element:
     return h(
         "div",
         h("span", h("b", time(view.since, "for")), " without progress, since ", time(view.since))
@@ -80,7 +82,6 @@ def _verdict_facts(view: SagaView, note: str) -> Element:
         else None,
         [h("b", amount) for amount in view.amount_at_risk],
         h("span", "confidence: ", h("b", view.verdict.confidence)) if view.verdict else None,
-        h("span", note, cls="muted") if note else None,
         cls="verdict-facts",
     )
 
@@ -90,11 +91,13 @@ def _evidence_and_actions(verdict: Verdict) -> Element:
         h(
             "li",
             time(fact.at, "fine"),
-            h("button", fact.text, type="button", data_jump=fact.span) if fact.span else h("span", fact.text),
+            h("button", sentence(fact.text), type="button", data_jump=fact.span)
+            if fact.span
+            else h("span", sentence(fact.text)),
         )
         for fact in verdict.evidence
     ]
-    actions = [h("li", h("span", action)) for action in verdict.actions]
+    actions = [h("li", h("span", sentence(action))) for action in verdict.actions]
     return h(
         "div",
         h("div", h("h2", "Evidence"), h("ul", evidence, cls="evidence-list")) if evidence else None,
@@ -103,11 +106,23 @@ def _evidence_and_actions(verdict: Verdict) -> Element:
     )
 
 
-def _plan(view: SagaView) -> Element | None:
+def plan(view: SagaView) -> Element | None:
+    """Builds the plan, in short if it has many steps; None without any."""
     if not view.plan_steps:
         return None
-    steps = h("ol", [_plan_step(step) for step in view.plan_steps], cls="plan")
-    return h("section", h("h2", "Plan, ", view.plan_source), steps, cls="section")
+    is_branched = any(step.row for step in view.plan_steps)
+    steps = h("ol", [_plan_step(step) for step in view.plan_steps], cls="plan branched" if is_branched else "plan")
+    title = h("h2", "Plan, ", view.plan_source)
+    if not view.plan_groups:
+        return h("section", title, steps, cls="section")
+    groups = h("ol", [_plan_group(group) for group in view.plan_groups], cls="plan-groups")
+    every = h("details", h("summary", f"All {len(view.plan_steps):,} steps"), h("div", steps, cls="plan-steps"))
+    return h("section", title, h("div", groups, every, cls="plan-short"), cls="section")
+
+
+def _plan_group(group: PlanGroup) -> Element:
+    current = "step" if group.current else None
+    return h("li", icon(group.style.icon), h("span", group.text), cls=f"badge {group.style.tone}", aria_current=current)
 
 
 def _plan_step(step: PlanStep) -> Element:
@@ -119,10 +134,33 @@ def _plan_step(step: PlanStep) -> Element:
         h("div", step.name, cls="name"),
         h("div", step.style.label, ", optional" if step.optional and not step.reached else None, cls="state"),
         h("div", step.note, cls="note") if step.note else None,
+        h("div", "after ", " and ".join(step.waits_for), cls="note") if step.waits_for else None,
+        _repetitions(step.repetitions) if step.repetitions else None,
+        h("div", "child ", [[link(href, child), " "] for child, href in step.children[:MAX_LISTED]], cls="note")
+        if step.children
+        else None,
         _compensation(step.compensation, step.compensation_style) if step.compensation_style else None,
         cls=f"plan-step {step.style.tone} {position}{done}",
         aria_current="step" if step.current else None,
+        data_column=step.column + 1,
+        data_row=step.row + 1,
     )
+
+
+MAX_LISTED = 50
+"""Items of a loop, and child sagas, that a step of the plan names."""
+
+
+def _repetitions(items: Sequence[tuple[str, Style]]) -> Element:
+    counts = Counter(style.label for _, style in items)
+    text = ", ".join(f"{number:,} {label.lower()}" for label, number in counts.most_common())
+    listed = [
+        h("li", icon(style.icon), h("span", f"{key}: {style.label.lower()}"), cls=style.tone)
+        for key, style in items[:MAX_LISTED]
+    ]
+    more = h("li", f"and {len(items) - MAX_LISTED:,} more") if len(items) > MAX_LISTED else None
+    summary = h("summary", icon("again"), h("span", f"{len(items):,} items: {text}"))
+    return h("details", summary, h("ul", listed, more), cls="note repetitions")
 
 
 def _compensation(name: str, style: Style) -> Element:
@@ -144,40 +182,86 @@ def ledger(view: SagaView) -> Element | None:
         for entry in view.ledger
     ]
     amount = h("th", "Amount", scope="col", cls="money")
-    return table_section("Committed steps", ("Step", "State", amount, "Compensated by"), rows)
+    cut = _cut(len(view.ledger), view.ledger_total)
+    return table_section("Committed steps", ("Step", "State", amount, "Compensated by"), rows, cut)
 
 
 def anomalies(view: SagaView) -> Element | None:
     """Builds the list of anomalies; None without any."""
     if not view.anomalies:
         return None
-    items = [h("li", icon("mark"), h("span", text)) for text in view.anomalies]
+    items = [h("li", icon("mark"), h("span", sentence(text))) for text in view.anomalies]
     return h("section", h("h2", "Anomalies"), h("ul", items, cls="anomalies"), cls="section")
 
 
 def attempts(view: SagaView) -> Element:
-    """Builds the table of attempts, in the order of their start."""
-    rows = [
-        h(
-            "tr",
-            h("td", time(attempt.started, "fine"), cls="num"),
-            h("td", h("b", attempt.step), h("div", attempt.type, cls="muted") if attempt.type != "action" else None),
-            h("td", str(attempt.number)),
-            h("td", badge(attempt.style)),
-            h("td", attempt.duration or "open", cls="num"),
-            h("td", attempt.service, h("div", attempt.instance, cls="muted")),
-            h("td", attempt.error, _stack(attempt.stacktrace), cls="wide"),
-        )
-        for attempt in view.attempts
-    ]
+    """Builds the table of attempts, in the order of their start, repetitions folded."""
+    rows = [_folded(attempt) if attempt.folded else _attempt(attempt) for attempt in view.attempts]
     titles = ("Started", "Step", "Attempt", "Outcome", "Duration", "Where", "Error")
-    return h("div", _cut(len(view.attempts), view.attempts_total), table(titles, rows), cls="scroll")
+    return h("div", _cut(len(view.attempts), view.rows_total), table(titles, rows), cls="scroll")
+
+
+def _attempt(attempt: AttemptRow) -> Element:
+    fold = h("button", "fold", type="button", cls="link", data_choice=attempt.step_id) if attempt.is_unfolded else None
+    return h(
+        "tr",
+        h("td", time(attempt.started, "fine"), cls="num"),
+        h("td", h("b", attempt.step), h("div", attempt.type, cls="muted") if attempt.type != "action" else None),
+        h("td", str(attempt.number), " ", fold),
+        h("td", badge(attempt.style)),
+        h("td", attempt.duration or "open", cls="num"),
+        h("td", attempt.service, h("div", attempt.instance, cls="muted")),
+        h("td", attempt.error, _stack(attempt.stacktrace), cls="wide"),
+    )
+
+
+def _folded(attempt: AttemptRow) -> Element:
+    return h(
+        "tr",
+        h("td", time(attempt.started, "fine"), cls="num"),
+        h("td", h("b", attempt.step)),
+        h("td", h("button", attempt.folded, type="button", cls="link", data_choice=attempt.step_id), colspan=2),
+        h("td", attempt.duration, cls="num"),
+        h("td", colspan=2),
+        cls="folded",
+    )
 
 
 def _stack(stacktrace: str) -> Element | None:
     if not stacktrace:
         return None
     return h("details", h("summary", "Stack trace"), h("pre", stacktrace, tabindex="0"))
+
+
+def record(view: RecordView, span: str = "", *, on_timeline: bool = True) -> Element:
+    """Builds a span or a log line in full: what is known of it, its attributes, and the events of a span.
+
+    `span` is the choice that leads from a log line to its span; `on_timeline` offers to show it there.
+    """
+    buttons = [
+        h("button", "Show on the timeline", type="button", cls="action", data_jump=view.span_id)
+        if view.span_id and on_timeline
+        else None,
+        h("button", "Show its span", type="button", cls="action", data_choice=span) if span else None,
+    ]
+    events = [
+        h("li", time(at, "fine"), " ", h("b", name), _key_values(attributes)) for at, name, attributes in view.events
+    ]
+    return h(
+        "article",
+        h("h3", view.title),
+        h("div", time(view.at, "full"), buttons, cls="row-facts"),
+        _key_values(view.facts),
+        h("h2", "Attributes") if view.attributes else None,
+        _key_values(view.attributes),
+        h("h2", "Events") if events else None,
+        h("ul", events) if events else None,
+        cls="record",
+    )
+
+
+def _key_values(pairs: Sequence[tuple[str, str]]) -> Element | None:
+    return h("dl", [node for name, value in pairs for node in (h("dt", name), h("dd", value))], cls="key-values")
 
 
 def records(rows: Sequence[Mapping[str, Any]], total: int) -> Element:

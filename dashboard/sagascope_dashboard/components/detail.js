@@ -9,6 +9,7 @@ class Legend {
   update(bars) {
     const used = new Set(bars.map(styleOf));
     if (bars.some((bar) => bar.last_seen !== null)) used.add("not-reporting");
+    if (bars.some((bar) => bar.critical)) used.add("critical");
     for (const { marks } of bars) for (const { level } of marks) used.add(level === "error" ? "mark-error" : "mark-note");
     const wanted = LEGEND.filter(([style]) => used.has(style));
     syncChildren(this.root, wanted, makeEntry, (item, [style, label]) => {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal
 
-from sagascope_dashboard.formatting import iso
+from sagascope_dashboard.formatting import Sentence, iso
 from sagascope_dashboard.palette import Style
 
 Element = str | list[Any]
@@ -64,9 +64,13 @@ def table(titles: Iterable[str | Element], rows: Iterable[Element], cls: str = "
     return h("table", h("thead", h("tr", heads)), h("tbody", rows), cls=cls)
 
 
-def table_section(title: str, titles: Iterable[str | Element], rows: Iterable[Element]) -> Element:
-    """Returns a section with a title and one table."""
-    return h("section", h("h2", title), h("div", table(titles, rows), cls="scroll"), cls="section")
+def table_section(
+    title: str, titles: Iterable[str | Element], rows: Iterable[Element], note: Element | None = None
+) -> Element:
+    """Returns a section with a title, a note and one table; a long one scrolls in itself."""
+    return h(
+        "section", h("h2", title), note, h("div", table(titles, rows), cls="scroll tall", tabindex=0), cls="section"
+    )
 
 
 def message(title: str, *paragraphs: str | Element | None, role: str | None = None) -> Element:
@@ -82,3 +86,8 @@ def time(moment: datetime, form: Literal["clock", "fine", "full", "ago", "for"] 
     always the date; ``ago`` and ``for`` tick: "12 min ago", "12 min".
     """
     return h("time", iso(moment), datetime=iso(moment), data_as=form)
+
+
+def sentence(shown: Sentence) -> list[Element]:
+    """Returns a sentence with its times in the reader's zone."""
+    return [part if isinstance(part, str) else time(part) for part in shown.parts]

@@ -8,7 +8,7 @@ const KINDS = {
 const LEGEND = [
   ["t-work", "working"], ["t-good", "done"], ["t-fail", "failed"], ["t-unknown", "outcome unknown"],
   ["t-compensation", "compensation"], ["t-wait", "waiting"], ["t-missing", "missing"], ["not-reporting", "not reporting"],
-  ["mark-note", "log line"], ["mark-error", "error"],
+  ["critical", "critical path"], ["mark-note", "log line"], ["mark-error", "error"],
 ];
 
 // Returns the style of a bar: colour and texture by kind and state, as in the legend.
@@ -23,12 +23,14 @@ function styleOf(bar) {
 
 function labelOf(bar) {
   if (bar.kind === "wait") return bar.end === null ? "waiting" : duration((bar.end - bar.start) / 1000);
+  if (bar.folded) return `${bar.folded} · ${bar.label}`;
   return bar.attempts > 1 || bar.number > 1 ? `${bar.number} · ${bar.label}` : bar.label;
 }
 
 function sentence(bar) {
   const took = bar.end === null ? `since ${clockOf(bar.start)}` : `took ${duration((bar.end - bar.start) / 1000)}`;
-  const which = bar.attempts > 1 || bar.number > 1 ? `, attempt ${bar.number}` : "";
+  const which = bar.folded ? `, ${bar.folded}` : bar.attempts > 1 || bar.number > 1 ? `, attempt ${bar.number}` : "";
   const lastSeen = bar.last_seen === null ? "" : `; its process has not reported since ${clockOf(bar.last_seen)}`;
-  return `${bar.label}${which} in ${bar.lane} (${KINDS[bar.kind]}): ${bar.state_label.toLowerCase()}, ${took}${lastSeen}.`;
+  const critical = bar.critical ? ", on the critical path" : "";
+  return `${bar.label}${which} in ${bar.lane} (${KINDS[bar.kind]}): ${bar.state_label.toLowerCase()}, ${took}${lastSeen}${critical}.`;
 }

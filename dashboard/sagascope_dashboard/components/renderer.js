@@ -6,16 +6,20 @@ const TAGS = new Set(
    "icon li meter nav ol p pre q section small span strong summary table tbody td tfoot th thead time tr ul").split(" "));
 const ATTRIBUTES = /^(class|id|title|name|lang|dir|datetime|type|role|tabindex|hidden|open|scope|colspan|min|max|value|aria-[a-z]+|data-[a-z-]+)$/;
 
-export default function renderElements({ parentElement, data }) {
+export default function renderElements({ parentElement, data, setTriggerValue }) {
   let root = parentElement.querySelector(":scope > .sagascope-elements");
   if (!root) {
     root = parentElement.appendChild(document.createElement("div"));
     root.className = "sagascope-elements";
     root.addEventListener("click", (event) => onClick(event, root));
+    root.choices = new Choices();
   }
+  root.choices.update(data, setTriggerValue);
+  if (data.utc !== undefined) setZone(data.utc);
   updateChildren(root, data.tree);
   startClock();
   if (data.go && data.go !== location.pathname + location.search) go(data.go);
+  return () => root.choices.close();
 }
 
 function updateChildren(parent, nodes) {
@@ -72,14 +76,16 @@ function updateAttributes(element, wanted) {
       if (element.getAttribute(name) !== text) element.setAttribute(name, text);
     }
   }
-  if (wanted["data-share"] !== undefined) element.style.flexGrow = Number(wanted["data-share"]);
+  if (wanted["data-column"] !== undefined) element.style.gridArea = `${Number(wanted["data-row"])} / ${Number(wanted["data-column"])}`;
   element.isInitialized = true;
 }
 
 function onClick(event, root) {
-  const target = event.target.closest?.("[data-copy], [data-jump], a[href]");
+  const target = event.target.closest?.("[data-copy], [data-jump], [data-choice], [data-zone], a[href]");
   if (!target || !root.contains(target)) return;
   if (target.dataset.copy !== undefined) copy(target);
+  else if (target.dataset.zone !== undefined) switchZone(target);
+  else if (target.dataset.choice !== undefined) root.choices.send(target.dataset.choice);
   else if (target.dataset.jump) window.dispatchEvent(new CustomEvent("sagascope:jump", { detail: target.dataset.jump }));
   else if (!event.button && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)) {
     event.preventDefault();
@@ -91,8 +97,25 @@ function onClick(event, root) {
 // an intermediate URL in the history.
 function go(href) {
   history.pushState({}, "", href);
-  window.dispatchEvent(new PopStateEvent("popstate"));
+  askForPage(pageRun(), 5);
 }
+
+// Streamlit loses a request now and then when it arrives while a refresh ends; so it is repeated until a page has run
+// with the query of the URL. Without the query, the end of an earlier run could be taken for it.
+function askForPage(runBefore, attempts) {
+  const { href } = location;
+  window.dispatchEvent(new PopStateEvent("popstate"));
+  if (attempts === 1) return;
+  setTimeout(() => {
+    const hasRun = pageRun() !== runBefore && (frame()?.dataset.pageQuery ?? "") === query();
+    if (location.href === href && !hasRun) askForPage(runBefore, attempts - 1);
+  }, 3000);
+}
+
+const frame = () => document.querySelector("[data-page-run]");
+const pageRun = () => frame()?.dataset.pageRun;
+// As `app.page_query` writes it.
+const query = () => [...new URLSearchParams(location.search)].map(([key, value]) => `${key}=${value}`).sort().join("&");
 
 async function copy(button) {
   const text = button.dataset.copy === "link" ? location.href : button.dataset.copy;
@@ -122,6 +145,14 @@ function updateTime(element) {
   const text = TIME_FORMATS[element.dataset.as]?.(moment) ?? moment.toISOString();
   if (element.textContent !== text) element.textContent = text;
   element.title = exact(moment);
+}
+
+// On a saved page; elsewhere the server is asked, as its tables show times, too.
+function switchZone(button) {
+  setZone(!isUtc());
+  button.setAttribute("aria-pressed", String(isUtc()));
+  document.querySelectorAll("time[data-as]").forEach(updateTime);
+  window.dispatchEvent(new CustomEvent("sagascope:zone"));
 }
 
 const past = (moment) => Math.max(0, (present() - moment) / 1000);

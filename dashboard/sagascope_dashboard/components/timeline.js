@@ -2,8 +2,9 @@
 
 const MAX_ZOOM = 4096;
 
-export default function renderTimeline({ parentElement, data }) {
+export default function renderTimeline({ parentElement, data, setTriggerValue }) {
   const view = (parentElement.sagascopeTimeline ??= new TimelineView(parentElement));
+  view.choices.update(data, setTriggerValue);
   view.show(data);
   return () => {
     view.close();
@@ -13,7 +14,9 @@ export default function renderTimeline({ parentElement, data }) {
 
 class TimelineView {
   constructor(host) {
+    this.choices = new Choices();
     this.opened = new Set();
+    this.collapsed = new Set();
     this.bars = new Map();
     this.zoom = 1;
     this.offset = 0;
@@ -29,11 +32,16 @@ class TimelineView {
     const tools = this.root.appendChild(make("div", "tl-tools"));
     this.legend = new Legend(tools);
     this.spansButton = makeButton("All spans", () => this.toggleSpans());
+    this.foldButton = makeButton("Fold attempts", () => this.choices.send(""));
+    this.lanesButton = makeButton("Collapse lanes", () => this.toggleLanes());
     tools.appendChild(make("div", "tl-buttons")).append(
+      this.foldButton,
+      this.lanesButton,
       this.spansButton,
       makeButton("\u2212", () => this.zoomBy(0.5), "Zoom out"),
       makeButton("+", () => this.zoomBy(2), "Zoom in"),
       makeButton("Fit", () => this.fit(), "Fit the whole timeline"),
+      ...(isSaved() ? [] : [makeButton("?", () => window.dispatchEvent(new Event("sagascope:keys")), "Keyboard")]),
     );
     this.plot = this.root.appendChild(make("div", "tl-plot"));
     this.plot.setAttribute("role", "group");
@@ -46,7 +54,7 @@ class TimelineView {
     this.links = this.overlay.appendChild(document.createElementNS(SVG, "svg"));
     this.links.setAttribute("aria-hidden", "true");
     this.now = this.overlay.appendChild(make("div", "tl-now"));
-    this.now.appendChild(make("span", "", document.documentElement.dataset.present ? "saved" : "now"));
+    this.now.appendChild(make("span", "", isSaved() ? "saved" : "now"));
     this.overlay.append(this.axis.idleGaps, this.axis.traces);
     this.footer = this.root.appendChild(make("p", "tl-footer"));
     this.detail = new Detail(this.root);
@@ -59,6 +67,8 @@ class TimelineView {
     this.plot.addEventListener("pointerdown", (event) => this.onPointerDown(event));
     this.onJump = (event) => this.reveal(event.detail);
     window.addEventListener("sagascope:jump", this.onJump);
+    this.onZone = () => this.show(this.data);
+    window.addEventListener("sagascope:zone", this.onZone);
     this.resizeObserver = new ResizeObserver(() => this.layout());
     this.resizeObserver.observe(this.lanes);
     this.timer = setInterval(() => { if (this.data?.end === null && !document.hidden) this.layout(); }, 1000);
@@ -66,24 +76,38 @@ class TimelineView {
 
   close() {
     window.removeEventListener("sagascope:jump", this.onJump);
+    window.removeEventListener("sagascope:zone", this.onZone);
     this.resizeObserver.disconnect();
     clearInterval(this.timer);
+    this.choices.close();
     this.root.remove();
   }
 
   show(data) {
     this.data = data;
+    if (data.utc !== undefined) setZone(data.utc);
+    if (this.isUtc !== isUtc()) this.forgetBars();
+    this.isUtc = isUtc();
     const extra = data.bars.filter((bar) => bar.kind === "span").length;
     this.spans ??= extra <= 40;
     this.spansButton.hidden = extra === 0;
     this.spansButton.setAttribute("aria-pressed", String(this.spans));
+    this.foldButton.hidden = !data.is_unfolded;
     this.legend.update(data.bars);
     this.updateLanes();
     this.footer.textContent = this.footerText();
     this.layoutRows();
     this.layout();
+    this.focusUnfolded();
     if (this.selected) this.detail.show(data.bars.find((bar) => bar.id === this.selected));
     this.text.write(data.bars);
+  }
+
+  // Their texts hold times in another zone.
+  forgetBars() {
+    for (const [, element] of this.bars) element.remove();
+    this.bars.clear();
+    this.detail.show(null);
   }
 
   footerText() {
@@ -108,6 +132,7 @@ class TimelineView {
     const tracks = new Map([...this.lanes.children].map((lane) => [lane.laneName, lane.lastChild]));
     const removed = new Set(this.bars.keys());
     for (const bar of this.data.bars) {
+      if (bar.kind === "span" && !this.spans) continue;
       removed.delete(bar.id);
       const element = this.bars.get(bar.id) ?? this.makeBar(bar);
       this.updateBar(element, bar);
@@ -122,7 +147,9 @@ class TimelineView {
     const element = make("div", "tl-lane");
     element.laneName = lane.name;
     const head = element.appendChild(make("div", "tl-name"));
-    head.appendChild(make("strong", "", lane.name));
+    const name = head.appendChild(make("strong")).appendChild(make("button", "tl-collapse", lane.name));
+    name.type = "button";
+    name.addEventListener("click", () => this.toggleLane(lane.name));
     head.appendChild(make("span", "tl-note", lane.note));
     element.appendChild(make("div", "tl-track"));
     return element;
@@ -132,22 +159,25 @@ class TimelineView {
     const element = make("button", "bar");
     element.type = "button";
     element.tabIndex = -1;
-    element.append(make("span", "bar-not-reporting"), make("span", "bar-text"), make("span", "bar-marks"));
-    element.addEventListener("click", () => this.select(bar.id));
+    element.append(make("span", "bar-not-reporting"), make("span", "bar-text none"), make("span", "bar-marks"));
+    element.isNumbered = false;
+    element.labelPosition = "none"; // until it is placed: most labels of many bars never are
+    element.addEventListener("click", () => (element.bar.folded ? this.unfold(element.bar.step) : this.select(bar.id)));
     this.bars.set(bar.id, element);
     return element;
   }
 
   updateBar(element, bar) {
     element.bar = bar;
-    element.className = `bar k-${bar.kind} s-${bar.state} ${styleOf(bar)}${bar.end === null ? " in-flight" : ""}${bar.id === this.selected ? " selected" : ""}`;
-    element.hidden = bar.kind === "span" && !this.spans;
+    element.className = `bar k-${bar.kind} s-${bar.state} ${styleOf(bar)}${bar.end === null ? " in-flight" : ""}${bar.folded ? " folded" : ""}${bar.critical ? " critical" : ""}${bar.id === this.selected ? " selected" : ""}`;
     const text = element.children[1];
     const label = labelOf(bar);
     if (text.dataset.label !== label) {
       text.dataset.label = label;
-      const number = bar.attempts > 1 || bar.number > 1 ? [make("b", "", String(bar.number))] : [];
-      text.replaceChildren(...number, make("span", "", bar.kind === "wait" ? label : bar.label));
+      const number = !bar.folded && (bar.attempts > 1 || bar.number > 1) ? [make("b", "", String(bar.number))] : [];
+      if (element.isNumbered !== number.length > 0) element.labelPosition = null; // its class says so
+      element.isNumbered = number.length > 0;
+      text.replaceChildren(...number, make("span", "", bar.kind === "wait" || bar.folded ? label : bar.label));
       if (bar.kind === "compensation") text.prepend(icon("compensating"));
       if (bar.state === "error" && bar.kind !== "span") text.prepend(icon("cross"));
       element.labelWidth = this.measure(label) + 14 + 18 * text.querySelectorAll("svg").length;
@@ -200,7 +230,6 @@ class TimelineView {
   layoutBars(width) {
     const rows = new Map();
     for (const [, element] of this.bars) {
-      if (element.hidden) continue;
       const { bar } = element;
       const x = this.scale.x(bar.start) - this.offset;
       const end = this.scale.x(bar.end ?? this.end) - this.offset;
@@ -234,7 +263,7 @@ class TimelineView {
   layoutLabels(row, width) {
     row.forEach((element, index) => {
       const place = this.labelPosition(element, row[index - 1]?.box, row[index + 1]?.box.x ?? width);
-      if (element.labelPosition !== place) element.children[1].className = `bar-text ${place}`;
+      if (element.labelPosition !== place) element.children[1].className = `bar-text ${place}${element.isNumbered ? " numbered" : ""}`;
       element.labelPosition = place;
     });
   }
@@ -249,16 +278,22 @@ class TimelineView {
   }
 
   layoutRows() {
+    this.lanesButton.hidden = this.lanes.childElementCount < 2 && !this.collapsed.size;
+    setText(this.lanesButton, this.collapsed.size ? "Expand lanes" : "Collapse lanes");
     for (const lane of this.lanes.children) {
       let y = 6;
+      const isCollapsed = this.collapsed.has(lane.laneName);
+      lane.classList.toggle("collapsed", isCollapsed);
+      lane.querySelector(".tl-collapse").setAttribute("aria-expanded", String(!isCollapsed));
       const bars = [...lane.lastChild.children].filter((element) => !element.hidden);
       const heights = new Map();
       for (const { bar } of bars) heights.set(bar.row, Math.max(heights.get(bar.row) ?? 0, HEIGHT[bar.kind]));
       const tops = new Map();
       for (const row of [...heights.keys()].sort((a, b) => a - b)) {
         tops.set(row, y);
-        y += heights.get(row) + 5;
+        if (!isCollapsed) y += heights.get(row) + 5;
       }
+      if (isCollapsed) y += 8;
       for (const element of bars) element.style.top = `${tops.get(element.bar.row)}px`;
       lane.lastChild.style.height = `${y + 2}px`;
     }
@@ -282,12 +317,39 @@ class TimelineView {
 
   // --- interaction ------------------------------------------------------------------------
 
+  // The server sends all of many spans only to a reader who asks for them.
   toggleSpans() {
     this.spans = !this.spans;
-    for (const [, element] of this.bars) element.hidden = element.bar.kind === "span" && !this.spans;
+    if (this.spans && !this.data.has_all) this.choices.send("spans");
+    this.updateLanes();
     this.spansButton.setAttribute("aria-pressed", String(this.spans));
     this.layoutRows();
     this.layout();
+  }
+
+  toggleLane(name) {
+    if (!this.collapsed.delete(name)) this.collapsed.add(name);
+    this.layoutRows();
+    this.layout();
+  }
+
+  toggleLanes() {
+    this.collapsed = new Set(this.collapsed.size ? [] : this.data.lanes.map((lane) => lane.name));
+    this.layoutRows();
+    this.layout();
+  }
+
+  // Folded attempts are not here: the server sends them, and the focus goes to the first of them.
+  unfold(step) {
+    this.unfolding = step;
+    this.choices.send(step);
+  }
+
+  focusUnfolded() {
+    const own = this.data.bars.filter((bar) => bar.step === this.unfolding && bar.kind !== "wait");
+    if (!own.length || own.some((bar) => bar.folded)) return;
+    this.unfolding = null;
+    this.focus(this.bars.get(own[1].id));
   }
 
   toggleIdleGap(from) {
@@ -370,7 +432,7 @@ class TimelineView {
   }
 
   visible() {
-    return this.data.bars.map((bar) => this.bars.get(bar.id)).filter((element) => !element.hidden && element.bar.kind !== "wait");
+    return this.data.bars.map((bar) => this.bars.get(bar.id)).filter((element) => element && element.bar.kind !== "wait");
   }
 
   focusNext(by) {
@@ -419,10 +481,12 @@ class TimelineView {
     this.detail.show(after?.bar);
   }
 
-  reveal(id) {
+  reveal(span) {
+    const id = this.data.substitute_bars[span] ?? span;
+    if (!this.spans && this.data.bars.some((bar) => bar.id === id && bar.kind === "span")) this.toggleSpans();
     const element = this.bars.get(id);
     if (!element) return;
-    if (element.hidden) this.toggleSpans();
+    if (this.collapsed.has(element.bar.lane)) this.toggleLane(element.bar.lane);
     if (!element.seen) this.center(element.bar);
     if (this.selected !== id) this.select(id);
     this.plot.scrollIntoView({ block: "center", behavior: prefersReducedMotion() ? "auto" : "smooth" });

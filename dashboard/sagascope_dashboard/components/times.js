@@ -25,14 +25,22 @@ function units(count, name) {
 }
 
 // On a saved page, the present is the time of saving.
+const isSaved = () => document.documentElement.dataset.present !== undefined;
 const present = () => Number(document.documentElement.dataset.present) || Date.now();
 
 const pad = (number) => String(number).padStart(2, "0");
-const timeOfDay = (moment) => [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(pad).join(":");
-const day = (moment) => moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+// The reader's zone, or UTC where the reader prefers it.
+const isUtc = () => document.documentElement.dataset.zone === "utc";
+const setZone = (utc) => { document.documentElement.dataset.zone = utc ? "utc" : "local"; };
+const zoned = () => (isUtc() ? { timeZone: "UTC" } : {});
+const timeOfDay = (moment) => (isUtc()
+  ? moment.toISOString().slice(11, 19)
+  : [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(pad).join(":"));
+const day = (moment) => moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", ...zoned() });
 
 function clock(moment) {
-  const today = moment.toDateString() === new Date(present()).toDateString();
+  const today = day(moment) === day(new Date(present()));
   return today ? timeOfDay(moment) : `${day(moment)}, ${timeOfDay(moment)}`;
 }
 
@@ -41,5 +49,5 @@ function fine(moment) {
 }
 
 function exact(moment) {
-  return `${day(moment)}, ${fine(moment)} here, ${moment.toISOString()}`;
+  return `${day(moment)}, ${fine(moment)} ${isUtc() ? "UTC" : "here"}, ${moment.toISOString()}`;
 }

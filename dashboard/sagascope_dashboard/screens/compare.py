@@ -1,27 +1,41 @@
-"""A saga beside a typical completed one of its type."""
+"""A saga over a typical completed one of its type, from their starts on."""
 
+from typing import Any
+
+import altair as alt
 import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.elements import Element, badge, h, link, message, table, table_section
+from sagascope_dashboard.components.charts import SECONDS_LABEL, theme_color
+from sagascope_dashboard.components.elements import Element, badge, h, link, message
+from sagascope_dashboard.components.lists import COLORS
 from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.formatting import line
+from sagascope_dashboard.formatting import line, plural
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.compare import (
-    AttributeDifference,
-    ComparedSaga,
-    Comparison,
-    StepResult,
-    StepRow,
-    compare,
-    typical_saga,
+from sagascope_dashboard.viewmodels.compare import Bar, ComparedSaga, Comparison, StepRow, compare, typical_saga
+from sagascope_dashboard.viewmodels.timeline import adjust_clocks, clock_offsets
+
+COMPRESSED, EVEN = "Compressed", "Even"
+
+COMPRESS_FACTOR = 4.0
+"""Where this one is as many times as long as the typical one, the time axis is compressed at first."""
+
+TICKS_SECONDS = (0, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400)
+"""Times that a compressed axis names."""
+
+LINES = ("name", "this", "typical")
+"""The lines of a step, from above."""
+
+LEGEND = (
+    "Dashed: not reached, where the other one has it. Hollow: in progress. "
+    "Yellow: beyond the time that the typical one took for the step."
 )
 
 
-def content(comparison: Comparison) -> list[Element | None]:
-    """Builds the whole screen."""
+def head(comparison: Comparison) -> list[Element | None]:
+    """Builds what is above the timelines."""
     return [
         h(
             "h1",
@@ -36,8 +50,6 @@ def content(comparison: Comparison) -> list[Element | None]:
             cls="pair",
         ),
         _summary(comparison),
-        _steps(comparison),
-        _attributes(comparison),
     ]
 
 
@@ -60,37 +72,134 @@ def _summary(comparison: Comparison) -> Element:
     return h("section", h("h2", "What differs"), h("ul", items, cls="differences"), cls="section")
 
 
-def _steps(comparison: Comparison) -> Element:
-    return table_section("Step by step", ("Step", "This one", "A typical one"), map(_row, comparison.rows))
+def _timelines(comparison: Comparison) -> None:
+    is_long = comparison.length > COMPRESS_FACTOR * comparison.reference_length
+    render("compare-timelines", h("h2", "Both from their start", cls="section"))
+    axis = st.segmented_control("Time", (COMPRESSED, EVEN), default=COMPRESSED if is_long else EVEN, key="compare-axis")
+    chart = timelines(comparison, is_compressed=axis == COMPRESSED)
+    st.altair_chart(chart, alt="Both timelines")
+    render("compare-legend", h("p", LEGEND, cls="muted"))
+    if comparison.rows_left_out:
+        words = f"Not shown: {plural(comparison.rows_left_out, 'further step')}."
+        render("compare-left-out", h("p", words, cls="muted"))
 
 
-def _row(row: StepRow) -> Element:
-    differs = "differs" if row.differences else None
-    return h(
-        "tr", h("td", h("b", row.name), cls="wide"), _step_result(row.this), _step_result(row.reference), cls=differs
+def timelines(comparison: Comparison, *, is_compressed: bool) -> Any:
+    """Returns three lines for each step: its name with the differences, this one, and the typical one."""
+    ink, background = theme_color("textColor", "#000000"), theme_color("backgroundColor", "#ffffff")
+    gray, yellow = theme_color("grayTextColor", "#606060"), theme_color("yellowColor", "#a07000")
+    bars = [value for index, row in enumerate(comparison.rows) for value in _bar_values(index, row)]
+    names = [
+        {
+            "row": index,
+            "line": "name",
+            "text": f"{row.name}: {', '.join(row.differences)}" if row.differences else row.name,
+            "color": theme_color("redTextColor", "#900000") if row.differences else ink,
+            "weight": 700 if row.differences else 400,
+        }
+        for index, row in enumerate(comparison.rows)
+    ]
+    late = [
+        {"row": index, "line": "this", "start": row.late_from, "end": max(bar.end for bar in row.this)}
+        for index, row in enumerate(comparison.rows)
+        if row.late_from is not None
+    ]
+    sides = [
+        {"row": index, "line": side, "text": side}
+        for index in range(len(comparison.rows))
+        for side in ("this", "typical")
+    ]
+    times = alt.X(
+        "start:Q",
+        title="Since the start",
+        scale=_scale(comparison, is_compressed),
+        axis=_axis(comparison, is_compressed),
+    )
+
+    def of(values: list[dict[str, Any]]) -> Any:
+        return alt.Chart(alt.InlineData(values=values)).encode(
+            y=alt.Y("row:O", axis=None, scale=alt.Scale(paddingInner=0.25)),
+            yOffset=alt.YOffset("line:N", scale=alt.Scale(domain=list(LINES))),
+        )
+
+    attempts = (
+        of(bars)
+        .mark_bar(cornerRadius=2, minBandSize=3, strokeWidth=1.5)
+        .encode(
+            x=times,
+            x2="end:Q",
+            fill=alt.Fill("fill:N", scale=None),
+            stroke=alt.Stroke("stroke:N", scale=None),
+            strokeDash=alt.StrokeDash(
+                "dash:N", scale=alt.Scale(domain=["solid", "dashed"], range=[[1, 0], [4, 3]]), legend=None
+            ),
+            description="text:N",
+            tooltip=alt.Tooltip("text:N", title="Attempt"),
+        )
+    )
+    longer = of(late).mark_bar(color=yellow, height=4, yOffset=8).encode(x="start:Q", x2="end:Q")
+    texts = (
+        of(names)
+        .mark_text(align="left", dx=-SIDE_PIXELS, fontSize=13)
+        .encode(x=alt.value(0), text="text:N", color=alt.Color("color:N", scale=None))
+    )
+    labels = of(sides).mark_text(align="right", dx=-6, fontSize=11, color=gray).encode(x=alt.value(0), text="text:N")
+    return (
+        alt.layer(attempts, longer, labels, texts)
+        .properties(height=alt.Step(20, **{"for": "offset"}))
+        .configure_view(stroke=None, fill=background)
     )
 
 
-def _step_result(side: StepResult) -> Element:
-    attempts = f"{side.attempts:,} attempts" if side.attempts > 1 else ""
-    words = ", ".join(part for part in (side.duration, attempts) if part)
-    return h("td", badge(side.style), h("div", words) if words else None, h("div", side.where, cls="muted"))
+SIDE_PIXELS = 48
+"""Width of the names of the two lines, left of the axis."""
 
 
-def _attributes(comparison: Comparison) -> Element | None:
+def _bar_values(index: int, row: StepRow) -> list[dict[str, Any]]:
+    values = [
+        _bar_value(index, side, bar) for side, bars in (("this", row.this), ("typical", row.reference)) for bar in bars
+    ]
+    for side, bars, others in (("this", row.this, row.reference), ("typical", row.reference, row.this)):
+        if not bars:  # a dashed frame where the other one has it
+            color = theme_color("redColor", "#b00020")
+            start, end = others[0].start, max(bar.end for bar in others)
+            frame = {"fill": "transparent", "stroke": color, "dash": "dashed", "text": f"{row.name}: not reached"}
+            values.append({"row": index, "line": side, "start": start, "end": end, **frame})
+    return values
+
+
+def _bar_value(index: int, side: str, bar: Bar) -> dict[str, Any]:
+    color = theme_color(f"{COLORS[bar.style.tone]}Color", "#808080")
+    look = {"fill": "transparent" if bar.is_open else color, "stroke": color, "dash": "solid", "text": bar.text}
+    return {"row": index, "line": side, "start": bar.start, "end": bar.end, **look}
+
+
+def _scale(comparison: Comparison, is_compressed: bool) -> alt.Scale:
+    domain = [0, comparison.length or 1.0]
+    if not is_compressed:
+        return alt.Scale(domain=domain)
+    return alt.Scale(domain=domain, type="symlog", constant=max(comparison.reference_length / 5, 0.001))
+
+
+def _axis(comparison: Comparison, is_compressed: bool) -> alt.Axis:
+    if not is_compressed:
+        return alt.Axis(labelExpr=SECONDS_LABEL, tickCount=8)
+    least = comparison.reference_length / 10
+    ticks = [each for each in TICKS_SECONDS if not each or least <= each <= comparison.length]
+    return alt.Axis(labelExpr=SECONDS_LABEL, values=ticks)
+
+
+def _attributes(comparison: Comparison) -> None:
     if not comparison.attributes:
-        return None
-    rows = [_attribute(each) for each in comparison.attributes]
-    differences = h("div", table(("Attribute", "This one", "A typical one"), rows), cls="scroll")
+        return
     cut = h("p", f"and {comparison.left_out:,} more", cls="muted") if comparison.left_out else None
-    return h("section", h("h2", "Attributes that differ"), differences, cut, cls="section")
-
-
-def _attribute(each: AttributeDifference) -> Element:
-    absent = h("span", "absent", cls="muted")
-    return h(
-        "tr", h("td", h("b", each.name), cls="wide"), h("td", each.this or absent), h("td", each.reference or absent)
-    )
+    render("compare-attributes", h("h2", "Attributes that differ", cls="section"))
+    rows = [
+        {"Attribute": each.name, "This one": each.this or None, "A typical one": each.reference or None}
+        for each in comparison.attributes
+    ]
+    st.dataframe(rows, hide_index=True, placeholder="absent", alt="Attributes that differ")
+    render("compare-attributes-cut", cut)
 
 
 def page() -> None:
@@ -113,7 +222,14 @@ def _live_content(address: SagaAddress) -> None:
     if reference is None:
         render("compare", *nothing_to_compare(line(this.name, 80), address.href()))
     else:
-        render("compare", *content(compare(this, reference, data.now())))
+        comparison = compare(_adjusted(this), _adjusted(reference), data.now())
+        render("compare", *head(comparison))
+        _timelines(comparison)
+        _attributes(comparison)
+
+
+def _adjusted(saga: schemas.Saga) -> schemas.Saga:
+    return adjust_clocks(saga, clock_offsets(saga))
 
 
 def _reference_address(saga: schemas.Saga) -> SagaAddress | None:

@@ -1,213 +1,72 @@
 """Flows: the transaction types, and one type step by step."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
+import altair as alt
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.elements import Element, h, icon, link, message, table, table_section, time
-from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.urls import FlowAddress
-from sagascope_dashboard.viewmodels.flows import (
-    Flow,
-    FlowRow,
-    PathRow,
-    Period,
-    StatusShare,
-    Step,
-    Transition,
-    Window,
-    flow,
-    flows,
+from sagascope_dashboard.components import error_states, lists
+from sagascope_dashboard.components.charts import (
+    CHART_PIXELS,
+    SECONDS_LABEL,
+    choose_bar,
+    contrast_color,
+    deployment_marks,
+    failure_color,
+    graph,
+    theme_color,
+    time_format,
+    time_scale,
+    time_tooltip,
 )
+from sagascope_dashboard.components.elements import Element, h, icon, link, message, time
+from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.formatting import duration, epoch_ms, iso
+from sagascope_dashboard.palette import BY_STATUS
+from sagascope_dashboard.urls import Filters, FlowAddress
+from sagascope_dashboard.viewmodels.flows import Cell, Flow, Outage, StepDurations, all_or_some, flow, flows
+from sagascope_dashboard.viewmodels.services import Deployment, deployments
 
-STEP_COLUMNS = ("Step", "Started", "Failed", "Retried", "Compensated", "In flight", "p50", "p95", "p99")
-TRANSITION_COLUMNS = ("From the end of one step to the start of the next", "Transitions", "p50", "p95", "p99")
-PATH_COLUMNS = ("Path of ended transactions", "Transactions", "Share", "Completed", "Latest")
-PERIOD_COLUMNS = ("Start", "Ended", "Failed", "p50", "p95", "p99")
+BUCKET_RATIO = 2**0.25
+"""The end of a bucket of durations, divided by its start."""
 
+TICKS_SECONDS = (
+    *(each * 10.0**power for power in range(-6, 1) for each in (1, 2, 5)),
+    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 43_200.0),
+    *(86_400.0 * days for days in (1, 2, 7, 30, 90, 365)),
+)
+"""Times that an axis of durations may name."""
 
-def flow_content(known: Flow) -> list[Element | None]:
-    """Builds the whole screen."""
-    where = h("span", f" in {known.environment}", cls="muted") if known.environment else None
-    head = h("header", h("h1", known.name, where, cls="page-title"), link(known.list_href, "Its transactions"))
-    return [
-        h("div", head, _windows(known.windows), cls="flow-head"),
-        *_steps(known.steps),
-        _transitions(known.transitions),
-        _paths(known.paths),
-    ]
+MAX_TICKS = 6
+"""Times that an axis of durations names, about."""
 
+TRANSACTIONS, ATTEMPTS = "Transactions", "Attempts"
 
-def _windows(windows: Sequence[Window]) -> Element:
-    choices = [
-        h("li", link(window.href, f"last {window.label}", aria_current="true" if window.is_selected else None))
-        for window in windows
-    ]
-    return h("nav", h("ul", choices, cls="choices"), aria_label="Window")
-
-
-def _steps(steps: Sequence[Step]) -> list[Element]:
-    if not steps:
-        return [h("p", "No step was received in this window.", cls="empty-state", role="status")]
-    over = [_step_over_time(step) for step in steps]
-    return [
-        table_section("Steps", STEP_COLUMNS, map(_row, steps)),
-        h("section", h("h2", "Over time"), over, cls="section trends"),
-    ]
-
-
-def _row(step: Step) -> Element:
-    bar = h(
-        "div", h("span", cls="segment work", data_share=round(step.share, 1)), _remaining_share(step.share), cls="share"
-    )
-    return h(
-        "tr",
-        h(
-            "td",
-            h("b", link(step.href, step.name)),
-            h("div", step.kind, cls="muted") if step.kind else None,
-            cls="wide",
-        ),
-        h("td", f"{step.started:,}", bar, cls="num"),
-        _figure("failed", step.failed),
-        _figure("retried", step.retried),
-        _figure("compensated", step.compensated),
-        _figure("in flight", f"{step.in_flight:,}" if step.in_flight else ""),
-        *_percentiles(step.percentiles),
-        data_key=f"{step.name} {step.kind}",
-    )
-
-
-def _transitions(known: Sequence[Transition]) -> Element | None:
-    if not known:
-        return None
-    rows = [
-        h(
-            "tr",
-            h("td", h("b", each.before), " to ", h("b", each.after), h("div", each.trend, cls="muted"), cls="wide"),
-            h("td", f"{each.count:,}", cls="num"),
-            *_percentiles(each.percentiles),
-            data_key=f"{each.before} to {each.after}",
-        )
-        for each in known
-    ]
-    return table_section("Transition steps", TRANSITION_COLUMNS, rows)
-
-
-def _paths(known: Sequence[PathRow]) -> Element | None:
-    if not known:
-        return None
-    rows = [
-        h(
-            "tr",
-            h("td", h("b", "; ".join(each.differs) or "Usual path"), h("div", each.steps, cls="muted"), cls="wide"),
-            h("td", link(each.href, each.count), cls="num"),
-            _figure("share", each.share),
-            _figure("completed", each.completed),
-            h("td", link(each.newest_href, each.newest, cls="id")),
-            data_key=each.key,
-        )
-        for each in known
-    ]
-    return table_section("Paths", PATH_COLUMNS, rows)
-
-
-def _percentiles(durations: Sequence[str]) -> list[Element]:
-    return [_figure(name, value) for name, value in zip(("p50", "p95", "p99"), durations, strict=True)]
-
-
-def _figure(column: str, value: str) -> Element:
-    """Builds a cell; on a narrow screen, which has no table head, the cell names its column."""
-    if not value:
-        return h("td")
-    return h("td", h("span", value, cls="num"), h("span", f" {column}", cls="muted only-narrow"), cls="num")
-
-
-def _remaining_share(share: float) -> Element:
-    return h("span", cls="remaining", data_share=round(100 - share, 1))
-
-
-def _step_over_time(step: Step) -> Element:
-    columns = h("span", [_period_bar(period) for period in step.periods], cls="columns", aria_hidden="true")
-    periods = table(PERIOD_COLUMNS, [_period(period) for period in step.periods if period.ended], "table")
-    name = h("span", h("b", step.name), h("span", step.trend, cls="muted"), cls="trend-name")
-    return h(
-        "details",
-        h("summary", name, columns),
-        h("div", periods, cls="scroll", tabindex="0", role="region", aria_label=f"{step.name} over time"),
-        cls="trend",
-        data_key=f"{step.name} {step.kind}",
-    )
-
-
-def _period_bar(period: Period) -> Element:
-    tone = "alarm" if period.is_failing else "work"
-    height = round(period.height, 1)
-    return h("span", h("span", data_share=100 - height), h("span", cls=f"fill {tone}", data_share=height), cls="column")
-
-
-def _period(period: Period) -> Element:
-    return h(
-        "tr",
-        h("td", time(period.at), cls="num"),
-        h("td", f"{period.ended:,}", cls="num"),
-        [h("td", value, cls="num") for value in (period.failed, *period.percentiles)],
-        data_key=period.at.isoformat(),
-    )
-
-
-def flows_content(known: Sequence[FlowRow]) -> list[Element]:
-    """Builds the whole screen."""
-    title = h("h1", "Flows", cls="page-title")
-    if not known:
-        words = "No transaction has been received yet. Their types appear here on their own."
-        return [title, h("p", words, cls="empty-state", role="status")]
-    return [title, h("div", [_flow_row(flow) for flow in known], cls="flows")]
-
-
-def _flow_row(flow: FlowRow) -> Element:
-    name = link(flow.href, flow.name, f" in {flow.environment}" if flow.environment else None)
-    attention = f"{flow.attention:,} {'needs' if flow.attention == 1 else 'need'} attention"
-    return h(
-        "section",
-        h(
-            "header",
-            h("h2", name),
-            h("span", f"{flow.total:,} in total", cls="muted"),
-            _attention_badge(flow, attention),
-        ),
-        h("div", [_status_share(status) for status in flow.statuses if status.count], cls="share", aria_hidden="true"),
-        h("ul", [_status_count(status) for status in flow.statuses], cls="counts"),
-        cls="flow",
-        data_key=flow.key,
-    )
-
-
-def _attention_badge(flow: FlowRow, text: str) -> Element | None:
-    return link(flow.attention_href, icon("mark"), text, cls="badge alarm") if flow.attention else None
-
-
-def _status_share(status: StatusShare) -> Element:
-    return h("span", cls=f"segment {status.style.tone}", data_share=round(status.share, 1))
-
-
-def _status_count(status: StatusShare) -> Element:
-    texts = (icon(status.style.icon), h("strong", f"{status.count:,}"), status.style.label.lower())
-    return h("li", link(status.href, *texts, cls=status.style.tone))
+FAILURES_NOTE = {
+    TRANSACTIONS: "Of the transactions that reached a step, those that failed at it and did not succeed when retried. "
+    "A retry that succeeds in a later period counts for the latest failures before it.",
+    ATTEMPTS: "Of all attempts, those that failed: one transaction that retries counts each time.",
+}
 
 
 def flows_page() -> None:
     """Renders every transaction type with its counts."""
     st.set_page_config(page_title="Flows · Sagascope")
+    render("flows-title", h("h1", "Flows", cls="page-title"))
     _live_flows_content()
 
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_flows_content() -> None:
-    if known := error_states.current("flows", data.flows()):
-        render("flows", *flows_content(flows(known)))
+    known = error_states.current("flows", data.flows())
+    if known is None:
+        return
+    empty = "No transaction has been received yet. Their types appear here on their own."
+    chosen = lists.choose("Flows", flows(known)) if known.items else None
+    render("flows", None if known.items else h("p", empty, cls="empty-state", role="status"), go=chosen)
 
 
 def flow_page() -> None:
@@ -221,8 +80,214 @@ def flow_page() -> None:
     _live_flow_content(address)
 
 
-@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
+@st.fragment(run_every=data.COUNT_INTERVAL_SECONDS)
 def _live_flow_content(address: FlowAddress) -> None:
     result = data.flow(address)
-    if known := error_states.current("flow", result, thing="flow"):
-        render("flow", *flow_content(flow(known, address, result.fetched_at)))
+    known = error_states.current("flow", result, thing="flow")
+    if known is None:
+        return
+    shown = flow(known, address, result.fetched_at, lambda started: data.counts(started, address.window).value)
+    render("flow", _head(shown), *map(_outage, shown.outages))
+    if not shown.nodes:
+        render("flow-empty", h("p", "No step was received in this window.", cls="empty-state", role="status"))
+        return
+    deployed = deployments(data.services().value)
+    _failures(shown, deployed)
+    chosen = [_started(address, deployed)]
+    render("flow-path", h("h2", "Path", cls="section"))
+    st.graphviz_chart(graph(shown.nodes, shown.edges), width="stretch", alt="Path")
+    _durations(shown, deployed)
+    for name, table in (("Steps", shown.steps), ("Paths", shown.paths), ("Transitions", shown.transitions)):
+        if table.rows:
+            render(f"flow-{name}", h("h2", name, cls="section"))
+            chosen.append(lists.choose(name, table))
+    render("flow-chosen", go=next(filter(None, chosen), None))
+
+
+def _head(known: Flow) -> Element:
+    where = h("span", f" in {known.environment}", cls="muted") if known.environment else None
+    head = h("header", h("h1", known.name, where, cls="page-title"), link(known.list_href, "Its transactions"))
+    choices = [
+        h("li", link(href, f"last {label}", aria_current="true" if is_shown else None))
+        for label, href, is_shown in known.windows
+    ]
+    return h("div", head, h("nav", h("ul", choices, cls="choices"), aria_label="Window"), cls="flow-head")
+
+
+def _outage(outage: Outage) -> Element:
+    return h(
+        "div",
+        icon("cross"),
+        h("strong", outage.text),
+        h("span", "from ", time(outage.since), " to ", time(outage.until)),
+        link(outage.href, "Show them"),
+        cls="outage total" if outage.is_total else "outage",
+        role="alert",
+    )
+
+
+def _started(address: FlowAddress, deployed: Sequence[Deployment]) -> str | None:
+    """Renders when transactions started, by their present status; returns the link of a bar."""
+    only = Filters(name=address.name, environment=address.environment or "")
+    counts = data.counts(only, address.window).value
+    if counts is None:
+        return None
+
+    def href(code: str, start: datetime, end: datetime) -> str:
+        return only.with_changes(status=code, since=iso(start), until=iso(end)).href()
+
+    name = f"{only.href()} {address.window}"
+    return choose_bar("Started, by status", counts, "started", BY_STATUS, href, name, deployed)
+
+
+def _failures(known: Flow, deployed: Sequence[Deployment]) -> None:
+    render("flow-failures", h("h2", "Failed, by step", cls="section"))
+    counted = st.segmented_control(
+        "Count", (TRANSACTIONS, ATTEMPTS), default=TRANSACTIONS, key="flow-counted", label_visibility="collapsed"
+    )
+    counted = counted or TRANSACTIONS
+    st.altair_chart(_failure_chart(known, counted, deployed), alt=f"Failed, by step: {counted.lower()}")
+    render("flow-failures-note", h("p", FAILURES_NOTE[counted], cls="muted"))
+
+
+def _failure_chart(known: Flow, counted: str, deployed: Sequence[Deployment]) -> Any:
+    """Returns a row for each step and a cell for each period, the more alarming the larger the share that failed."""
+    values = [_failure_value(cell, counted) for cell in known.cells]
+    steps = list(dict.fromkeys(each.name for each in known.durations))
+    base = alt.Chart(alt.InlineData(values=[each for each in values if each["of"]])).encode(
+        y=alt.Y("step:N", title=None, scale=alt.Scale(domain=steps), axis=alt.Axis(labelLimit=200, labelFontSize=13))
+    )
+    cells = base.mark_rect(stroke=theme_color("backgroundColor", "#ffffff"), strokeWidth=2, cornerRadius=4).encode(
+        x=_time_axis(known),
+        x2="end:T",
+        color=alt.Color("color:N", scale=None),
+        description="text:N",
+        tooltip=[alt.Tooltip("text:N", title="Failed"), time_tooltip("at", "From"), time_tooltip("end", "To")],
+    )
+    numbers = (
+        base.transform_filter("datum.failed > 0")
+        .mark_text(fontSize=12, fontWeight="bold")
+        .encode(x="middle:T", text=alt.Text("failed:Q", format=","), color=alt.Color("ink:N", scale=None))
+    )
+    marks = deployment_marks(deployed, epoch_ms(known.since), epoch_ms(known.until))
+    return alt.layer(cells, numbers, *marks).properties(height=alt.Step(34))
+
+
+def _failure_value(cell: Cell, counted: str) -> dict[str, Any]:
+    failed, of = (cell.failed, cell.reached) if counted == TRANSACTIONS else (cell.failed_attempts, cell.attempts)
+    share = failed / of if of else 0.0
+    at, end = epoch_ms(cell.at), epoch_ms(cell.end)
+    return {
+        "step": cell.step,
+        "at": at,
+        "end": end,
+        "middle": (at + end) / 2,
+        "failed": failed,
+        "of": of,
+        "color": failure_color(share),
+        "ink": contrast_color(share),
+        "text": f"{cell.step}: {failed:,} of {of:,} failed",
+    }
+
+
+def _time_axis(known: Flow) -> alt.X:
+    domain = [epoch_ms(known.since), epoch_ms(known.until)]
+    axis = alt.Axis(format=time_format(*domain), tickCount=10)
+    return alt.X("at:T", title=None, scale=time_scale(domain=domain), axis=axis)
+
+
+def _durations(known: Flow, deployed: Sequence[Deployment]) -> None:
+    render("flow-durations", h("h2", "Durations of one step", cls="section"))
+    names = [each.name for each in known.durations]
+    slowest = max(known.durations, key=_slowest).name
+    name = st.selectbox("Step", names, index=names.index(slowest), key="flow-step", label_visibility="collapsed")
+    series = next((each for each in known.durations if each.name == name), known.durations[0])
+    outages = [cell for cell in known.cells if cell.step == series.name and cell.is_without_success]
+    chart = _duration_chart(known, series, outages, deployed)
+    st.altair_chart(chart, alt=f"Durations of {series.name}")
+
+
+def _slowest(step: StepDurations) -> float:
+    return max((each.p95 or 0.0 for each in step.series), default=0.0)
+
+
+def _duration_chart(known: Flow, step: StepDurations, outages: Sequence[Cell], deployed: Sequence[Deployment]) -> Any:
+    """Returns how many attempts took how long, with percentiles over it; where few succeeded, an alarm says so."""
+    period_ms = known.period.total_seconds() * 1000
+    buckets: list[dict[str, Any]] = [
+        {
+            "at": epoch_ms(each.at),
+            "end": epoch_ms(each.at) + period_ms,
+            "low": low,
+            "high": low * BUCKET_RATIO,
+            "attempts": attempts,
+            "text": f"{duration(low)} to {duration(low * BUCKET_RATIO)}",
+        }
+        for each in step.series
+        for low, attempts in each.durations
+    ]
+    lines: list[dict[str, Any]] = [
+        {"at": epoch_ms(each.at) + period_ms / 2, "percentile": name, "seconds": value, "text": duration(value)}
+        for each in step.series
+        for name, value in (("p50", each.p50), ("p95", each.p95), ("p99", each.p99))
+        if value is not None
+    ]
+    red, blue = theme_color("redColor", "#b00020"), theme_color("blueColor", "#2060b0")
+    background, ink = theme_color("backgroundColor", "#ffffff"), theme_color("textColor", "#000000")
+    drawn = [each["seconds"] for each in lines] + [each[edge] for each in buckets for edge in ("low", "high")]
+    ticks = duration_ticks(drawn)
+    seconds = alt.Axis(labelExpr=SECONDS_LABEL, values=ticks)
+    scale = alt.Scale(type="log", nice=False, domain=[ticks[0], ticks[-1]])
+    heat = (
+        alt.Chart(alt.InlineData(values=buckets))
+        .mark_rect()
+        .encode(
+            x=_time_axis(known),
+            x2="end:T",
+            y=alt.Y("low:Q", title="Duration", scale=scale, axis=seconds),
+            y2="high:Q",
+            color=alt.Color(
+                "attempts:Q",
+                scale=alt.Scale(range=[background, blue], domainMin=0, interpolate="rgb"),
+                legend=alt.Legend(orient="top", title="Attempts", tickMinStep=1, tickCount=3),
+            ),
+            tooltip=[alt.Tooltip("text:N", title="Duration"), alt.Tooltip("attempts:Q", title="Attempts", format=",")],
+        )
+    )
+    percentiles = (
+        alt.Chart(alt.InlineData(values=lines))
+        .mark_line(point=alt.OverlayMarkDef(color=ink), color=ink)
+        .encode(
+            x="at:T",
+            y=alt.Y("seconds:Q", scale=scale),
+            strokeDash=alt.StrokeDash("percentile:N", legend=alt.Legend(orient="top", title=None, symbolType="stroke")),
+            tooltip=["percentile:N", alt.Tooltip("text:N", title="Duration"), time_tooltip("at", "At")],
+        )
+    )
+    failing = alt.Chart(
+        alt.InlineData(values=[{**_failure_value(each, ATTEMPTS), "label": _outage_label(each)} for each in outages])
+    )
+    areas = failing.mark_rect(color=red, opacity=0.9).encode(x="at:T", x2="end:T", tooltip="text:N")
+    labels = failing.mark_text(angle=270, color=background, fontWeight="bold", fontSize=14).encode(
+        x="middle:T", y=alt.value({"expr": "height / 2"}), text="label:N"
+    )
+    marks = deployment_marks(deployed, epoch_ms(known.since), epoch_ms(known.until))
+    return (
+        alt.layer(heat, percentiles, areas, labels, *marks)
+        .resolve_scale(color="independent")
+        .properties(height=CHART_PIXELS)
+    )
+
+
+def duration_ticks(seconds: Sequence[float]) -> list[float]:
+    """Returns the times that a logarithmic axis for these durations names, from below the least to above the most."""
+    least, most = min(seconds, default=0.01), max(seconds, default=1.0)
+    first = max((index for index, each in enumerate(TICKS_SECONDS) if each <= least), default=0)
+    last = next((index for index, each in enumerate(TICKS_SECONDS) if each >= most), len(TICKS_SECONDS) - 1)
+    ticks = TICKS_SECONDS[first : max(last, first + 1) + 1]
+    step = -(-(len(ticks) - 1) // MAX_TICKS)
+    return [*ticks[:-1:step], ticks[-1]]
+
+
+def _outage_label(cell: Cell) -> str:
+    return f"{all_or_some(cell.failed_attempts, cell.attempts)} attempts failed"

@@ -1,19 +1,38 @@
 """One saga: the answer card, the timeline, and the tables behind them."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger
+from sagascope_dashboard.components import error_states, lists
+from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, plan, record
 from sagascope_dashboard.components.elements import h, icon
-from sagascope_dashboard.components.renderer import download_button, render, render_timeline
+from sagascope_dashboard.components.renderer import (
+    download_button,
+    link_buttons,
+    render,
+    render_sequence,
+    render_timeline,
+)
 from sagascope_dashboard.export import as_html, file_name, markdown
-from sagascope_dashboard.formatting import utc_note
 from sagascope_dashboard.urls import SagaAddress, links
-from sagascope_dashboard.viewmodels.saga import SagaView, log_rows, saga_view, span_rows
+from sagascope_dashboard.viewmodels.records import (
+    LEVELS,
+    TreeSpan,
+    log_key,
+    log_rows,
+    log_view,
+    own_logs,
+    sequence,
+    span_rows,
+    span_tree,
+    span_view,
+)
+from sagascope_dashboard.viewmodels.saga import MANY_STEPS, SagaView, every_step, saga_view, with_steps
 from sagascope_dashboard.viewmodels.timeline import (
     Timeline,
     adjust_clocks,
@@ -25,6 +44,24 @@ from sagascope_dashboard.viewmodels.timeline import (
 from sagascope_dashboard.viewmodels.transactions import only_match
 
 RAW_TIMES_KEY = "saga-raw-times"
+
+UNFOLDED_KEY = "saga-unfolded"
+"""Which steps of which saga the reader has unfolded, by `step_id`."""
+
+ALL_SPANS = "spans"
+"""What stands among the unfolded steps once the reader has asked for all spans."""
+
+FILTER_KEY = "saga-steps"
+
+TABS_KEY = "saga-tables"
+
+SPANS_TAB_KEY = "saga-spans-tab"
+
+CHOSEN_LOG_KEY = "saga-chosen-log"
+"""The chosen log line, by `log_key`."""
+
+CHOSEN_SPAN_KEY = "saga-chosen-span"
+"""The chosen span, by `TreeSpan.key`; as in a log line's key, its span id comes second."""
 
 SUMMARY_ONLY_TEXT = "It completed long ago: only this summary is kept; its records were deleted."
 
@@ -60,27 +97,83 @@ def _live_content(address: SagaAddress) -> None:
     saga = error_states.current("saga", data.saga(address))
     if saga is None:
         return
-    view = saga_view(saga)
+    unfolded, filter_text = _unfolded(address), str(st.session_state.get(FILTER_KEY) or "").strip()
+    view = saga_view(saga, unfolded, filter_text)
     copied = markdown(view, _page_url(address))
-    render(
-        "saga-answer",
-        *answer_card(view, copied, utc_note(st.context.timezone_offset)),
-        h("h2", "Timeline", cls="section"),
-    )
+    render("saga-answer", *answer_card(view, copied))
+    picture = _steps(saga, view)
     if saga.shrunk:
         render("saga-summary-only", h("p", icon("mark"), h("span", SUMMARY_ONLY_TEXT), cls="notice", role="status"))
     if offsets := clock_offsets(saga):
         _clock_notice(describe_offsets(offsets))
-    render_timeline("saga-timeline", _layout(saga))
+    shown = with_steps(saga, filter_text)
+    if picture == SEQUENCE:
+        _sequence(saga, shown)
+    else:
+        render_timeline("saga-timeline", _layout(shown, unfolded), lambda step: _toggle(unfolded, step))
     render("saga-ledger", ledger(view), anomalies(view))
-    _tables(saga, view)
-    _links_to_other_tools(saga)
+    _tables(saga, view, unfolded)
+    link_buttons(links(data.link_templates(), saga))
 
 
-def _layout(saga: schemas.Saga) -> Timeline:
-    """Returns the timeline, by corrected clocks unless the reader wants the original times."""
-    timed = saga if st.session_state.get(RAW_TIMES_KEY) else adjust_clocks(saga, clock_offsets(saga))
-    return timeline(timed, instances_by_name(data.services().value))
+def _unfolded(address: SagaAddress) -> set[str]:
+    """Returns the steps that the reader has unfolded on this page."""
+    known: tuple[SagaAddress, set[str]] | None = st.session_state.get(UNFOLDED_KEY)
+    if known is None or known[0] != address:
+        known = st.session_state[UNFOLDED_KEY] = (address, set())
+    return known[1]
+
+
+def _toggle(unfolded: set[str], step: str) -> None:
+    """Unfolds a step or folds it again; folds all of them if the step is an empty text. Or asks for all spans."""
+    if step:
+        unfolded ^= {step}
+    else:
+        unfolded &= {ALL_SPANS}
+
+
+TIMELINE, SEQUENCE = "Timeline", "Sequence"
+
+
+def _steps(saga: schemas.Saga, view: SagaView) -> str:
+    """Renders the plan, and for many steps a field that filters them; returns which picture the reader wants."""
+    render("saga-plan", plan(view))
+    with st.container(key="saga-timeline-head", horizontal=True, vertical_alignment="center"):
+        picture = st.segmented_control(
+            "Picture", [TIMELINE, SEQUENCE], default=TIMELINE, key="saga-picture", label_visibility="collapsed"
+        )
+        if max(len(saga.steps), len(saga.plan.steps)) > MANY_STEPS:
+            st.text_input("Filter steps", key=FILTER_KEY, placeholder="Filter steps", label_visibility="collapsed")
+    return str(picture or TIMELINE)
+
+
+def _sequence(saga: schemas.Saga, shown: schemas.Saga) -> None:
+    """Renders which service called which, and the chosen span in full."""
+
+    def choose(key: str) -> None:
+        st.session_state[CHOSEN_SPAN_KEY] = key
+
+    timed = _timed(saga)
+    render_sequence("saga-sequence", sequence(timed, {span.span_id for span in shown.spans}), choose)
+    chosen = st.session_state.get(CHOSEN_SPAN_KEY)
+    span = next((each for each in timed.spans if TreeSpan(each, 0).key == chosen), None)
+    render("saga-sequence-span", record(span_view(span), on_timeline=False) if span else None)
+
+
+def _timed(saga: schemas.Saga) -> schemas.Saga:
+    """Returns the saga by corrected clocks unless the reader wants the original times."""
+    return saga if st.session_state.get(RAW_TIMES_KEY) else adjust_clocks(saga, clock_offsets(saga))
+
+
+def _layout(saga: schemas.Saga, unfolded: Collection[str]) -> Timeline:
+    instances = instances_by_name(data.services().value)
+    return timeline(_timed(saga), instances, unfolded, _chosen_spans(), all_spans=ALL_SPANS in unfolded)
+
+
+def _chosen_spans() -> set[str]:
+    """Returns the spans of the chosen log line and span: the reader may ask to see them on the timeline."""
+    keys = (st.session_state.get(CHOSEN_LOG_KEY), st.session_state.get(CHOSEN_SPAN_KEY))
+    return {str(json.loads(key)[1]) for key in keys if key}
 
 
 def _clock_notice(text: str) -> None:
@@ -96,32 +189,91 @@ def _page_url(address: SagaAddress) -> str:
     return f"{(st.context.url or '').partition('/saga')[0].rstrip('/')}{address.href()}"
 
 
-def _tables(saga: schemas.Saga, view: SagaView) -> None:
-    names = [f"Attempts ({view.attempts_total:,})", f"Logs ({saga.logs_total:,})", f"Spans ({saga.spans_total:,})"]
-    attempts_tab, logs, spans = st.tabs(names, on_change="rerun", key="saga-tables")
+def _tables(saga: schemas.Saga, view: SagaView, unfolded: set[str]) -> None:
+    lines = own_logs(saga.logs)
+    names = [f"Attempts ({view.attempts_total:,})", f"Logs ({len(lines):,})", f"Spans ({saga.spans_total:,})"]
+    st.session_state[SPANS_TAB_KEY] = names[-1]
+    attempts_tab, logs, spans = st.tabs(names, on_change="rerun", key=TABS_KEY)
     # Only the open tab is built.
     if attempts_tab.open:
         with attempts_tab:
-            render("saga-attempts", attempts(view))
+            render("saga-attempts", attempts(view), on_choice=lambda step: _toggle(unfolded, step))
     if logs.open:
         with logs:
-            _dataframe("saga-logs", log_rows(saga.logs), saga.logs_total)
+            _logs(saga, lines)
     if spans.open:
         with spans:
-            _dataframe("saga-spans", span_rows(saga.spans), saga.spans_total)
+            _spans(saga)
 
 
-def _dataframe(key: str, rows: list[dict[str, object]], total: int) -> None:
-    if len(rows) < total:
-        render(f"{key}-cut", h("p", f"The first {len(rows):,} of {total:,}.", cls="muted"))
-    column = st.column_config.DatetimeColumn(format="HH:mm:ss.SSS", timezone=st.context.timezone)
-    st.dataframe(rows, key=key, hide_index=True, column_config={"At": column, "Started": column})
+def _logs(saga: schemas.Saga, lines: Sequence[schemas.Log]) -> None:
+    """Renders the services' own log lines, and the chosen one in full, from which the reader gets to its span."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        level = st.segmented_control("Level", list(LEVELS), default="All", key="saga-log-level")
+        text = st.text_input("Filter lines", key="saga-log-text", placeholder="Text, service or attribute").strip()
+    shown = own_logs(lines, LEVELS[str(level or "All")], text)
+    _cut("saga-logs", len(saga.logs), saga.logs_total, "records")
+    table, full = st.columns(TABLE_AND_RECORD)
+    with table:
+        _choose("saga-logs", log_rows(shown), [log_key(log) for log in shown], CHOSEN_LOG_KEY)
+    chosen = next((log for log in shown if log_key(log) == st.session_state.get(CHOSEN_LOG_KEY)), None)
+    span = chosen and next((each for each in span_tree(saga.spans) if each.span.span_id == chosen.span_id), None)
+    with full:
+        shown_record = record(log_view(chosen), span.key if span else "") if chosen else SELECT_ROW
+        render("saga-log", shown_record, on_choice=_show_span)
 
 
-def _links_to_other_tools(saga: schemas.Saga) -> None:
-    with st.container(horizontal=True):
-        for each in links(data.link_templates(), saga):
-            st.link_button(f"Open in {each.name}", each.url)
+TABLE_AND_RECORD = (5, 3)
+"""The widths of a table and of the record that is chosen in it."""
+
+SELECT_ROW = h("p", "Select a row to see all of it.", cls="muted")
+
+
+def _show_span(key: str) -> None:
+    st.session_state[CHOSEN_SPAN_KEY] = key
+    st.session_state["saga-span-text"] = ""
+    st.session_state[TABS_KEY] = st.session_state[SPANS_TAB_KEY]
+
+
+def _spans(saga: schemas.Saga) -> None:
+    """Renders the spans as a tree, and the chosen one in full."""
+    text = st.text_input("Filter spans", key="saga-span-text", placeholder="Name, service or attribute").strip()
+    _cut("saga-spans", len(saga.spans), saga.spans_total, "spans")
+    tree = span_tree(saga.spans, text)
+    chosen = next((each for each in tree if each.key == st.session_state.get(CHOSEN_SPAN_KEY)), None)
+    table, full = st.columns(TABLE_AND_RECORD)
+    with table:
+        _choose("saga-spans", span_rows(tree), [each.key for each in tree], CHOSEN_SPAN_KEY)
+    with full:
+        render("saga-span", record(span_view(chosen.span)) if chosen else SELECT_ROW)
+
+
+def _cut(key: str, shown: int, total: int, noun: str) -> None:
+    if shown < total:
+        render(f"{key}-cut", h("p", f"Of the first {shown:,} of {total:,} {noun}.", cls="muted"))
+
+
+def _choose(key: str, rows: list[dict[str, Any]], identities: Sequence[str], chosen_key: str) -> None:
+    """Renders a table of records; a row that is selected becomes the chosen one."""
+
+    def on_select() -> None:
+        selected = st.session_state[key].selection.rows
+        st.session_state[chosen_key] = identities[selected[0]] if selected else None
+
+    column = st.column_config.DatetimeColumn(format="HH:mm:ss.SSS", timezone=data.zone())
+    wide = st.column_config.Column(width=300)
+    st.dataframe(
+        rows,
+        key=key,
+        hide_index=True,
+        height="content" if len(rows) <= lists.MAX_ROWS_AT_ONCE else (lists.MAX_ROWS_AT_ONCE + 1) * lists.ROW_PIXELS,
+        row_height=lists.ROW_PIXELS,
+        placeholder="",
+        column_config={"At": column, "Started": column, "Text": wide, "Span": wide},
+        on_select=on_select,
+        selection_mode="single-row",
+        alt="Spans" if "spans" in key else "Log lines",
+    )
 
 
 def _saved_page(address: SagaAddress) -> str:
@@ -129,4 +281,4 @@ def _saved_page(address: SagaAddress) -> str:
     result = data.saga(address)
     if result.value is None:
         raise result.error or LookupError(address)
-    return as_html(result.value, _layout(result.value), result.fetched_at)
+    return as_html(result.value, _layout(result.value, every_step(result.value)), result.fetched_at)

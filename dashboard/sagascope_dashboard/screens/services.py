@@ -1,32 +1,30 @@
 """Services and their processes, and data health: what is received, from whom, and what is missing."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import streamlit as st
 
+from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.elements import Element, badge, h, icon, link, time
+from sagascope_dashboard.components import error_states, lists
+from sagascope_dashboard.components.charts import graph, versions_over_time
+from sagascope_dashboard.components.elements import Element, badge, h, icon
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.formatting import plural
 from sagascope_dashboard.viewmodels.services import (
-    Advice,
     Bridge,
     CollectorStatus,
+    Gap,
     Health,
-    Process,
-    Sender,
-    Service,
     collector_status,
     health,
-    services,
+    processes,
+    service_map,
 )
+from sagascope_dashboard.viewmodels.transactions import Table
 
-
-def content(known: Sequence[Service], status: CollectorStatus | None) -> list[Element | None]:
-    """Builds the whole screen."""
-    return [h("h1", "Services", cls="page-title"), notices(status), _services(known)]
+CALL_WINDOWS = ("15m", "1h", "24h")
+"""Windows over which calls between services are counted."""
 
 
 def notices(status: CollectorStatus | None) -> Element | None:
@@ -37,116 +35,104 @@ def notices(status: CollectorStatus | None) -> Element | None:
     return h("div", items, role="status")
 
 
-def _services(known: Sequence[Service]) -> Element:
-    if not known:
-        return h(
-            "p", "No service has reported yet. Services appear here on their own.", cls="empty-state", role="status"
-        )
-    return h("div", [_service(service) for service in known], cls="services")
-
-
-def _service(service: Service) -> Element:
-    return h(
-        "section",
-        h("header", h("h2", link(service.href, service.name)), _versions(service)),
-        h("ul", [_process(process) for process in service.processes]),
-        h("p", f"and {service.left_out:,} not reporting for longer", cls="muted") if service.left_out else None,
-        cls="service",
-        data_key=service.name,
-    )
-
-
-def _versions(service: Service) -> Element | None:
-    return h("span", f"several versions: {service.versions}", cls="muted") if service.versions else None
-
-
-def _process(process: Process) -> Element:
-    return h(
-        "li",
-        h("strong", process.name),
-        badge(process.style),
-        h("span", "last seen ", time(process.last_seen, "ago"), cls="muted"),
-        h("span", f"{process.in_flight:,} in flight") if process.in_flight else None,
-        h("span", f"version {process.version}", cls="muted") if process.version else None,
-        data_key=process.name,
-    )
-
-
 def services_page() -> None:
-    """Renders every service with its processes."""
+    """Renders which services call which others, and every process."""
     st.set_page_config(page_title="Services · Sagascope")
-    _live_content()
+    render("services-title", h("h1", "Services", cls="page-title"))
+    window = st.segmented_control(
+        "Window", CALL_WINDOWS, default="1h", format_func="last {}".format, key="services-window"
+    )
+    _live_processes(window or "1h")
 
 
-@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
-def _live_content() -> None:
+@st.fragment(run_every=data.COUNT_INTERVAL_SECONDS)
+def _live_processes(window: str) -> None:
     known, status = error_states.current("services", data.services()), data.status().value
-    if known:
-        render("services", *content(services(known), collector_status(status) if status else None))
+    if known is None:
+        return
+    render("services", notices(collector_status(status) if status else None))
+    table = processes(known)
+    if not table.rows:
+        empty = "No service has reported yet. Services appear here on their own."
+        render("services-empty", h("p", empty, cls="empty-state", role="status"))
+        return
+    if calls := data.calls(window).value:
+        render("services-calls", _calls_note(calls))
+        st.graphviz_chart(graph(*service_map(known, calls)), width="content", alt="Calls between services")
+    _versions(known)
+    render("services-processes", h("h2", "Processes", cls="section"))
+    render("services-chosen", go=lists.choose("Processes", table))
 
 
-def health_content(known: Health) -> list[Element | None]:
-    """Builds the whole screen."""
-    summary = h("p", badge(known.style), h("span", f" {known.sentence}"), cls="health-summary", role="status")
-    return [
-        h("h1", "Data health", cls="page-title"),
-        notices(known.status),
-        summary,
-        h("ul", [_advice(each) for each in known.collector], cls="advice") if known.collector else None,
-        h("section", h("h2", "Senders"), h("div", [_sender(each) for each in known.senders], cls="services")),
-        _bridges(known.bridges),
-        _collector_status(known.status),
+def _calls_note(calls: schemas.Calls) -> Element:
+    texts = [
+        "Each arrow is a call of one service by another: how often, how many failed, and the p95 of their duration."
     ]
+    if not calls.items:
+        texts = [
+            "No call between services began in this window. A call is a span whose parent is a span of another service."
+        ]
+    if calls.sampled > 1:
+        texts.append(f" One of {calls.sampled:,} traces is counted.")
+    return h("p", *texts, cls="muted")
 
 
-def _bridges(known: Sequence[Bridge]) -> Element | None:
-    if not known:
-        return None
-    return h("section", h("h2", "Bridges"), h("div", [_bridge(each) for each in known], cls="services"), cls="section")
+def _versions(known: schemas.Services) -> None:
+    """Renders when each version of a service was seen, if any service sends its version."""
+    chart = versions_over_time(known)
+    if chart is None:
+        return
+    render("services-versions", h("h2", "Versions over time", cls="section"))
+    st.altair_chart(chart, alt="Versions over time")
 
 
-def _bridge(bridge: Bridge) -> Element:
-    facts = [h("span", text, cls="muted") for text in (bridge.lag, bridge.in_flight)]
-    return h(
-        "section",
-        h("header", h("h3", bridge.name), badge(bridge.style), facts, _last_seen(bridge.last_seen)),
-        h("p", bridge.checkpoint, cls="muted") if bridge.checkpoint else None,
-        h("p", bridge.error) if bridge.error else None,
-        cls="service",
-        data_key=f"{bridge.name} {bridge.checkpoint}",
-    )
+def _health(known: Health) -> None:
+    summary = h("p", badge(known.style), h("span", f" {known.sentence}"), cls="health-summary", role="status")
+    render("health", h("h1", "Data health", cls="page-title"), notices(known.status), summary)
+    if known.gaps:
+        render("health-gaps", h("h2", "What is missing, and how to send it", cls="section"))
+    for gap in known.gaps:
+        _gap(gap)
+    chosen = None
+    if known.senders.rows:
+        render("health-senders", h("h2", "Senders", cls="section"))
+        chosen = lists.choose("Senders", known.senders)
+    if known.bridges:
+        render("health-bridges", h("h2", "Bridges", cls="section"))
+        _bridges(known.bridges)
+    facts = [node for name, value in known.status.facts for node in (h("dt", name), h("dd", value))]
+    received = h("section", h("h2", "Received"), h("dl", facts, cls="key-values"), cls="section")
+    render("health-received", received, go=chosen)
 
 
-def _sender(sender: Sender) -> Element:
-    alive = plural(sender.alive, "process", "processes")
-    return h(
-        "section",
-        h(
-            "header",
-            h("h3", sender.name),
-            badge(sender.style),
-            h("span", f"{alive} alive", cls="muted"),
-            _last_seen(sender.last_seen),
-        ),
-        h("ul", [_advice(each) for each in sender.advice], cls="advice") if sender.advice else None,
-        cls="service",
-        data_key=sender.name,
-    )
+def _gap(gap: Gap) -> None:
+    count = f" ({plural(len(gap.senders), 'service')})" if gap.senders else ""
+    with st.expander(f"{gap.problem}{count}", key=f"gap-{gap.key}"):
+        render(
+            f"gap-{gap.key}-text",
+            h("p", gap.consequence),
+            h("p", "Services: ", h("b", ", ".join(gap.senders))) if gap.senders else None,
+            h("p", gap.action),
+        )
+        if gap.example:
+            st.code(gap.example, language=None)
 
 
-def _last_seen(at: datetime) -> Element:
-    return h("span", "last seen ", time(at, "ago"), cls="muted")
-
-
-def _advice(advice: Advice) -> Element:
-    return h(
-        "li", h("strong", advice.problem), h("span", advice.consequence), h("span", advice.action, cls="action-text")
-    )
-
-
-def _collector_status(status: CollectorStatus) -> Element:
-    facts = [node for name, value in status.facts for node in (h("dt", name), h("dd", value))]
-    return h("section", h("h2", "Received"), h("dl", facts, cls="key-values"), cls="section")
+def _bridges(known: Sequence[Bridge]) -> None:
+    rows = [
+        {
+            "Bridge": each.name,
+            "State": [each.style.label],
+            "Lag": each.lag,
+            "In flight": each.in_flight,
+            "Last seen": each.last_seen,
+            "Error": each.error,
+            "Checkpoint": each.checkpoint,
+        }
+        for each in known
+    ]
+    titles = {title: title for title in rows[0]}
+    lists.show("Bridges", Table("bridges", titles, tuple(rows), ()))
 
 
 def health_page() -> None:
@@ -159,4 +145,4 @@ def health_page() -> None:
 def _live_health_content() -> None:
     status, known = data.status(), data.services()
     if (value := error_states.current("health", status, known)) and known.value:
-        render("health", *health_content(health(value, known.value)))
+        _health(health(value, known.value, data.flows().value))

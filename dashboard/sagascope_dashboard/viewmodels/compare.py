@@ -8,13 +8,19 @@ from typing import Any
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import ATTENTION, STATUS, STEP, UNKNOWN_STATE, Style
+from sagascope_dashboard.palette import ATTEMPT, ATTENTION, STATUS, STEP, UNKNOWN_STATE, Style
 from sagascope_dashboard.urls import SagaAddress
 
 SLOWER_FACTOR = 2.0
 """A step is reported as slower from this factor on, if it also takes `MIN_SLOWER_SECONDS` more."""
 
 MIN_SLOWER_SECONDS = 0.5
+
+MAX_ROWS = 60
+"""Steps that are shown."""
+
+EDGE_BARS = 60
+"""Of very many attempts of one step, so many are shown from each end."""
 
 MAX_ATTRIBUTES = 40
 """Differing attributes that are shown."""
@@ -34,23 +40,26 @@ class ComparedSaga:
 
 
 @dataclass(frozen=True, slots=True)
-class StepResult:
-    """One step in one of the two; empty where it was not reached."""
+class Bar:
+    """One attempt; times are seconds since the start of its own saga."""
 
+    start: float
+    end: float
+    is_open: bool
     style: Style
-    duration: str
-    attempts: int
-    where: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step in both."""
+    """One step in both; without bars where it was not reached."""
 
     name: str
-    this: StepResult
-    reference: StepResult
+    this: tuple[Bar, ...]
+    reference: tuple[Bar, ...]
     differences: tuple[str, ...]
+    late_from: float | None
+    """Where this one takes much longer: from when on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,11 @@ class Comparison:
     reference: ComparedSaga
     summary: tuple[str, ...]
     rows: tuple[StepRow, ...]
+    """In the order of their starts. Of very many, those that differ and the first others."""
+    rows_left_out: int
+    length: float
+    """Seconds from the start to the end of the longer one."""
+    reference_length: float
     attributes: tuple[AttributeDifference, ...]
     left_out: int
     """Differing attributes that are not shown."""
@@ -87,14 +101,21 @@ def typical_saga(finished: Sequence[schemas.SagaSummary], of: schemas.Saga) -> s
 
 def compare(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Comparison:
     """Compares `this` with a reference."""
-    rows = tuple(_rows(this, reference))
+    rows = sorted(_rows(this, reference, now), key=lambda row: min(bar.start for bar in row.reference or row.this))
+    shown = [row for row in rows if row.differences][:MAX_ROWS]
+    others = [row for row in rows if not row.differences][: MAX_ROWS - len(shown)]
     attribute_differences = list(_attribute_differences(_attribute_values(this), _attribute_values(reference)))
+    ends = [bar.end for row in rows for bar in row.this]
+    reference_ends = [bar.end for row in rows for bar in row.reference]
     return Comparison(
         name=line(this.name, 80),
         this=_compared_saga(this, now),
         reference=_compared_saga(reference, now),
         summary=tuple(f"{row.name}: {what}" for row in rows for what in row.differences),
-        rows=rows,
+        rows=tuple(row for row in rows if row in shown or row in others),
+        rows_left_out=len(rows) - len(shown) - len(others),
+        length=max(ends + reference_ends, default=0.0),
+        reference_length=max(reference_ends, default=0.0),
         attributes=tuple(attribute_differences[:MAX_ATTRIBUTES]),
         left_out=max(0, len(attribute_differences) - MAX_ATTRIBUTES),
     )
@@ -112,27 +133,44 @@ def _compared_saga(saga: schemas.Saga, now: datetime) -> ComparedSaga:
     return ComparedSaga(line(saga.id, 60), address.href(), style, duration_text)
 
 
-def _rows(this: schemas.Saga, reference: schemas.Saga) -> Iterator[StepRow]:
+def _rows(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Iterator[StepRow]:
     one, other = _by_name(this), _by_name(reference)
     for key in dict.fromkeys([*other, *one]):
         a, b = one.get(key), other.get(key)
+        ours = tuple(_bars(a, this.started_at, now)) if a else ()
+        theirs = tuple(_bars(b, reference.started_at, reference.ended_at or now)) if b else ()
         yield StepRow(
-            line(" ".join(filter(None, key)), 100), _step_result(a), _step_result(b), tuple(_differences(a, b))
+            name=line(" ".join(filter(None, key)), 100),
+            this=ours,
+            reference=theirs,
+            differences=tuple(_differences(a, b, now)),
+            late_from=_late_from(ours, theirs),
         )
+
+
+def _bars(step: schemas.Step, start: datetime, now: datetime) -> Iterator[Bar]:
+    ordered = sorted(step.attempts, key=lambda each: each.started_at)
+    for attempt in ordered if len(ordered) <= 2 * EDGE_BARS else ordered[:EDGE_BARS] + ordered[-EDGE_BARS:]:
+        begin = (attempt.started_at - start).total_seconds()
+        end = ((attempt.ended_at or now) - start).total_seconds()
+        style = ATTEMPT.get(attempt.state, UNKNOWN_STATE)
+        where = line(attempt.instance or attempt.service, 60)
+        error = f": {line(attempt.error.message, 120)}" if attempt.error else ""
+        number = f", attempt {attempt.number}" if len(step.attempts) > 1 else ""
+        text = f"{style.label}{error}{number}, {duration(end - begin)}{f' in {where}' if where else ''}"
+        yield Bar(begin, max(end, begin), attempt.ended_at is None, style, text)
+
+
+def _late_from(this: Sequence[Bar], reference: Sequence[Bar]) -> float | None:
+    if not this or not reference:
+        return None
+    start, usual = this[0].start, max(bar.end for bar in reference) - reference[0].start
+    took = max(bar.end for bar in this) - start
+    return start + usual if _is_slower(took, usual) else None
 
 
 def _by_name(saga: schemas.Saga) -> dict[tuple[str, str], schemas.Step]:
     return {(step.name, step.key): step for step in saga.steps if step.attempts}
-
-
-def _step_result(step: schemas.Step | None) -> StepResult:
-    if step is None:
-        return StepResult(Style("Not reached", "idle", "dot"), "", 0, "")
-    seconds = _step_seconds(step)
-    where = ", ".join(dict.fromkeys(line(each.instance or each.service, 60) for each in step.attempts))
-    return StepResult(
-        STEP.get(step.state, UNKNOWN_STATE), "" if seconds is None else duration(seconds), len(step.attempts), where
-    )
 
 
 def _step_seconds(step: schemas.Step) -> float | None:
@@ -143,7 +181,7 @@ def _step_seconds(step: schemas.Step) -> float | None:
     return (max(end for end in ends if end) - min(each.started_at for each in step.attempts)).total_seconds()
 
 
-def _differences(this: schemas.Step | None, reference: schemas.Step | None) -> Iterator[str]:
+def _differences(this: schemas.Step | None, reference: schemas.Step | None, now: datetime) -> Iterator[str]:
     if this is None or reference is None:
         yield "not reached" if this is None else "only here"
         return
@@ -152,22 +190,23 @@ def _differences(this: schemas.Step | None, reference: schemas.Step | None) -> I
             STEP.get(this.state, UNKNOWN_STATE).label.lower(),
             STEP.get(reference.state, UNKNOWN_STATE).label.lower(),
         )
-        yield f"{here}, there {there}"
+        yield f"{here} (typical: {there})"
     if len(this.attempts) != len(reference.attempts):
-        yield f"{plural(len(this.attempts), 'attempt')}, there {len(reference.attempts):,}"
-    yield from _slower(_step_seconds(this), _step_seconds(reference))
+        yield f"{plural(len(this.attempts), 'attempt')} (typical: {len(reference.attempts):,})"
+    yield from _slower(this, reference, now)
     if this.service != reference.service:
-        yield f"run by {line(this.service, 60)}, there by {line(reference.service, 60)}"
+        yield f"run by {line(this.service, 60)} (typical: {line(reference.service, 60)})"
 
 
-def _slower(this: float | None, reference: float | None) -> Iterator[str]:
-    if (
-        this is not None
-        and reference is not None
-        and this > SLOWER_FACTOR * reference
-        and this - reference >= MIN_SLOWER_SECONDS
-    ):
-        yield f"took {duration(this)}, there {duration(reference)}"
+def _slower(this: schemas.Step, reference: schemas.Step, now: datetime) -> Iterator[str]:
+    usual, took = _step_seconds(reference), _step_seconds(this)
+    so_far = (now - min(each.started_at for each in this.attempts)).total_seconds() if took is None else took
+    if usual is not None and _is_slower(so_far, usual):
+        yield f"{'took' if took is not None else 'open for'} {duration(so_far)} (typical: {duration(usual)})"
+
+
+def _is_slower(this: float, reference: float) -> bool:
+    return this > SLOWER_FACTOR * reference and this - reference >= MIN_SLOWER_SECONDS
 
 
 def _attribute_values(saga: schemas.Saga) -> dict[str, Any]:

@@ -1,66 +1,348 @@
 """Flows: the transaction types with their counts, and one type step by step."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import duration, line
-from sagascope_dashboard.palette import STATUS, Style
-from sagascope_dashboard.urls import WINDOWS, Filters, FlowAddress, SagaAddress
+from sagascope_dashboard.formatting import duration, iso, line, plural
+from sagascope_dashboard.urls import WINDOWS, Filters, FlowAddress
+from sagascope_dashboard.viewmodels.transactions import Table
 
 MAX_NAMED_STEPS = 6
 """Steps that a difference names."""
 
+MAX_TRANSITIONS = 40
+"""Pairs of steps that are shown."""
+
+MIN_OUTAGE_EXECUTIONS = 3
+"""Transactions of a period that must reach a step before the period can be an outage of it."""
+
+OUTAGE_SHARE = 0.5
+"""Share of them that failed from which the period is an outage."""
+
+MAX_OUTAGES = 3
+"""Outages that the page names."""
+
+CountOf = Callable[[Filters], schemas.Counts | None]
+"""Counts the transactions that a list shows; None: they cannot be counted now."""
+
+
+def flows(known: schemas.Flows) -> Table:
+    """Prepares every type, those that need most attention first."""
+    ordered = sorted(known.items, key=lambda flow: (-flow.attention, flow.name, flow.environment))
+    rows = [
+        {
+            "Type": line(flow.name, 80),
+            "Environment": line(flow.environment, 60),
+            "Need attention": flow.attention,
+            "Running": flow.running,
+            "Completed": flow.completed,
+            "Compensated": flow.compensated,
+            "Failed": flow.failed,
+        }
+        for flow in ordered
+    ]
+    return _table("flows", rows, [FlowAddress(flow.name, flow.environment or None).href() for flow in ordered])
+
 
 @dataclass(frozen=True, slots=True)
-class PathRow:
-    """One path; `differs` lists how it differs from the usual path."""
+class Node:
+    """A box of a graph: lines of text, and the share of failures that colours it."""
 
     key: str
-    steps: str
-    differs: tuple[str, ...]
-    """Empty for the usual path."""
-    count: str
-    share: str
+    texts: tuple[str, ...]
+    share: float
+    is_dashed: bool
     href: str
-    """The transactions that took it."""
-    completed: str
-    newest: str
-    newest_href: str
 
 
-def paths(known: schemas.FlowInFull, only: Filters, window: str) -> tuple[PathRow, ...]:
-    """Returns the usual path, then the others by frequency."""
-    total = sum(each.sagas for each in known.paths)
-    return tuple(_path(each, known.name, only.with_changes(since=window), total) for each in known.paths)
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An arrow between two boxes; the larger its weight, the thicker it is."""
+
+    before: str
+    after: str
+    text: str
+    weight: float
+    share: float
 
 
-def _path(path: schemas.FlowPath, name: str, only: Filters, total: int) -> PathRow:
-    steps_json = json.dumps(path.steps, ensure_ascii=False, separators=(",", ":"))
-    return PathRow(
-        key=steps_json,
-        steps=" → ".join(line(step, 60) for step in path.steps) or "no step",
-        differs=() if path.is_usual else _differs(path),
-        count=f"{path.sagas:,}",
-        share=_share(path.sagas, total),
-        href=only.with_changes(path=steps_json).href(),
-        completed=_share(path.completed, path.sagas),
-        newest=line(path.newest, 80),
-        newest_href=SagaAddress(name, path.newest, path.environment or None).href(),
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Consecutive periods in which attempts of a step failed, and so did most of the transactions that started."""
+
+    text: str
+    since: datetime
+    until: datetime
+    href: str
+    """The transactions that started then."""
+    failed: int
+    """How many of them failed or were compensated."""
+    is_total: bool
+    """Whether all did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The attempts at a step that started within one period, and the transactions whose first attempt it was.
+
+    The API counts attempts, so which transaction a retry belongs to is not known: one that succeeds in a later period
+    is subtracted from the latest failures before it.
+    """
+
+    step: str
+    at: datetime
+    end: datetime
+    reached: int
+    failed: int
+    """How many of the transactions did not succeed, nor did a retry."""
+    attempts: int
+    failed_attempts: int
+
+    @property
+    def may_be_outage(self) -> bool:
+        """Whether so many attempts failed that most of the transactions that reached the step may have failed."""
+        possible = min(self.failed_attempts, self.reached)
+        return self.reached >= MIN_OUTAGE_EXECUTIONS and possible >= OUTAGE_SHARE * self.reached
+
+    @property
+    def is_without_success(self) -> bool:
+        """Whether so few attempts succeeded that their durations say little."""
+        return self.may_be_outage and self.attempts - self.failed_attempts <= (1 - OUTAGE_SHARE) * self.reached
+
+
+@dataclass(frozen=True, slots=True)
+class StepDurations:
+    """The durations of one step within the periods of the window."""
+
+    name: str
+    series: tuple[schemas.FlowPeriod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The whole screen."""
+
+    name: str
+    environment: str
+    list_href: str
+    windows: tuple[tuple[str, str, bool], ...]
+    """The label and the link of each window, and whether it is shown."""
+    since: datetime
+    until: datetime
+    period: timedelta
+    outages: tuple[Outage, ...]
+    """Those with the most failed transactions first."""
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    cells: tuple[Cell, ...]
+    durations: tuple[StepDurations, ...]
+    steps: Table
+    transitions: Table
+    """The most frequent first."""
+    paths: Table
+
+
+def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime, count: CountOf) -> Flow:
+    """Prepares one type for display."""
+    only = Filters(name=address.name, environment=address.environment or "")
+    period = timedelta(seconds=known.period)
+    cells = tuple(cell for step in known.steps for cell in _cells(step, period))
+    transitions = sorted(known.transitions, key=lambda each: -each.number)[:MAX_TRANSITIONS]
+    runs = sorted(_runs(cells, count(only)), key=lambda run: -sum(cell.failed_attempts for cell in run))[:MAX_OUTAGES]
+    outages = sorted(filter(None, (_outage(run, only, count) for run in runs)), key=lambda each: -each.failed)
+    return Flow(
+        name=line(address.name, 80),
+        environment=line(address.environment, 60),
+        list_href=only.href(),
+        windows=tuple((word, address.with_window(word).href(), word == address.window) for word in WINDOWS),
+        since=_whole(now - WINDOWS[address.window], period),
+        until=_whole(now, period) + period,
+        period=period,
+        outages=tuple(outages),
+        nodes=tuple(_node(step, only) for step in known.steps),
+        edges=tuple(_edge(each) for each in transitions),
+        cells=cells,
+        durations=tuple(StepDurations(line(step.step, 80), tuple(step.series)) for step in known.steps),
+        steps=_steps(known.steps, only),
+        transitions=_transitions(transitions, only),
+        paths=_paths(known, only.with_changes(since=address.window)),
     )
 
 
-def _differs(path: schemas.FlowPath) -> tuple[str, ...]:
-    texts = []
+def _whole(moment: datetime, period: timedelta) -> datetime:
+    seconds = period.total_seconds()
+    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, moment.tzinfo)
+
+
+def _reached(of: schemas.FlowStep | schemas.FlowPeriod) -> int:
+    """Returns the number of first attempts that ended: one for each transaction, however often it is retried."""
+    return max(of.succeeded + of.failed - of.retried, 0)
+
+
+def _failed(of: schemas.FlowStep | schemas.FlowPeriod) -> int:
+    """Returns how many of these never succeeded, nor did a retry."""
+    return max(_reached(of) - of.succeeded, 0)
+
+
+def _cells(step: schemas.FlowStep, period: timedelta) -> list[Cell]:
+    failed: list[int] = []
+    for each in step.series:
+        without_success = _reached(each) - each.succeeded
+        failed.append(max(without_success, 0))
+        late = max(-without_success, 0)
+        for earlier in reversed(range(len(failed))):
+            settled = min(late, failed[earlier])
+            failed[earlier] -= settled
+            late -= settled
+    return [
+        Cell(line(step.step, 80), of.at, of.at + period, _reached(of), count, of.succeeded + of.failed, of.failed)
+        for of, count in zip(step.series, failed, strict=True)
+    ]
+
+
+def _runs(cells: Sequence[Cell], counts: schemas.Counts | None) -> Iterator[list[Cell]]:
+    run: list[Cell] = []
+    for cell in cells:
+        is_outage = cell.may_be_outage and counts is not None and _most_failed(_started(cell, counts))
+        if run and (cell.step != run[-1].step or cell.at != run[-1].end or not is_outage):
+            yield run
+            run = []
+        if is_outage:
+            run.append(cell)
+    if run:
+        yield run
+
+
+def _started(cell: Cell, counts: schemas.Counts) -> Counter[str]:
+    """Returns the transactions that started then by status; in a long window also some shortly before or after."""
+    length = timedelta(seconds=counts.period)
+    found = Counter[str]()
+    for each in counts.series:
+        if each.at < cell.end and each.at + length > cell.at:
+            found.update(each.started)
+    return found
+
+
+def _failures(status: Mapping[str, int]) -> int:
+    return status.get("failed", 0) + status.get("compensated", 0)
+
+
+def _most_failed(status: Mapping[str, int]) -> bool:
+    return _failures(status) >= max(OUTAGE_SHARE * sum(status.values()), 1)
+
+
+def _outage(run: Sequence[Cell], only: Filters, count: CountOf) -> Outage | None:
+    """Returns the outage, if the transactions that started then failed: attempts that fail may succeed when retried."""
+    since, until = run[0].at, run[-1].end
+    started = only.with_changes(since=iso(since), until=iso(until))
+    counts = count(started)
+    if counts is None or not _most_failed(counts.status):
+        return None
+    failed = _failures(counts.status)
+    attempts = all_or_some(sum(x.failed_attempts for x in run), sum(x.attempts for x in run))
+    return Outage(
+        text=f"{all_or_some(failed, counts.total).capitalize()} transactions that started then failed or were "
+        f"compensated; {attempts} attempts of {run[0].step} failed",
+        since=since,
+        until=until,
+        href=started.href(),
+        failed=failed,
+        is_total=failed == counts.total,
+    )
+
+
+def all_or_some(count: int, whole: int) -> str:
+    """Returns a count of a whole: ``all 20`` or ``5 of 20``."""
+    return f"all {whole:,}" if count == whole else f"{count:,} of {whole:,}"
+
+
+def _node(step: schemas.FlowStep, only: Filters) -> Node:
+    reached, failed = _reached(step), _failed(step)
+    facts = [f"{failed:,} of {reached:,} failed" if failed else plural(reached, "transaction")]
+    if step.failed > failed:
+        facts.append(f"{plural(step.failed, 'failed attempt')}")
+    if step.p95 is not None:
+        facts.append(f"p95 {duration(step.p95)}")
+    return Node(
+        key=step.step,
+        texts=(line(step.step, 60), *facts),
+        share=failed / reached if reached else 0.0,
+        is_dashed=step.type != "action",
+        href=only.with_changes(step=step.step).href(),
+    )
+
+
+def _edge(each: schemas.FlowTransition) -> Edge:
+    text = f"{each.number:,}" + (f", p95 {duration(each.p95)}" if each.p95 is not None else "")
+    return Edge(each.before, each.after, text, float(each.number), 0.0)
+
+
+def _steps(steps: Sequence[schemas.FlowStep], only: Filters) -> Table:
+    rows = [
+        {
+            "Step": line(step.step, 80),
+            "Type": line(step.type, 40),
+            "Transactions": _reached(step),
+            "Failed": _count_with_share(_failed(step), _reached(step)),
+            "Attempts": step.succeeded + step.failed,
+            "Failed attempts": _count_with_share(step.failed, step.succeeded + step.failed),
+            "Compensated": step.compensated or None,
+            "In flight": step.in_flight or None,
+            **_percentiles(step),
+        }
+        for step in steps
+    ]
+    return _table(f"steps {only.href()}", rows, [only.with_changes(step=step.step).href() for step in steps])
+
+
+def _transitions(transitions: Sequence[schemas.FlowTransition], only: Filters) -> Table:
+    rows = [
+        {
+            "From the end of": line(each.before, 80),
+            "To the start of": line(each.after, 80),
+            "Transitions": each.number,
+            **_percentiles(each),
+        }
+        for each in transitions
+    ]
+    return _table("transitions", rows, [only.with_changes(step=each.after).href() for each in transitions])
+
+
+def _paths(known: schemas.FlowInFull, only: Filters) -> Table:
+    total = sum(each.sagas for each in known.paths)
+    rows = [
+        {
+            "Path": " → ".join(line(step, 60) for step in path.steps) or "no step",
+            "Differs": "usual path" if path.is_usual else ", ".join(_differs(path)),
+            "Transactions": path.sagas,
+            "Share": _share(path.sagas, total),
+            "Completed": _share(path.completed, path.sagas),
+            "Latest": line(path.newest, 80),
+        }
+        for path in known.paths
+    ]
+    steps = [json.dumps(path.steps, ensure_ascii=False, separators=(",", ":")) for path in known.paths]
+    return _table("paths", rows, [only.with_changes(path=each).href() for each in steps])
+
+
+def _table(name: str, rows: Sequence[Mapping[str, object]], hrefs: Sequence[str]) -> Table:
+    """Returns a table; a column without any value is left out."""
+    titles = [title for title in (rows[0] if rows else ()) if any(row[title] not in (None, "") for row in rows)]
+    shown = tuple({title: row[title] for title in titles} for row in rows)
+    return Table(name, {title: title for title in titles}, shown, tuple(hrefs))
+
+
+def _differs(path: schemas.FlowPath) -> Iterator[str]:
     if path.missing:
-        texts.append(f"without {_named(path.missing)}")
+        yield f"without {_named(path.missing)}"
     if path.added:
-        texts.append(f"with {_named(path.added)} in addition")
+        yield f"with {_named(path.added)} in addition"
     if path.is_reordered:
-        texts.append("in another order")
-    return tuple(texts)
+        yield "in another order"
 
 
 def _named(steps: Sequence[str]) -> str:
@@ -75,211 +357,6 @@ def _share(count: int, whole: int) -> str:
     return f"{share:.0f} %" if 1 <= share <= 99 else "under 1 %" if share < 1 else "over 99 %"
 
 
-STATUSES = ("running", "completed", "compensated", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class StatusShare:
-    """The count of one type in one status."""
-
-    style: Style
-    count: int
-    share: float
-    """Percentage of the type."""
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class FlowRow:
-    """One transaction type in one environment."""
-
-    key: str
-    name: str
-    environment: str
-    href: str
-    """The page of the type."""
-    total: int
-    statuses: tuple[StatusShare, ...]
-    attention: int
-    attention_href: str
-
-
-def flows(known: schemas.Flows) -> tuple[FlowRow, ...]:
-    """Prepares every type, those that need most attention first."""
-    ordered = sorted(known.items, key=lambda flow: (-flow.attention, flow.name, flow.environment))
-    return tuple(_flow_row(flow) for flow in ordered)
-
-
-def _flow_row(flow: schemas.Flow) -> FlowRow:
-    only = Filters(name=flow.name, environment=flow.environment)
-    counts = {status: int(getattr(flow, status)) for status in STATUSES}
-    total = sum(counts.values())
-    return FlowRow(
-        key=only.href(),
-        name=line(flow.name, 80),
-        environment=line(flow.environment, 60),
-        href=FlowAddress(flow.name, flow.environment).href(),
-        total=total,
-        statuses=tuple(
-            StatusShare(
-                STATUS[status], count, 100 * count / total if total else 0.0, only.with_changes(status=status).href()
-            )
-            for status, count in counts.items()
-        ),
-        attention=flow.attention,
-        attention_href=only.with_changes(attention="any").href(),
-    )
-
-
-FAILING_SHARE = 0.1
-"""Share of failed attempts above which a period is marked as failing."""
-
-MAX_TRANSITIONS = 40
-"""Pairs of steps that are shown."""
-
-Percentiles = tuple[str, str, str]
-"""p50, p95 and p99 of durations, as text; empty where nothing succeeded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """One period of the window."""
-
-    at: datetime
-    ended: int
-    failed: str
-    percentiles: Percentiles
-    height: float
-    """p95 as a percentage of the slowest period's."""
-    is_failing: bool
-    """More than `FAILING_SHARE` failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step or compensation."""
-
-    name: str
-    kind: str
-    """Empty for an ordinary step."""
-    href: str
-    """The transactions whose current step it is."""
-    started: int
-    share: float
-    """Percentage of the step that was started most."""
-    failed: str
-    retried: str
-    compensated: str
-    in_flight: int
-    percentiles: Percentiles
-    trend: str
-    """The p95 over time as text."""
-    periods: tuple[Period, ...]
-    """Every period of the window, also empty ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """The time from the end of one step to the start of the next."""
-
-    before: str
-    after: str
-    count: int
-    percentiles: Percentiles
-    trend: str
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One choice of the window."""
-
-    label: str
-    href: str
-    is_selected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """The whole screen."""
-
-    name: str
-    environment: str
-    list_href: str
-    windows: tuple[Window, ...]
-    steps: tuple[Step, ...]
-    transitions: tuple[Transition, ...]
-    """The most frequent first."""
-    paths: tuple[PathRow, ...]
-
-
-def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime) -> Flow:
-    """Prepares one type for display."""
-    only = Filters(name=address.name, environment=address.environment or "")
-    most = max((step.started for step in known.steps), default=0)
-    starts = _period_starts(known.period, WINDOWS[address.window], now)
-    return Flow(
-        name=line(address.name, 80),
-        environment=line(address.environment, 60),
-        list_href=only.href(),
-        windows=tuple(Window(word, address.with_window(word).href(), word == address.window) for word in WINDOWS),
-        steps=tuple(_step(step, only, most, starts) for step in known.steps),
-        transitions=tuple(map(_transition, sorted(known.transitions, key=lambda each: -each.number)[:MAX_TRANSITIONS])),
-        paths=paths(known, only, address.window),
-    )
-
-
-def _transition(each: schemas.FlowTransition) -> Transition:
-    return Transition(
-        before=line(each.before, 80),
-        after=line(each.after, 80),
-        count=each.number,
-        percentiles=_percentiles(each),
-        trend=_trend(each.series),
-    )
-
-
-def _period_starts(period: int, window: timedelta, now: datetime) -> list[datetime]:
-    """Returns the start of each period of the window."""
-    last = int(now.timestamp()) // period * period
-    first = int((now - window).timestamp()) // period * period
-    return [datetime.fromtimestamp(at, UTC) for at in range(first, last + 1, period)]
-
-
-def _step(step: schemas.FlowStep, only: Filters, most: int, starts: Sequence[datetime]) -> Step:
-    ended = step.succeeded + step.failed
-    slowest = max((period.p95 or 0.0 for period in step.series), default=0.0)
-    by_time = {period.at: period for period in step.series}
-    periods = tuple(_period(at, by_time.get(at), slowest) for at in starts)
-    return Step(
-        name=line(step.step, 80),
-        kind="" if step.type == "action" else line(step.type, 40),
-        href=only.with_changes(step=step.step).href(),
-        started=step.started,
-        share=100 * step.started / most if most else 0.0,
-        failed=_count_with_share(step.failed, ended),
-        retried=_count_with_share(step.retried, ended),
-        compensated=_count_with_share(step.compensated, step.succeeded),
-        in_flight=step.in_flight,
-        percentiles=_percentiles(step),
-        trend=_trend(step.series),
-        periods=periods,
-    )
-
-
-def _period(at: datetime, period: schemas.FlowPeriod | None, slowest: float) -> Period:
-    if period is None:
-        return Period(at, 0, "", ("", "", ""), 0.0, is_failing=False)
-    ended = period.succeeded + period.failed
-    return Period(
-        at=at,
-        ended=ended,
-        failed=_count_with_share(period.failed, ended),
-        percentiles=_percentiles(period),
-        height=100 * (period.p95 or 0.0) / slowest if slowest else 0.0,
-        is_failing=period.failed > FAILING_SHARE * ended,
-    )
-
-
 def _count_with_share(count: int, whole: int) -> str:
     """Returns a count with its share: ``3 (1.2 %)``; empty for 0."""
     if not count:
@@ -288,14 +365,6 @@ def _count_with_share(count: int, whole: int) -> str:
     return f"{count:,} ({share:.0f} %)" if share >= 10 else f"{count:,} ({share:.1f} %)"
 
 
-def _percentiles(of: schemas.FlowStep | schemas.FlowTransition | schemas.FlowPeriod) -> Percentiles:
-    p50, p95, p99 = ("" if seconds is None else duration(seconds) for seconds in (of.p50, of.p95, of.p99))
-    return p50, p95, p99
-
-
-def _trend(series: Sequence[schemas.FlowPeriod]) -> str:
-    p95s = [period.p95 for period in series if period.p95 is not None]
-    if not p95s:
-        return "nothing succeeded"
-    low, high = duration(min(p95s)), duration(max(p95s))
-    return f"p95 {high}" if low == high else f"p95 {low} to {high}, lately {duration(p95s[-1])}"
+def _percentiles(of: schemas.FlowStep | schemas.FlowTransition) -> dict[str, str]:
+    seconds = {"p50": of.p50, "p95": of.p95, "p99": of.p99}
+    return {name: "" if value is None else duration(value) for name, value in seconds.items()}

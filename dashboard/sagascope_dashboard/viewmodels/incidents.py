@@ -1,23 +1,27 @@
 """Incidents: sagas that are stuck for one cause."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, block, line
+from sagascope_dashboard.formatting import amounts_at_risk, block, line, parse_time, to_decimal
 from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SCOPE, UNKNOWN_STATE, Style
 from sagascope_dashboard.urls import Filters, SagaAddress, incident_href
+from sagascope_dashboard.viewmodels.transactions import Table, stuck_for
 
-MAX_RESOLVED_SHOWN = 5
-"""Resolved incidents that the start page lists."""
+INCIDENT_COLUMNS = (
+    *("Reason", "Affected", "Type", "Where", "Error", "Stuck for", "Amount at risk", "Other transactions", "State"),
+    "Environment",
+)
 
 RECOMMENDED = (("resume", "to resume"), ("compensate", "to compensate"), ("verify_first", "to verify first"))
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentRow:
-    """One incident on the start page."""
+    """One incident in a list."""
 
     key: str
     href: str
@@ -27,8 +31,6 @@ class IncidentRow:
     count: int
     needs_attention: bool
     """Whether its sagas need attention; else they ended, and too many of them failed."""
-    share: float
-    """Count relative to the largest incident's, from 0 to 1."""
     name: str
     environment: str
     where: str
@@ -52,17 +54,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class CommonAttribute:
-    """An attribute more frequent in affected transactions than in completed ones."""
-
-    text: str
-    affected: str
-    completed: str
-    lift: str
-    also: str
-
-
-@dataclass(frozen=True, slots=True)
 class IncidentView:
     """One incident, on a page of its own."""
 
@@ -72,33 +63,59 @@ class IncidentView:
     error: str
     outcomes: tuple[tuple[str, int], ...]
     """What became of its sagas since it was acknowledged; empty if it never was."""
-    common_attributes: tuple[CommonAttribute, ...]
-    """The most significant first; empty if there are too few transactions."""
     history: tuple[Change, ...]
     """The latest first."""
 
 
-def shared_incidents(incidents: schemas.Incidents) -> tuple[IncidentRow, ...]:
-    """Returns the ongoing incidents of several sagas, most urgent first; an incident of one is listed as its saga."""
-    ongoing = [each for each in incidents.items if each.state != "resolved" and each.count > 1]
-    return _rows(ongoing)
+def matching_incidents(incidents: Iterable[schemas.Incident], filters: Filters) -> tuple[IncidentRow, ...]:
+    """Returns the ongoing incidents of several sagas that the filters leave; that of one is listed as its saga."""
+    ongoing = [each for each in incidents if each.state != "resolved" and each.count > 1 and _matches(each, filters)]
+    return tuple(map(incident_row, ongoing))
 
 
-def resolved_incidents(incidents: schemas.Incidents) -> tuple[IncidentRow, ...]:
-    """Returns the latest resolved incidents that had several sagas."""
-    return _rows([each for each in incidents.items if each.state == "resolved" and each.peak > 1][:MAX_RESOLVED_SHOWN])
+def _matches(incident: schemas.Incident, filters: Filters) -> bool:
+    wanted = {"name": filters.name, "service": filters.service, "environment": filters.environment}
+    if filters.attention != "any":
+        wanted["reason"] = filters.attention
+    if any(value and value != getattr(incident, field) for field, value in wanted.items()):
+        return False
+    if filters.amount:
+        largest = max((to_decimal(a.certain) + to_decimal(a.possible) for a in incident.amount_at_risk), default=0)
+        if largest < to_decimal(filters.amount):
+            return False
+    since, until = parse_time(filters.stuck_since), parse_time(filters.stuck_until)
+    return (until is None or incident.since < until) and (since is None or incident.latest_at >= since)
+
+
+def incident_table(rows: Sequence[IncidentRow], now: datetime) -> Table:
+    """Prepares a table of incidents."""
+    cells = [_cells(row, now) for row in rows]
+    shown = [title for title in INCIDENT_COLUMNS if title != "Environment" or any(row[title] for row in cells)]
+    return Table(
+        list_name="",
+        titles={title: title for title in shown},
+        rows=tuple({title: row[title] for title in shown} for row in cells),
+        hrefs=tuple(row.href for row in rows),
+    )
+
+
+def _cells(row: IncidentRow, now: datetime) -> dict[str, Any]:
+    values = (
+        *([row.style.label], row.count, row.name, row.where, row.error),
+        None if row.state is INCIDENT["resolved"] else stuck_for(row.since, now),
+        *(", ".join(row.amount_at_risk), row.scope.label, [row.state.label], row.environment),
+    )
+    return dict(zip(INCIDENT_COLUMNS, values, strict=True))
 
 
 def incident_view(incident: schemas.IncidentInFull) -> IncidentView:
     """Prepares the page of one incident."""
-    (row,) = _rows([incident])
     return IncidentView(
-        row=row,
+        row=incident_row(incident),
         headline=headline(incident),
         list_href=Filters(incident=incident.key).href(),
         error=block(incident.error_sample or "", 2_000),
         outcomes=_outcomes(incident.progress),
-        common_attributes=tuple(_common_attribute(each) for each in incident.common_attributes),
         history=tuple(_change(each) for each in reversed(incident.history)),
     )
 
@@ -124,12 +141,8 @@ def _failure_headline(incident: schemas.Incident, rate: schemas.FailureRate) -> 
     return f"{rate.failed:,} of {rate.ended:,} {name} transactions failed or were compensated{usual}{where}."
 
 
-def _rows(incidents: Sequence[schemas.Incident]) -> tuple[IncidentRow, ...]:
-    most = max((each.count for each in incidents), default=0) or 1
-    return tuple(_row(each, each.count / most) for each in incidents)
-
-
-def _row(incident: schemas.Incident, share: float) -> IncidentRow:
+def incident_row(incident: schemas.Incident) -> IncidentRow:
+    """Prepares one incident for a list."""
     recommended = [(getattr(incident.recommended_actions, name), words) for name, words in RECOMMENDED]
     return IncidentRow(
         key=incident.key,
@@ -139,7 +152,6 @@ def _row(incident: schemas.Incident, share: float) -> IncidentRow:
         scope=SCOPE.get(incident.scope, UNKNOWN_STATE),
         count=incident.count,
         needs_attention=incident.failure_rate is None,
-        share=share,
         name=line(incident.name, 60),
         environment=line(incident.environment, 40),
         where=" in ".join(line(part, 80) for part in (incident.step, incident.service) if part),
@@ -166,21 +178,6 @@ def _outcomes(progress: schemas.IncidentProgress | None) -> tuple[tuple[str, int
         ("Stuck again here", progress.stuck_again),
         ("No progress", progress.still),
     )
-
-
-def _common_attribute(attribute: schemas.CommonAttribute) -> CommonAttribute:
-    return CommonAttribute(
-        text=_attribute(attribute),
-        affected=f"{attribute.affected:,} of {attribute.affected_of:,}",
-        completed=f"{attribute.completed:,} of {attribute.completed_of:,}",
-        lift="no completed one" if attribute.lift is None else f"{attribute.lift:,.1f} times as often",
-        also=", ".join(_attribute(each) for each in attribute.also),
-    )
-
-
-def _attribute(attribute: schemas.SagaAttribute) -> str:
-    place = line(attribute.service or attribute.step or "", 60)
-    return f"{place} {line(attribute.key, 60)} = {line(attribute.value, 80)}".lstrip()
 
 
 def _change(change: schemas.IncidentChange) -> Change:

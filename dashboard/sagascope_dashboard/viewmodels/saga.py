@@ -1,24 +1,35 @@
-"""One saga: text for the customer, headline, verdict, plan, ledger, attempts, and tables of spans and logs."""
+"""One saga: text for the customer, headline, verdict, plan, ledger and attempts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
+from operator import itemgetter
+from urllib.parse import urlencode
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amount, amounts_at_risk, block, duration, line
+from sagascope_dashboard.formatting import Sentence, amount, amounts_at_risk, block, duration, line, sentence
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Style
-from sagascope_dashboard.urls import Filters, SagaAddress
+from sagascope_dashboard.urls import SAGA, Filters, SagaAddress
 
-MAX_ATTEMPTS_SHOWN = 200
-"""Attempts that the table lists; the timeline has all of them."""
+MAX_LEDGER_LINES = 500
+"""Entries of the ledger that a page shows; those that may have to be compensated come first where there are more."""
+
+MAX_ATTEMPTS_SHOWN = 1_000
+"""Rows of the table of attempts."""
+
+MANY_STEPS = 12
+"""Steps of a plan beyond which those without news are shown as a number, and a field filters them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One received fact behind the verdict; `span` leads to its place in the timeline."""
 
-    text: str
+    text: Sentence
     at: datetime
     span: str
 
@@ -29,7 +40,7 @@ class Verdict:
 
     confidence: str
     evidence: tuple[Evidence, ...]
-    actions: tuple[str, ...]
+    actions: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,25 @@ class PlanStep:
     compensation_style: Style | None
     """The state of its compensation; None while none was attempted."""
     optional: bool
+    waits_for: tuple[str, ...]
+    """In a plan with branches, the steps that it waits for; else empty."""
+    column: int
+    """How many steps must come before it, one after the other."""
+    row: int
+    """Its branch, from 0; steps of one column run in parallel."""
+    repetitions: tuple[tuple[str, Style], ...]
+    """In a loop, the state of each item, by its key; else empty."""
+    children: tuple[tuple[str, str], ...]
+    """Ids of the sagas that do its work, and the links to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanGroup:
+    """Consecutive steps of a long plan: one that matters, or several in one state."""
+
+    text: str
+    style: Style
+    current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +90,16 @@ class LedgerLine:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One attempt of one step."""
+    """One attempt of one step, or several that are folded."""
 
     step: str
+    step_id: str
     type: str
     number: int
+    folded: str
+    """For folded attempts, their line; else empty."""
+    is_unfolded: bool
+    """Whether its step has attempts that were folded before the reader unfolded them."""
     style: Style
     service: str
     instance: str
@@ -93,8 +128,8 @@ class SagaView:
     environment: str
     status: Style
     attention: Style | None
-    customer_line: str
-    headline: str
+    customer_line: Sentence
+    headline: Sentence
     since: datetime | None
     started: datetime
     ended: datetime | None
@@ -107,12 +142,16 @@ class SagaView:
     verdict: Verdict | None
     plan_source: str
     plan_steps: tuple[PlanStep, ...]
+    plan_groups: tuple[PlanGroup, ...]
+    """The plan in short, if it has many steps; else empty."""
     ledger: tuple[LedgerLine, ...]
+    """At most `MAX_LEDGER_LINES` of them."""
+    ledger_total: int
     attempts: tuple[AttemptRow, ...]
-    """The first `MAX_ATTEMPTS_SHOWN` of them."""
+    """The first `MAX_ATTEMPTS_SHOWN` rows of them."""
+    rows_total: int
     attempts_total: int
-    """How many there are."""
-    anomalies: tuple[str, ...]
+    anomalies: tuple[Sentence, ...]
     compare_href: str
     """The link to its comparison with a completed one."""
 
@@ -124,16 +163,23 @@ _SOURCES = {
 }
 
 
-def saga_view(saga: schemas.Saga) -> SagaView:
-    """Prepares the page of one saga."""
+def saga_view(saga: schemas.Saga, unfolded: Collection[str] = (), filter_text: str = "") -> SagaView:
+    """Prepares the page of one saga.
+
+    The attempts of the steps in `unfolded`, by `step_id`, are not folded. Plan and attempts are those of the steps
+    that contain `filter_text`.
+    """
+    shown = with_steps(saga, filter_text)
+    plan_steps = tuple(step for step in _plan_steps(saga) if _matches(step.name, filter_text))
+    rows, rows_total = _attempt_rows(shown.steps, unfolded)
     return SagaView(
         name=line(saga.name, 60),
         id=line(saga.id, 120),
         environment=line(saga.environment, 60),
         status=STATUS[saga.status],
         attention=ATTENTION[saga.attention] if saga.attention else None,
-        customer_line=line(saga.customer_line, 600),
-        headline=line(saga.headline, 800),
+        customer_line=sentence(saga.customer_line, saga.customer_line_parts, 600),
+        headline=sentence(saga.headline, saga.headline_parts, 800),
         since=saga.since,
         started=saga.started_at,
         ended=saga.ended_at,
@@ -144,11 +190,14 @@ def saga_view(saga: schemas.Saga) -> SagaView:
         runs=_runs(saga),
         verdict=_verdict(saga.verdict) if saga.verdict else None,
         plan_source=_SOURCES[saga.plan.source],
-        plan_steps=_plan_steps(saga),
-        ledger=tuple(_ledger_line(entry, saga.status) for entry in saga.ledger),
-        attempts=tuple(_attempt_rows(saga.steps)[:MAX_ATTEMPTS_SHOWN]),
-        attempts_total=sum(len(step.attempts) for step in saga.steps),
-        anomalies=tuple(line(anomaly.text, 400) for anomaly in saga.anomalies),
+        plan_steps=plan_steps,
+        plan_groups=_plan_groups(plan_steps) if len(plan_steps) > MANY_STEPS else (),
+        ledger=tuple(_ledger_line(entry, saga.status) for entry in _shown_entries(saga.ledger)),
+        ledger_total=len(saga.ledger),
+        attempts=tuple(rows),
+        rows_total=rows_total,
+        attempts_total=sum(len(step.attempts) for step in shown.steps),
+        anomalies=tuple(sentence(each.text, each.text_parts, 400) for each in saga.anomalies),
         compare_href=SagaAddress(saga.name, saga.id, saga.environment, saga.run).compare_href(),
     )
 
@@ -169,27 +218,92 @@ def _runs(saga: schemas.Saga) -> tuple[Run, ...]:
 def _verdict(verdict: schemas.Verdict) -> Verdict:
     return Verdict(
         confidence=CONFIDENCE[verdict.confidence],
-        evidence=tuple(Evidence(line(fact.text, 400), fact.at, fact.span_id or "") for fact in verdict.evidence),
-        actions=tuple(line(action, 600) for action in verdict.actions),
+        evidence=tuple(
+            Evidence(sentence(fact.text, fact.text_parts, 400), fact.at, fact.span_id or "")
+            for fact in verdict.evidence
+        ),
+        actions=tuple(
+            sentence(text, parts, 600) for text, parts in zip(verdict.actions, verdict.actions_parts, strict=True)
+        ),
     )
 
 
 def _plan_steps(saga: schemas.Saga) -> tuple[PlanStep, ...]:
     """Returns the plan's steps in its order, then attempted steps that the plan lacks."""
     forward = [step for step in saga.steps if step.type != "compensation"]
-    planned = [step.name for step in saga.plan.steps]
-    unplanned = dict.fromkeys(step.name for step in forward if step.name not in planned)
+    planned = {step.name: step for step in saga.plan.steps}
+    by_name: dict[str, list[schemas.Step]] = {name: [] for name in planned}
+    for step in forward:
+        by_name.setdefault(step.name, []).append(step)
     compensations = {step.compensates: step for step in saga.steps if step.type == "compensation" and step.compensates}
+    places = _places(saga.plan.steps, [name for name in by_name if name not in planned])
     return tuple(
-        _plan_step(name, [step for step in forward if step.name == name], compensations.get(name), saga)
-        for name in (*planned, *unplanned)
+        _plan_step(name, steps, planned.get(name), compensations.get(name), places[name], saga)
+        for name, steps in by_name.items()
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    column: int
+    row: int
+    waits_for: tuple[str, ...] = ()
+
+
+def _places(planned: Sequence[schemas.PlannedStep], unplanned: Sequence[str]) -> dict[str, _Place]:
+    """Returns the place of each step: branches have a row each, and continue in it; the unplanned steps come last."""
+    after = {step.name: [name for name in step.after if name != step.name] for step in planned}
+    try:
+        order = [name for name in TopologicalSorter(after).static_order() if name in after]
+    except CycleError:
+        order, after = list(after), {name: [] for name in after}
+    places: dict[str, _Place] = {}
+    taken: set[tuple[int, int]] = set()
+    rank = {step.name: index for index, step in enumerate(planned)}
+    for name in order:
+        column = 1 + max((places[each].column for each in after[name] if each in places), default=-1)
+        places[name] = _Place(column, 0)
+    for name in sorted(order, key=lambda each: (places[each].column, rank[each])):
+        column = places[name].column
+        wanted = (places[each].row for each in after[name] if each in places)
+        row = next((row for row in itertools.chain(wanted, itertools.count()) if (column, row) not in taken), 0)
+        taken.add((column, row))
+        places[name] = _Place(column, row)
+    if any(row for _, row in taken):
+        places = {name: replace(place, waits_for=tuple(after[name])) for name, place in places.items()}
+    first = 1 + max((column for column, _ in taken), default=-1)
+    return places | {name: _Place(first + index, 0) for index, name in enumerate(unplanned)}
+
+
+def _plan_groups(steps: Sequence[PlanStep]) -> tuple[PlanGroup, ...]:
+    """Returns the plan in short: the current step and its neighbours, failures, and the rest by number and state."""
+    at = next((index for index, step in enumerate(steps) if step.current), -1)
+    near = {at - 1, at, at + 1} if at >= 0 else set()
+    groups: list[PlanGroup] = []
+    keyed = [(index if index in near else -1, step.style) for index, step in enumerate(steps)]
+    for (index, style), group in itertools.groupby(zip(keyed, steps, strict=True), lambda pair: pair[0]):
+        members = [step for _, step in group]
+        if index >= 0 or len(members) == 1:
+            groups.append(PlanGroup(f"{members[0].name}: {style.label.lower()}", style, members[0].current))
+        else:
+            groups.append(PlanGroup(f"{len(members):,} {style.label.lower()}", style, current=False))
+    if len(groups) <= MAX_PLAN_GROUPS:
+        return tuple(groups)
+    middle = max(0, min(next((i for i, each in enumerate(groups) if each.current), 0) - 2, len(groups) - 5))
+    return tuple(groups[middle : middle + 5])
+
+
+MAX_PLAN_GROUPS = 9
+
+
 def _plan_step(
-    name: str, steps: Sequence[schemas.Step], compensation_step: schemas.Step | None, saga: schemas.Saga
+    name: str,
+    steps: Sequence[schemas.Step],
+    plan: schemas.PlannedStep | None,
+    compensation_step: schemas.Step | None,
+    place: _Place,
+    saga: schemas.Saga,
 ) -> PlanStep:
-    plan = next((step for step in saga.plan.steps if step.name == name), None)
     reached = any(step.attempts for step in steps)
     compensation = (compensation_step.name if compensation_step else plan.compensation if plan else None) or ""
     current = saga.step is not None and saga.step in {name, compensation} and saga.status != "completed"
@@ -202,7 +316,23 @@ def _plan_step(
         compensation=line(compensation, 60),
         compensation_style=STEP[compensation_step.state] if compensation_step and compensation_step.attempts else None,
         optional=bool(plan and plan.optional),
+        waits_for=tuple(line(each, 60) for each in place.waits_for),
+        column=place.column,
+        row=place.row,
+        repetitions=_repetitions(steps),
+        children=_children(steps),
     )
+
+
+def _repetitions(steps: Sequence[schemas.Step]) -> tuple[tuple[str, Style], ...]:
+    if len({step.key for step in steps}) < 2:
+        return ()
+    return tuple((line(step.key, 40) or "without a key", STEP[step.state]) for step in steps)
+
+
+def _children(steps: Sequence[schemas.Step]) -> tuple[tuple[str, str], ...]:
+    ids = dict.fromkeys(attempt.child.id for step in steps for attempt in step.attempts if attempt.child)
+    return tuple((line(identity, 40), f"{SAGA}?{urlencode({'id': identity})}") for identity in ids)
 
 
 def _plan_step_style(steps: Sequence[schemas.Step], *, current: bool, saga: schemas.Saga) -> Style:
@@ -220,8 +350,17 @@ def _plan_step_style(steps: Sequence[schemas.Step], *, current: bool, saga: sche
 def _note(steps: Sequence[schemas.Step]) -> str:
     attempts = sum(len(step.attempts) for step in steps)
     service = next((step.service for step in steps if step.service), None)
-    texts = (line(service, 40), f"{attempts} attempts" if attempts > 1 else "")
+    texts = (line(service, 40), f"{attempts} attempts" if attempts > len(steps) else "")
     return " · ".join(text for text in texts if text)
+
+
+_WITHOUT_EFFECT = ("compensated", "not_compensable", "not_done", "not_seen")
+
+
+def _shown_entries(entries: Sequence[schemas.LedgerEntry]) -> Sequence[schemas.LedgerEntry]:
+    if len(entries) <= MAX_LEDGER_LINES:
+        return entries
+    return sorted(entries, key=lambda entry: entry.state in _WITHOUT_EFFECT)[:MAX_LEDGER_LINES]
 
 
 def _ledger_line(entry: schemas.LedgerEntry, status: str) -> LedgerLine:
@@ -231,22 +370,79 @@ def _ledger_line(entry: schemas.LedgerEntry, status: str) -> LedgerLine:
     return LedgerLine(line(entry.step, 80), style, amount(entry.amount, entry.currency), line(entry.compensation, 80))
 
 
-def _attempt_rows(steps: Sequence[schemas.Step]) -> list[AttemptRow]:
-    attempts_total = [_attempt_row(step, attempt) for step in steps for attempt in step.attempts]
-    return sorted(attempts_total, key=lambda one: one.started)
+def step_id(step: schemas.Step) -> str:
+    """Returns what identifies a step of its saga."""
+    return _step_id(step.name, step.key, step.type)
 
 
-def _attempt_row(step: schemas.Step, attempt: schemas.Attempt) -> AttemptRow:
-    seconds = (attempt.ended_at - attempt.started_at).total_seconds() if attempt.ended_at else None
+@lru_cache(maxsize=16_384)
+def _step_id(*identity: str) -> str:
+    return json.dumps(identity)
+
+
+def step_label(step: schemas.Step) -> str:
+    """Returns a step's name, with the key that tells its repetitions apart."""
+    return line(step.name, 80) + (f" [{line(step.key, 40)}]" if step.key else "")
+
+
+def shown_attempts(step: schemas.Step, unfolded: Collection[str]) -> Sequence[schemas.Attempt | schemas.FoldedAttempts]:
+    """Returns the attempts of a step, repetitions folded unless the reader unfolded them."""
+    return step.attempts if step_id(step) in unfolded else schemas.fold_attempts(step.attempts)
+
+
+def every_step(saga: schemas.Saga) -> frozenset[str]:
+    """Returns all steps by `step_id`, for a page that cannot unfold them later; none if they have too many attempts."""
+    total = sum(len(step.attempts) for step in saga.steps)
+    return frozenset(map(step_id, saga.steps)) if total <= MAX_ATTEMPTS_SHOWN else frozenset()
+
+
+def with_steps(saga: schemas.Saga, filter_text: str) -> schemas.Saga:
+    """Returns the saga with the steps whose name or key contains a text, in any case, and with the spans below them."""
+    if not filter_text:
+        return saga
+    steps = [step for step in saga.steps if _matches(f"{step.name} {step.key}", filter_text)]
+    kept = {attempt.span_id for step in steps for attempt in step.attempts}
+    spans = []
+    for span in saga.spans:  # in the order of their start: parents first
+        if span.span_id in kept or span.parent_id in kept:
+            kept.add(span.span_id)
+            spans.append(span)
+    return saga.model_copy(update={"steps": steps, "spans": spans, "spans_total": len(spans)})
+
+
+def _matches(text: str, filter_text: str) -> bool:
+    return filter_text.casefold() in text.casefold()
+
+
+def _attempt_rows(steps: Sequence[schemas.Step], unfolded: Collection[str]) -> tuple[list[AttemptRow], int]:
+    """Returns the first `MAX_ATTEMPTS_SHOWN` rows, and the number of all."""
+    rows = [(_first(each).started_at, step, each) for step in steps for each in shown_attempts(step, unfolded)]
+    rows.sort(key=itemgetter(0))
+    return [_attempt_row(step, each, unfolded) for _, step, each in rows[:MAX_ATTEMPTS_SHOWN]], len(rows)
+
+
+def _first(shown: schemas.Attempt | schemas.FoldedAttempts) -> schemas.Attempt:
+    return shown.attempts[0] if isinstance(shown, schemas.FoldedAttempts) else shown
+
+
+def _attempt_row(
+    step: schemas.Step, shown: schemas.Attempt | schemas.FoldedAttempts, unfolded: Collection[str]
+) -> AttemptRow:
+    folded = shown if isinstance(shown, schemas.FoldedAttempts) else None
+    attempt = _first(shown)
+    ended = (folded.attempts[-1] if folded else attempt).ended_at
     return AttemptRow(
-        step=line(step.name, 80) + (f" [{line(step.key, 40)}]" if step.key else ""),
+        step=step_label(step),
+        step_id=step_id(step),
         type=line(step.type, 20),
         number=attempt.number,
+        folded=folded.text if folded else "",
+        is_unfolded=step_id(step) in unfolded,
         style=ATTEMPT[attempt.state],
         service=line(attempt.service or step.service, 60),
         instance=line(attempt.instance, 60),
         started=attempt.started_at,
-        duration="" if seconds is None else duration(seconds),
+        duration=duration((ended - attempt.started_at).total_seconds()) if ended else "",
         error=_error(attempt.error),
         stacktrace=block(attempt.error.stacktrace) if attempt.error else "",
     )
@@ -256,36 +452,3 @@ def _error(error: schemas.ErrorText | None) -> str:
     if error is None:
         return ""
     return ": ".join(line(part, 400) for part in (error.type, error.message) if part)
-
-
-def span_rows(spans: Sequence[schemas.Span]) -> list[dict[str, Any]]:
-    """Returns the spans as rows of a table."""
-    return [
-        {
-            "Started": span.started_at,
-            "Service": line(span.service, 60),
-            "Span": line(span.name, 120),
-            "Took": "open" if span.ended_at is None else duration((span.ended_at - span.started_at).total_seconds()),
-            "Status": line(span.status, 20),
-            "Kind": line(span.kind, 20),
-            "Attributes": line(span.attributes, 1000) if span.attributes else "",
-            "Trace": span.trace_id,
-            "Id": span.span_id,
-        }
-        for span in spans
-    ]
-
-
-def log_rows(logs: Sequence[schemas.Log]) -> list[dict[str, Any]]:
-    """Returns the log records as rows of a table."""
-    return [
-        {
-            "At": log.at,
-            "Service": line(log.service, 60),
-            "Severity": line(log.severity, 20),
-            "Text": line(log.body if log.body is not None else log.event_name, 2000),
-            "Attributes": line(log.attributes, 1000) if log.attributes else "",
-            "Span": log.span_id or "",
-        }
-        for log in logs
-    ]

@@ -1,28 +1,32 @@
 """Services with their processes, bridges, the state of the collector, and which telemetry is missing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import Style
+from sagascope_dashboard.palette import (
+    BEHIND,
+    BLOCKED,
+    COMPLETE,
+    INCOMPLETE,
+    LOSING_RECORDS,
+    NOT_REPORTING,
+    NOT_REPORTING_IN_FLIGHT,
+    REPORTING,
+    UP_TO_DATE,
+    Style,
+)
 from sagascope_dashboard.urls import Filters
+from sagascope_dashboard.viewmodels.flows import Edge, Node
+from sagascope_dashboard.viewmodels.transactions import Table
+
+UNKNOWN_TYPE = "unknown"
+"""The name of the type of transactions whose type was never received."""
 
 MAX_BRIDGE_LAG_SECONDS = 30.0
 """Lag of a bridge above which it counts as behind."""
-
-UP_TO_DATE = Style("Up to date", "good", "check")
-BEHIND = Style("Behind", "wait", "mark")
-BLOCKED = Style("Blocked", "alarm", "cross")
-
-
-MAX_NOT_REPORTING_SHOWN = 3
-"""Processes of one service that are listed though they are not reporting; those with work in flight always are."""
-
-REPORTING = Style("Reporting", "good", "check")
-NOT_REPORTING = Style("Not reporting", "idle", "unplugged")
-NOT_REPORTING_IN_FLIGHT = Style("Not reporting, work in flight", "alarm", "unplugged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +92,22 @@ def _error(style: Style, bridge: schemas.BridgeState) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """One process of a service."""
+class Deployment:
+    """The first appearance of a version of a service that had run another one before."""
 
-    name: str
+    at: datetime
+    service: str
     version: str
-    style: Style
-    last_seen: datetime
-    in_flight: int
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service with its processes, those that need attention first."""
-
-    name: str
-    href: str
-    """The transactions that need attention in it."""
-    processes: tuple[Process, ...]
-    left_out: int
-    versions: str
-    """The versions where several run at once; else empty."""
+def deployments(known: schemas.Services | None) -> tuple[Deployment, ...]:
+    """Returns the known deployments, the earliest first; none where the collector did not answer."""
+    found = [
+        Deployment(each.first_seen, line(service.service, 60), line(each.version, 40))
+        for service in (known.items if known else ())
+        for each in service.versions[:-1]  # the first version that was seen is no change
+    ]
+    return tuple(sorted(found, key=lambda each: (each.at, each.service)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +118,85 @@ class CollectorStatus:
     notices: tuple[str, ...]
 
 
-def services(known: schemas.Services) -> tuple[Service, ...]:
-    """Prepares every service, by name. Bridges are shown by Data health."""
-    return tuple(map(_service, sorted(without_bridges(known), key=lambda service: service.service)))
+def processes(known: schemas.Services) -> Table:
+    """Prepares every process: first those that stopped reporting with work in flight, then those that report."""
+    rows = [(service, one) for service in without_bridges(known) for one in service.instances]
+    rows.sort(key=lambda row: (_rank(row[1]), row[0].service, -row[1].last_seen.timestamp()))
+    cells = tuple(
+        {
+            "Service": line(service.service, 80) or "a service without a name",
+            "Process": line(one.instance, 80) or "unnamed process",
+            "State": [_process_style(one).label],
+            "Version": line(one.version, 40),
+            "In flight": one.in_flight,
+            "Last seen": one.last_seen,
+        }
+        for service, one in rows
+    )
+    titles = ("Service", "Process", "State", "Version", "In flight", "Last seen")
+    hrefs = tuple(Filters(service=service.service, attention="any").href() for service, _ in rows)
+    return Table("processes", {title: title for title in titles}, cells, hrefs)
+
+
+def service_map(known: schemas.Services, calls: schemas.Calls) -> tuple[tuple[Node, ...], tuple[Edge, ...]]:
+    """Prepares which services call which others; a service is coloured by the share of calls of it that failed."""
+    services = {each.service: each for each in without_bridges(known)}
+    names = dict.fromkeys([*services, *(name for each in calls.items for name in (each.caller, each.called))])
+    nodes = tuple(_service_node(name, services.get(name), calls) for name in sorted(names))
+    edges = tuple(
+        Edge(
+            each.caller,
+            each.called,
+            _call_text(each, calls.seconds),
+            float(each.calls),
+            _share(each.failed, each.calls),
+        )
+        for each in calls.items
+    )
+    return nodes, edges
+
+
+def _service_node(name: str, service: schemas.Service | None, calls: schemas.Calls) -> Node:
+    received = [each for each in calls.items if each.called == name]
+    share = _share(sum(each.failed for each in received), sum(each.calls for each in received))
+    instances = service.instances if service else []
+    lost = [one for one in instances if not one.alive and one.in_flight]
+    alive = [one for one in instances if one.alive]
+    texts = [line(name, 60) or "a service without a name", f"{plural(len(alive), 'process', 'processes')} reporting"]
+    if in_flight := sum(one.in_flight for one in alive):
+        texts.append(f"{in_flight:,} in flight")
+    if lost:
+        texts.append(f"{len(lost):,} not reporting, with work in flight")
+    if versions := sorted({line(one.version, 30) for one in alive if one.version}):
+        texts.append(f"version {', '.join(versions[:3])}")
+    return Node(
+        key=name,
+        texts=tuple(texts),
+        share=1.0 if lost else share,
+        is_dashed=not alive,
+        href=Filters(service=name, attention="any").href(),
+    )
+
+
+def _share(failed: int, of: int) -> float:
+    return failed / of if of else 0.0
+
+
+def _call_text(call: schemas.Call, seconds: int) -> str:
+    texts = [f"{_rate(call.calls, seconds)}"]
+    if call.failed:
+        share = 100 * call.failed / call.calls
+        texts.append(f"{share:.0f} % failed" if share >= 1 else "under 1 % failed")
+    if call.p95 is not None:
+        texts.append(f"p95 {duration(call.p95)}")
+    return ", ".join(texts)
+
+
+def _rate(number: int, seconds: int) -> str:
+    for name, length in (("s", 1), ("min", 60), ("h", 3600)):
+        if number * length >= seconds:
+            return f"{number * length / seconds:,.3g}/{name}"
+    return f"{number:,} in {duration(seconds)}"
 
 
 def collector_status(status: schemas.Status) -> CollectorStatus:
@@ -139,35 +214,16 @@ def collector_status(status: schemas.Status) -> CollectorStatus:
     return CollectorStatus(facts, tuple(line(notice, 400) for notice in status.notices))
 
 
-def _service(service: schemas.Service) -> Service:
-    ordered = sorted(service.instances, key=lambda one: (_rank(one), -one.last_seen.timestamp()))
-    not_reporting = [one for one in ordered if not one.alive and not one.in_flight]
-    left_out = set(map(id, not_reporting[MAX_NOT_REPORTING_SHOWN:]))
-    running = sorted({line(one.version, 40) for one in service.instances if one.alive and one.version})
-    return Service(
-        name=line(service.service, 80),
-        href=Filters(service=service.service, attention="any").href(),
-        processes=tuple(_process(one) for one in ordered if id(one) not in left_out),
-        left_out=len(left_out),
-        versions=", ".join(running) if len(running) > 1 else "",
-    )
-
-
 def _rank(instance: schemas.Instance) -> int:
     if not instance.alive and instance.in_flight:
         return 0
     return 1 if instance.alive else 2
 
 
-def _process(instance: schemas.Instance) -> Process:
-    missing = NOT_REPORTING_IN_FLIGHT if instance.in_flight else NOT_REPORTING
-    return Process(
-        name=line(instance.instance, 80) or "unnamed process",
-        version=line(instance.version, 40),
-        style=REPORTING if instance.alive else missing,
-        last_seen=instance.last_seen,
-        in_flight=instance.in_flight,
-    )
+def _process_style(instance: schemas.Instance) -> Style:
+    if instance.alive:
+        return REPORTING
+    return NOT_REPORTING_IN_FLIGHT if instance.in_flight else NOT_REPORTING
 
 
 def _size(count: float) -> str:
@@ -181,29 +237,19 @@ def _size(count: float) -> str:
 MAX_COLLECTOR_LAG_SECONDS = 5.0
 """Lag of the collector above which it counts as a problem."""
 
-COMPLETE = Style("Complete", "good", "check")
-INCOMPLETE = Style("Incomplete", "wait", "mark")
-LOSING_RECORDS = Style("Loses records", "alarm", "cross")
-
 
 @dataclass(frozen=True, slots=True)
-class Advice:
-    """A problem, its consequence, and what to do."""
+class Gap:
+    """Telemetry that is missing: what follows from that, and how to send it."""
 
+    key: str
     problem: str
     consequence: str
     action: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """One service as a sender of telemetry."""
-
-    name: str
-    style: Style
-    alive: int
-    last_seen: datetime
-    advice: tuple[Advice, ...]
+    example: str
+    """Code or settings; empty for none."""
+    senders: tuple[str, ...]
+    """The services that do not send it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,28 +259,72 @@ class Health:
     style: Style
     sentence: str
     status: CollectorStatus
-    collector: tuple[Advice, ...]
-    senders: tuple[Sender, ...]
+    gaps: tuple[Gap, ...]
+    """The most severe first."""
+    senders: Table
+    """Those that lose records first."""
     bridges: tuple[Bridge, ...]
 
 
-def health(status: schemas.Status, services: schemas.Services) -> Health:
-    """Prepares the screen; senders that lose records come first."""
-    senders = sorted(map(_sender, without_bridges(services)), key=lambda one: (_severity(one.style), one.name))
-    bridge_rows, own = bridges(services), tuple(_collector_advice(status))
+def health(status: schemas.Status, services: schemas.Services, flows: schemas.Flows | None = None) -> Health:
+    """Prepares the screen."""
+    known = list(without_bridges(services))
+    styles = {each.service: _sender_style(each) for each in known}
+    known.sort(key=lambda each: (_severity(styles[each.service]), each.service))
+    bridge_rows, own = bridges(services), tuple(_collector_gaps(status))
     lagging = [one for one in bridge_rows if one.style in (BLOCKED, BEHIND)]
-    styles = [LOSING_RECORDS if own else COMPLETE, INCOMPLETE if lagging else COMPLETE, *(one.style for one in senders)]
-    sentence = _sentence(senders, own, lagging)
-    return Health(min(styles, key=_severity), sentence, collector_status(status), own, tuple(senders), bridge_rows)
+    worst = [LOSING_RECORDS if own else COMPLETE, INCOMPLETE if lagging else COMPLETE, *styles.values()]
+    return Health(
+        style=min(worst, key=_severity),
+        sentence=_sentence(known, styles, own, lagging),
+        status=collector_status(status),
+        gaps=(*own, *_sender_gaps(known), *_type_gaps(flows)),
+        senders=_senders(known, styles),
+        bridges=bridge_rows,
+    )
 
 
 def _severity(style: Style) -> int:
     return (LOSING_RECORDS, INCOMPLETE, COMPLETE).index(style)
 
 
-def _sentence(senders: Sequence[Sender], own: Sequence[Advice], lagging: Sequence[Bridge]) -> str:
-    losing = [one.name for one in senders if one.style is LOSING_RECORDS]
-    incomplete = [one.name for one in senders if one.style is INCOMPLETE]
+def _sender_style(service: schemas.Service) -> Style:
+    if any(one.dropped for one in service.instances):
+        return LOSING_RECORDS
+    latest = _latest(service)
+    is_complete = latest.heartbeats and latest.instance is not None and service.service
+    return COMPLETE if is_complete else INCOMPLETE
+
+
+def _latest(service: schemas.Service) -> schemas.Instance:
+    """Returns the process that was seen last: it speaks for its service."""
+    return max(service.instances, key=lambda one: one.last_seen)
+
+
+def _name(service: schemas.Service) -> str:
+    return line(service.service, 80) or "a service without a name"
+
+
+def _senders(known: Sequence[schemas.Service], styles: Mapping[str, Style]) -> Table:
+    rows = tuple(
+        {
+            "Service": _name(each),
+            "State": [styles[each.service].label],
+            "Processes alive": sum(one.alive for one in each.instances),
+            "Last seen": _latest(each).last_seen,
+            "Lost records": sum(one.dropped for one in each.instances),
+        }
+        for each in known
+    )
+    titles = {title: title for title in (rows[0] if rows else ())}
+    return Table("senders", titles, rows, tuple(Filters(service=each.service).href() for each in known))
+
+
+def _sentence(
+    known: Sequence[schemas.Service], styles: Mapping[str, Style], own: Sequence[Gap], lagging: Sequence[Bridge]
+) -> str:
+    losing = [_name(each) for each in known if styles[each.service] is LOSING_RECORDS]
+    incomplete = [_name(each) for each in known if styles[each.service] is INCOMPLETE]
     if own:
         return own[0].problem
     if losing:
@@ -243,7 +333,7 @@ def _sentence(senders: Sequence[Sender], own: Sequence[Advice], lagging: Sequenc
         return f"The bridge {lagging[0].name} does not keep up: {lagging[0].error}"
     if incomplete:
         return f"The telemetry of {_join_names(incomplete)} is incomplete."
-    return "Everything sent is received." if senders else "No service has reported yet."
+    return "Everything sent is received." if known else "No service has reported yet."
 
 
 def _join_names(names: Sequence[str]) -> str:
@@ -251,18 +341,24 @@ def _join_names(names: Sequence[str]) -> str:
     return f"{shown} and {plural(len(names) - 3, 'other service')}" if len(names) > 3 else shown
 
 
-def _collector_advice(status: schemas.Status) -> Iterator[Advice]:
+def _collector_gaps(status: schemas.Status) -> Iterator[Gap]:
     if status.lag_seconds > MAX_COLLECTOR_LAG_SECONDS:
-        yield Advice(
+        yield Gap(
+            "lag",
             f"The collector is {status.lag_seconds:.0f} s behind what arrives.",
             "Lists and verdicts are late by as much; deadlines do not run meanwhile.",
             "Look at its processor and its disk; see Sizing in docs/operations.md.",
+            "",
+            (),
         )
     if status.rejected:
-        yield Advice(
+        yield Gap(
+            "rejected",
             f"{plural(status.rejected, 'record')} could not be parsed and {_were(status.rejected)} rejected.",
             "They are missing from their transactions.",
-            "The collector's log names the reason; sagascope conformance diagnoses what a service sends.",
+            "The collector's log names the reason. This receives what a service sends, and says what is wrong with it:",
+            "sagascope conformance",
+            (),
         )
 
 
@@ -270,37 +366,71 @@ def _were(number: int) -> str:
     return "was" if number == 1 else "were"
 
 
-def _sender(service: schemas.Service) -> Sender:
-    advice = tuple(_advice(service))
-    dropped = any(one.dropped for one in service.instances)
-    return Sender(
-        name=line(service.service, 80) or "a service without a name",
-        style=LOSING_RECORDS if dropped else INCOMPLETE if advice else COMPLETE,
-        alive=sum(one.alive for one in service.instances),
-        last_seen=max(one.last_seen for one in service.instances),
-        advice=advice,
+def _sender_gaps(known: Sequence[schemas.Service]) -> Iterator[Gap]:
+    found: dict[str, list[str]] = {}
+    for each in known:
+        latest = _latest(each)
+        lacks = {
+            "dropped": any(one.dropped for one in each.instances),
+            "heartbeats": not latest.heartbeats,
+            "instance": latest.instance is None,
+            "name": not each.service,
+            "version": latest.version is None,
+        }
+        for key in (key for key, is_lacking in lacks.items() if is_lacking):
+            found.setdefault(key, []).append(_name(each))
+    for key, texts in SENDER_GAPS.items():
+        if key in found:
+            yield Gap(key, *texts, tuple(found[key]))
+
+
+SENDER_GAPS = {
+    "dropped": (
+        "Records are lost before they can be sent.",
+        "Steps are missing from transactions; verdicts that rest on their absence are only possible.",
+        "Check the connection to the collector, and let the service keep what it cannot send: docs/instrumenting.md.",
+        'sagascope.configure(service_name="ledger", spool="/var/spool/ledger")',
+    ),
+    "heartbeats": (
+        "No heartbeats are sent.",
+        "A process that dies during a step is only noticed when the step's time limit passes, and reported as hung.",
+        "Call this once at the start of a Python service; others send sagascope.heartbeat records: docs/semconv.md.",
+        'sagascope.configure(service_name="ledger")',
+    ),
+    "instance": (
+        "Processes have no instance ids.",
+        "A lost process cannot be distinguished from its replacement.",
+        "Set an id that is different for each process, in the environment of the process:",
+        "OTEL_RESOURCE_ATTRIBUTES=service.instance.id=$(uuidgen)",
+    ),
+    "name": (
+        "A service has no name.",
+        "Its work has no lane of its own, and it has no place on the map of services.",
+        "Set the name in the environment of the process:",
+        "OTEL_SERVICE_NAME=ledger",
+    ),
+    "version": (
+        "No version is sent.",
+        "Deployments are not marked, and a transaction that ran on two versions is not noticed.",
+        "Set the version in the environment of the process:",
+        "OTEL_RESOURCE_ATTRIBUTES=service.version=1.4.1",
+    ),
+}
+"""The problem, its consequence, what to do, and an example, the most severe first."""
+
+
+def _type_gaps(flows: schemas.Flows | None) -> Iterator[Gap]:
+    nameless = sum(
+        each.running + each.completed + each.compensated + each.failed
+        for each in (flows.items if flows else ())
+        if each.name == UNKNOWN_TYPE
     )
-
-
-def _advice(service: schemas.Service) -> Iterator[Advice]:
-    latest = max(service.instances, key=lambda one: one.last_seen)
-    if dropped := sum(one.dropped for one in service.instances):
-        yield Advice(
-            f"Reports {plural(dropped, 'record')} that it could not send.",
-            "Steps are missing from its transactions; verdicts that rest on their absence are only possible.",
-            "Check its connection to the collector, and give it a longer queue or a spool: docs/instrumenting.md.",
+    if nameless:
+        yield Gap(
+            "type",
+            f"{plural(nameless, 'transaction')} {'has' if nameless == 1 else 'have'} no type.",
+            "No plan and no durations can be learned for them, so a missing step is not noticed.",
+            "Set saga.name beside saga.id, on at least one span of each transaction: docs/semconv.md.",
+            'span.set_attribute("saga.name", "payment")',
+            (),
         )
-    if not latest.heartbeats:
-        yield Advice(
-            "Sends no heartbeats.",
-            "If it dies during a step, that is only detected when the step's time limit passes, and reported as hung.",
-            "Call sagascope.configure() in it, or send sagascope.heartbeat records: docs/semconv.md.",
-        )
-    if latest.instance is None:
-        yield Advice(
-            "Its processes have no instance ids.",
-            "A lost process cannot be distinguished from its replacement.",
-            "Set service.instance.id in its resource.",
-        )
-    if not service.service:
-        yield Advice("Has no name.", "Its work has no lane of its own.", "Set service.name in its resource.")

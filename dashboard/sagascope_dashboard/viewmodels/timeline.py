@@ -4,18 +4,23 @@ Times are milliseconds since the Unix epoch. A bar without an end is in flight: 
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, epoch_ms, line
+from sagascope_dashboard.viewmodels.saga import step_id
 from sagascope_dashboard.viewmodels.timeline_bars import (
+    INITIAL_SPAN_BARS,
+    MAX_SPAN_BARS,
     Bar,
     attach_marks,
     attempt_bars,
     missing_step_bars,
     span_bars,
+    substitute_bars,
+    telling_bars,
     wait_bars,
 )
 
@@ -110,18 +115,39 @@ class Timeline:
     traces: tuple[tuple[float, int], ...]
     """The start of each trace but the first, and its number."""
     left_out: int
+    """Spans and attempts without a bar; more of the spans get one if the reader asks for all spans."""
+    has_all: bool
     remaining: tuple[str, ...]
     """Planned steps that have not started, while the saga is open."""
+    substitute_bars: Mapping[str, str]
+    """For spans of the evidence, and others that the reader may ask for, that have no bar: the bar to show instead."""
+    is_unfolded: bool
+    """Whether the reader has unfolded attempts."""
 
 
-def timeline(saga: schemas.Saga, instances: Mapping[str, schemas.Instance] | None = None) -> Timeline:
+def timeline(
+    saga: schemas.Saga,
+    instances: Mapping[str, schemas.Instance] | None = None,
+    unfolded: Collection[str] = (),
+    wanted: Collection[str] = (),
+    *,
+    all_spans: bool = False,
+) -> Timeline:
     """Lays out one saga.
 
-    `instances` are the known processes by name: for one that is not alive, its bars show when it was last seen.
+    `instances` are the known processes by name: for one that is not alive, its bars show when it was last seen. The
+    attempts of the steps in `unfolded`, by `step_id`, are not folded. `wanted` are spans that the reader may ask for.
+    With `all_spans`, as many spans as possible have a bar.
     """
-    attempts = attempt_bars(saga, instances or {})
-    others, left_out = span_bars(saga, {bar.id for bar in attempts})
-    bars = [*attempts, *wait_bars(saga, attempts), *missing_step_bars(saga), *others]
+    wanted = {*wanted, *_evidence_spans(saga)}
+    all_attempts = attempt_bars(saga, instances or {}, unfolded)
+    attempts = telling_bars(all_attempts, wanted)
+    shown = {bar.id for bar in attempts}
+    waits = [bar for bar in wait_bars(saga, all_attempts) if bar.id.removesuffix("-wait") in shown]
+    limit = MAX_SPAN_BARS if all_spans else INITIAL_SPAN_BARS
+    others, left_out = span_bars(saga, {attempt.span_id for step in saga.steps for attempt in step.attempts}, limit)
+    left_out += len(all_attempts) - len(attempts)
+    bars = [*attempts, *waits, *missing_step_bars(saga), *others]
     attach_marks(saga, bars)
     laid_out = lanes(bars, saga)
     start = min([bar.start for bar in bars], default=epoch_ms(saga.started_at))
@@ -134,8 +160,15 @@ def timeline(saga: schemas.Saga, instances: Mapping[str, schemas.Instance] | Non
         idle=idle_gaps(event_times(bars), end),
         traces=_traces(bars),
         left_out=left_out,
+        has_all=all_spans or not left_out,
         remaining=_remaining(saga),
+        substitute_bars=substitute_bars(saga, bars, unfolded, wanted),
+        is_unfolded=any(step_id(step) in unfolded for step in saga.steps),
     )
+
+
+def _evidence_spans(saga: schemas.Saga) -> set[str]:
+    return {fact.span_id for fact in saga.verdict.evidence if fact.span_id} if saga.verdict else set()
 
 
 def _traces(bars: Sequence[Bar]) -> tuple[tuple[float, int], ...]:
@@ -162,7 +195,13 @@ def _remaining(saga: schemas.Saga) -> tuple[str, ...]:
     if saga.ended_at is not None or saga.status == "compensating":
         return ()
     started = {step.name for step in saga.steps if step.attempts}
-    return tuple(line(step.name, 60) for step in saga.plan.steps if step.name not in started)
+    names = [line(step.name, 60) for step in saga.plan.steps if step.name not in started]
+    if len(names) > MAX_REMAINING_NAMES + 1:
+        names[MAX_REMAINING_NAMES:] = [f"and {len(names) - MAX_REMAINING_NAMES:,} more"]
+    return tuple(names)
+
+
+MAX_REMAINING_NAMES = 8
 
 
 ProcessKey = tuple[str | None, str | None]

@@ -4,15 +4,15 @@ Times are milliseconds since the Unix epoch. A bar without an end is in flight: 
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import block, epoch_ms, line
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION
-
-UNKNOWN_SERVICE = "unknown service"
-"""The lane of spans without a service name."""
+from sagascope_dashboard.viewmodels.records import UNKNOWN_SERVICE, level, own_logs
+from sagascope_dashboard.viewmodels.saga import shown_attempts, step_id, step_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,12 @@ class Bar:
     end: float | None
     state_label: str
     """The state as text, for readers who do not see the colour."""
+    step: str = ""
+    """Identifies the step of an attempt, as `step_id` does."""
+    folded: str = ""
+    """For several attempts that are folded, their line; else empty."""
+    critical: bool = False
+    """Whether it is on the critical path."""
     number: int = 0
     attempts: int = 0
     last_seen: float | None = None
@@ -55,22 +61,37 @@ class Bar:
     marks: list[Mark] = field(default_factory=list)
 
 
-_LEVELS = {"ERROR": "error", "FATAL": "error", "CRITICAL": "error", "WARN": "warning", "WARNING": "warning"}
+MAX_ATTEMPT_BARS = 2_000
+"""Attempts that get a bar; the timeline reports how many are left out."""
+
+
+def telling_bars(bars: Sequence[Bar], wanted: Collection[str]) -> list[Bar]:
+    """Returns at most `MAX_ATTEMPT_BARS` of the attempts' bars, in their order.
+
+    First come those that failed, have not ended, are folded or are wanted, then the longest.
+    """
+    if len(bars) <= MAX_ATTEMPT_BARS:
+        return list(bars)
+
+    def rank(bar: Bar) -> tuple[bool, float]:
+        is_plain = bar.state == "ok" and not bar.folded and bar.kind == "action" and bar.id not in wanted
+        return is_plain, bar.start - (float("inf") if bar.end is None else bar.end)
+
+    kept = {bar.id for bar in sorted(bars, key=rank)[:MAX_ATTEMPT_BARS]}
+    return [bar for bar in bars if bar.id in kept]
 
 
 def attach_marks(saga: schemas.Saga, bars: Sequence[Bar]) -> None:
     """Attaches log lines, and events of spans, to the bar of their span."""
     by_id = {bar.id: bar for bar in bars}
-    for log in saga.logs:
-        bar = by_id.get(log.span_id or "")
-        if bar is not None and not (log.event_name or "").startswith("sagascope."):
-            level = _LEVELS.get((log.severity or "").upper().rstrip("0123456789"), "note")
-            bar.marks.append(Mark(epoch_ms(log.at), level, line(log.body or log.event_name, 300)))
+    for log in own_logs(saga.logs):
+        if (bar := by_id.get(log.span_id or "")) is not None:
+            bar.marks.append(Mark(epoch_ms(log.at), level(log), line(log.body or log.event_name, 300)))
     for span in saga.spans:
         bar = by_id.get(span.span_id)
         for event in span.events if bar else ():
-            level = "error" if event.name == "exception" else "note"
-            bar.marks.append(Mark(epoch_ms(event.at), level, _event(event)))  # type: ignore[union-attr]
+            severity = "error" if event.name == "exception" else "note"
+            bar.marks.append(Mark(epoch_ms(event.at), severity, _event(event)))  # type: ignore[union-attr]
 
 
 def _event(event: schemas.SpanEvent) -> str:
@@ -78,21 +99,104 @@ def _event(event: schemas.SpanEvent) -> str:
     return line(f"{event.name}: {message}" if message else event.name, 300)
 
 
-def attempt_bars(saga: schemas.Saga, instances: Mapping[str, schemas.Instance]) -> list[Bar]:
-    """Returns a bar for every attempt; a compensation names the bar that it compensates."""
+def attempt_bars(
+    saga: schemas.Saga, instances: Mapping[str, schemas.Instance], unfolded: Collection[str] = ()
+) -> list[Bar]:
+    """Returns a bar for every attempt, and one for those that are folded.
+
+    A compensation names the bar that it compensates.
+    """
     traces = {trace: number for number, trace in enumerate(saga.traces, start=1)}
-    bars = [
-        _attempt(step, attempt, traces, instances.get(attempt.instance or ""))
-        for step in saga.steps
-        for attempt in step.attempts
-    ]
     done = {step.name: step.attempts[-1].span_id for step in saga.steps if step.attempts and step.compensates is None}
-    compensates = {
-        attempt.span_id: done.get(step.compensates or "", "") for step in saga.steps for attempt in step.attempts
-    }
-    for bar in bars:
-        bar.compensates = compensates[bar.id]
+    critical = critical_path(saga.steps)
+    bars = []
+    for step in saga.steps:
+        for each in shown_attempts(step, unfolded):
+            if isinstance(each, schemas.FoldedAttempts):
+                bar = _folded(step, each)
+                bar.critical = any(attempt.span_id in critical for attempt in each.attempts)
+            else:
+                bar = _attempt(step, each, traces, instances.get(each.instance or ""))
+                bar.critical = bar.id in critical
+            bar.compensates = done.get(step.compensates or "", "")
+            bars.append(bar)
     return bars
+
+
+CLOCK_TOLERANCE_MS = 1.0
+"""An attempt that starts this much before another ends may have waited for it."""
+
+
+def critical_path(steps: Sequence[schemas.Step]) -> set[str]:
+    """Returns the span ids of the attempts that decided how long the saga took.
+
+    They are found from the last end backwards: before each attempt comes the one that ended last before it started.
+    """
+    periods = sorted(
+        (float("inf") if each.ended_at is None else epoch_ms(each.ended_at), epoch_ms(each.started_at), each.span_id)
+        for step in steps
+        for each in step.attempts
+    )
+    ends = [end for end, _, _ in periods]
+    path: set[str] = set()
+    at = len(periods) - 1
+    while at >= 0:
+        _, start, identity = periods[at]
+        path.add(identity)
+        at = min(at, bisect_right(ends, start + CLOCK_TOLERANCE_MS)) - 1
+    return path
+
+
+def substitute_bars(
+    saga: schemas.Saga, bars: Sequence[Bar], unfolded: Collection[str], wanted: Collection[str]
+) -> dict[str, str]:
+    """Returns, for those of these spans that have no bar, the bar of the folded attempts or of the span above them."""
+    shown = {bar.id: bar.id for bar in bars}
+    for step in saga.steps:
+        for each in shown_attempts(step, unfolded):
+            if isinstance(each, schemas.FoldedAttempts):
+                shown |= dict.fromkeys((attempt.span_id for attempt in each.attempts), _folded_id(each))
+    parents = {span.span_id: span.parent_id for span in saga.spans}
+    found = {}
+    for identity in wanted:
+        at: str | None = identity
+        for _ in range(MAX_DEPTH):
+            if at is None or at in shown:
+                break
+            at = parents.get(at)
+        if at is not None and at in shown and shown[at] != identity:
+            found[identity] = shown[at]
+    return found
+
+
+MAX_DEPTH = 100
+"""Spans above one another that are looked at."""
+
+
+def _folded_id(folded: schemas.FoldedAttempts) -> str:
+    return f"{folded.attempts[0].span_id}-folded"
+
+
+def _folded(step: schemas.Step, folded: schemas.FoldedAttempts) -> Bar:
+    first, last = folded.attempts[0], folded.attempts[-1]
+    return Bar(
+        id=_folded_id(folded),
+        lane=first.service or step.service or UNKNOWN_SERVICE,
+        kind=_kind(step),
+        state=first.state,
+        label=step_label(step),
+        start=epoch_ms(first.started_at),
+        end=None if last.ended_at is None else epoch_ms(last.ended_at),
+        state_label=ATTEMPT[first.state].label,
+        step=step_id(step),
+        folded=folded.text,
+        number=first.number,
+        attempts=len(step.attempts),
+    )
+
+
+def _kind(step: schemas.Step) -> str:
+    return "compensation" if step.compensates is not None or step.type == "compensation" else "action"
 
 
 def _attempt(
@@ -102,12 +206,13 @@ def _attempt(
     return Bar(
         id=attempt.span_id,
         lane=attempt.service or step.service or UNKNOWN_SERVICE,
-        kind="compensation" if step.compensates is not None or step.type == "compensation" else "action",
+        kind=_kind(step),
         state=attempt.state,
-        label=line(step.name, 80) + (f" [{line(step.key, 40)}]" if step.key else ""),
+        label=step_label(step),
         start=epoch_ms(attempt.started_at),
         end=None if attempt.ended_at is None else epoch_ms(attempt.ended_at),
         state_label=ATTEMPT[attempt.state].label,
+        step=step_id(step),
         number=attempt.number,
         attempts=len(step.attempts),
         last_seen=epoch_ms(instance.last_seen) if is_lost and instance else None,
@@ -124,6 +229,7 @@ def _attempt_facts(step: schemas.Step, attempt: schemas.Attempt) -> tuple[tuple[
         ("Compensates", step.compensates),
         ("Process", attempt.instance),
         ("Error", ": ".join(part for part in (error.type, error.message) if part) if error else ""),
+        ("Idempotency key", attempt.idempotency_key),
         ("Trace", attempt.trace_id),
         ("Span", attempt.span_id),
     )
@@ -132,28 +238,32 @@ def _attempt_facts(step: schemas.Step, attempt: schemas.Attempt) -> tuple[tuple[
 
 def wait_bars(saga: schemas.Saga, attempts: Sequence[Bar]) -> list[Bar]:
     """Returns a bar for the time between a failed attempt and the next of its step; to the present if none followed."""
-    by_id = {bar.id: bar for bar in attempts}
+    by_step: dict[str, list[Bar]] = {}
+    for bar in attempts:
+        by_step.setdefault(bar.step, []).append(bar)
     waits = []
     for step in saga.steps:
-        bars = sorted((by_id[attempt.span_id] for attempt in step.attempts), key=lambda bar: bar.start)
+        bars = sorted(by_step.get(step_id(step), ()), key=lambda bar: bar.start)
         for before, after in itertools.pairwise(bars):
             if before.state == "error" and before.end is not None and after.start > before.end:
-                waits.append(_wait(before, after.start))
+                waits.append(_wait(before, after))
         if bars and saga.attention == "retrying" and saga.step == step.name and bars[-1].end is not None:
             waits.append(_wait(bars[-1], None))
     return waits
 
 
-def _wait(before: Bar, until: float | None) -> Bar:
+def _wait(before: Bar, after: Bar | None) -> Bar:
     return Bar(
         id=f"{before.id}-wait",
         lane=before.lane,
         kind="wait",
-        state="ok" if until is not None else "in_flight",
+        state="ok" if after is not None else "in_flight",
         label=f"wait before the next attempt of {before.label}",
         start=before.end or before.start,
-        end=until,
+        end=None if after is None else after.start,
         state_label="Waiting",
+        step=before.step,
+        critical=before.critical and after is not None and after.critical,
     )
 
 
@@ -179,15 +289,18 @@ def missing_step_bars(saga: schemas.Saga) -> list[Bar]:
 MAX_SPAN_BARS = 2_000
 """Spans that are no attempts and get a bar; the timeline reports how many are left out."""
 
+INITIAL_SPAN_BARS = 200
+"""As many get a bar before the reader asks for all of them."""
 
-def span_bars(saga: schemas.Saga, attempt_ids: set[str]) -> tuple[list[Bar], int]:
+
+def span_bars(saga: schemas.Saga, attempt_ids: set[str], limit: int = MAX_SPAN_BARS) -> tuple[list[Bar], int]:
     """Returns bars for the spans that are no attempts, the longest of too many; and how many are left out."""
     spans = [span for span in saga.spans if span.span_id not in attempt_ids]
-    left_out = max(0, len(spans) - MAX_SPAN_BARS) + max(0, saga.spans_total - len(saga.spans))
-    if len(spans) > MAX_SPAN_BARS:
-        spans = sorted(spans, key=_length, reverse=True)[:MAX_SPAN_BARS]
-    traces = {trace: number for number, trace in enumerate(saga.traces, start=1)}
+    left_out = max(0, len(spans) - limit) + max(0, saga.spans_total - len(saga.spans))
     root = _root(saga, attempt_ids)
+    if len(spans) > limit:
+        spans = sorted(spans, key=lambda span: (span.span_id != root, -_length(span)))[:limit]
+    traces = {trace: number for number, trace in enumerate(saga.traces, start=1)}
     has_ended = saga.ended_at is not None
     return [_span(span, traces, root=span.span_id == root, has_ended=has_ended) for span in spans], left_out
 

@@ -2,22 +2,26 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, duration, iso, line
+from sagascope_dashboard.formatting import Sentence, amounts_at_risk, duration, iso, line, local_time, sentence
 from sagascope_dashboard.palette import ATTENTION, STATUS, Style
-from sagascope_dashboard.urls import ORDERS, Filters, SagaAddress
+from sagascope_dashboard.urls import NEWEST, Filters, SagaAddress
 
 NOT_FOUND_TEXTS = {
     "never_seen": "no record like it was received.",
     "expired": "it was received, and has been deleted since, as its retention time is over.",
-    "not_a_saga": "it is known, but belongs to no transaction: no saga id was sent with it.",
+    "not_a_saga": "records with it were received, but they belong to no transaction.",
 }
 """Why a search found nothing."""
 
+
+MAX_CSV_CELL_CHARACTERS = 20_000
 
 CSV_COLUMNS = (
     *("type", "id", "environment", "run", "status", "attention", "stuck since", "started", "ended", "step", "service"),
@@ -25,16 +29,24 @@ CSV_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The heading of a column; `href` sorts the list by it, `order` is the current sort order."""
+COLUMNS = {
+    "Transaction": "id",
+    "Status": "status",
+    "Type": "",
+    "Where": "step",
+    "Amount at risk": "-amount",
+    "Stuck for": "since",
+    "Attempts": "-attempts",
+    "Keys": "",
+    "Started": "-started",
+    "Duration": "-duration",
+    "Environment": "",
+    "Summary": "",
+}
+"""The columns of the table, and the order that a click on the title asks for first; empty: none."""
 
-    key: str
-    title: str
-    href: str | None
-    """None if the list cannot be sorted by it."""
-    order: str
-    """``ascending``, ``descending`` or ``none``."""
+OPTIONAL_COLUMNS = ("Keys", "Environment")
+"""Columns that are left out where no row has a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +72,37 @@ class TransactionRow:
     keys: tuple[str, ...]
     """Business keys with their names: ``order A-8492``."""
     amount_at_risk: tuple[str, ...]
-    headline: str
+    headline: Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table from which the reader chooses."""
+
+    list_name: str
+    """Identifies the list of which the rows are a part."""
+    titles: dict[str, str]
+    """The title of each column."""
+    rows: tuple[dict[str, Any], ...]
+    """The cells by column."""
+    hrefs: tuple[str, ...]
+    """The link of each row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transactions:
     """One page of the list."""
 
-    rows: tuple[TransactionRow, ...]
-    columns: tuple[Column, ...]
+    table: Table
     next_href: str | None
     first_href: str | None
     """Back to the first page; None on it."""
     empty_text: str
     """Why the page has no rows; else empty."""
+    limit_text: str
+    """Up to where a search for words went; empty if it found all."""
+    unassigned: schemas.Unassigned | None
+    """What has the searched value and belongs to no transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +114,55 @@ class FilterOptions:
     environments: tuple[str, ...]
 
 
-def transactions(page: schemas.Sagas, filters: Filters, reason: str | None = None) -> Transactions:
+def transactions(
+    page: schemas.Sagas, filters: Filters, now: datetime, nothing: schemas.SearchResult | None = None
+) -> Transactions:
     """Prepares one page, in the order received."""
     return Transactions(
-        rows=tuple(map(transaction_row, page.items)),
-        columns=tuple(_column(key, title, filters) for key, title in _COLUMNS.items()),
+        table=saga_table(list(map(transaction_row, page.items)), filters, now),
         next_href=filters.with_changes(cursor=page.next_cursor).href() if page.next_cursor else None,
         first_href=filters.with_changes(cursor="").href() if filters.cursor else None,
-        empty_text="" if page.items else _empty_text(filters, reason),
+        empty_text="" if page.items else _empty_text(filters, nothing),
+        limit_text=_limit_text(page, now),
+        unassigned=nothing.unassigned if nothing is not None and not page.items else None,
     )
+
+
+def saga_table(
+    rows: Sequence[TransactionRow], filters: Filters, now: datetime, columns: Iterable[str] = COLUMNS
+) -> Table:
+    """Prepares a table of sagas; the column that it is sorted by has an arrow."""
+    arrows = {filters.order.removeprefix("-"): " ↓" if filters.order.startswith("-") else " ↑"}
+    cells = [_cells(row, now) for row in rows]
+    shown = [title for title in columns if title not in OPTIONAL_COLUMNS or any(row[title] for row in cells)]
+    return Table(
+        list_name=filters.href(),
+        titles={title: f"{title}{arrows.get(COLUMNS[title].removeprefix('-'), '')}" for title in shown},
+        rows=tuple({title: row[title] for title in shown} for row in cells),
+        hrefs=tuple(row.href for row in rows),
+    )
+
+
+def stuck_for(since: datetime, now: datetime) -> str:
+    """Returns the time without progress, in whole seconds."""
+    return duration(max(0, int((now - since).total_seconds())))
+
+
+def sorted_by(filters: Filters, column: str) -> Filters:
+    """Returns the list sorted by a column; if it is already, in the other direction."""
+    order = COLUMNS[column]
+    if order == filters.order:
+        order = order.removeprefix("-") if order.startswith("-") else f"-{order}"
+    return filters.with_changes(sort=order if order != NEWEST else "") if order else filters
+
+
+def _cells(row: TransactionRow, now: datetime) -> dict[str, Any]:
+    values = (
+        *(row.id, [(row.reason or row.style).label], row.name, row.where, ", ".join(row.amount_at_risk)),
+        *(stuck_for(row.stuck_since, now) if row.stuck_since else None, row.attempts or None, list(row.keys)),
+        *(row.started, row.duration_text, row.environment, row.headline.as_of(now)),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def filter_options(flows: schemas.Flows | None, services: schemas.Services | None) -> FilterOptions:
@@ -108,8 +177,8 @@ def filter_options(flows: schemas.Flows | None, services: schemas.Services | Non
 
 def only_match(result: schemas.SearchResult) -> SagaAddress | None:
     """Returns the saga that a search found if it is the only one; else None."""
-    exact = [match.saga for match in result.matches if match.kind != "prefix"]
-    found = exact or [match.saga for match in result.matches]
+    exact = [match.saga for match in result.matches if match.kind not in ("prefix", "key_prefix", "error")]
+    found = exact or [match.saga for match in result.matches if match.kind != "error"]
     # Runs of one id are one answer: the latest is shown, the others are named on its page.
     different = {(saga.environment, saga.name, saga.id) for saga in found}
     if len(different) != 1:
@@ -118,28 +187,8 @@ def only_match(result: schemas.SearchResult) -> SagaAddress | None:
     return SagaAddress(name, identity, environment or None)
 
 
-_COLUMNS = {
-    "status": "Status",
-    "id": "Transaction",
-    "step": "Where",
-    "amount_at_risk": "Amount at risk",
-    "duration": "Duration",
-    "started": "Started",
-}
-
-
 def _seconds(saga: schemas.SagaSummary) -> float:
     return ((saga.ended_at or saga.updated_at) - saga.started_at).total_seconds()
-
-
-def _column(key: str, title: str, filters: Filters) -> Column:
-    if key not in ORDERS:
-        return Column(key, title, None, "none")
-    order = {key: "ascending", f"-{key}": "descending"}.get(filters.order, "none")
-    following = {"none": key, "ascending": f"-{key}", "descending": ""}[order]
-    if filters.with_changes(sort=following).order == filters.order:
-        following = key
-    return Column(key, title, filters.with_changes(sort=following).href(), order)
 
 
 def transaction_row(saga: schemas.SagaSummary) -> TransactionRow:
@@ -160,16 +209,21 @@ def transaction_row(saga: schemas.SagaSummary) -> TransactionRow:
         attempts=saga.attempts,
         keys=tuple(f"{line(name, 40)} {line(value, 80)}" for name, value in saga.keys.items()),
         amount_at_risk=amounts_at_risk(saga.amount_at_risk),
-        headline=line(saga.headline, 600),
+        headline=sentence(saga.headline, saga.headline_parts, 600),
     )
 
 
 def as_csv(sagas: Iterable[schemas.SagaSummary]) -> str:
-    """Returns sagas as CSV: a header, then a line each. Times are UTC; no cell is a formula for a spreadsheet."""
+    """Returns sagas as CSV: a header, then a line each. Times are UTC."""
+    return csv_of(CSV_COLUMNS, map(_csv_values, sagas))
+
+
+def csv_of(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Returns a table as CSV: a header, then a line each. No text is a formula for a spreadsheet."""
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows([_csv_cell(value) for value in _csv_values(saga)] for saga in sagas)
+    writer.writerow(map(_csv_cell, titles))
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
     return file.getvalue()
 
 
@@ -184,14 +238,25 @@ def _csv_values(saga: schemas.SagaSummary) -> tuple[str, ...]:
     )
 
 
-def _csv_cell(value: str) -> str:
-    text = line(value, 1_000)
+def _csv_cell(value: Any) -> str:
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    text = line(value, MAX_CSV_CELL_CHARACTERS)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _empty_text(filters: Filters, reason: str | None) -> str:
-    if filters.q and reason in NOT_FOUND_TEXTS:
-        return f"Nothing found for “{line(filters.q, 80)}”: {NOT_FOUND_TEXTS[reason]}"
+def _limit_text(page: schemas.Sagas, now: datetime) -> str:
+    if page.words_limit is not None:
+        number = f"{page.words_limit:,}"
+        return f"More than {number} transactions have these words; only the latest {number} are counted and listed."
+    if page.words_since is not None:
+        return f"Only error messages and log lines received since {local_time(page.words_since, now)} were searched."
+    return ""
+
+
+def _empty_text(filters: Filters, nothing: schemas.SearchResult | None) -> str:
+    if filters.q and nothing is not None and nothing.reason is not None:
+        return f"Nothing found for “{line(filters.q, 80)}”: {NOT_FOUND_TEXTS[nothing.reason]}"
     if filters.is_filtered():
         return "No transaction matches all of these filters."
     return "No transaction has been received yet. They appear here on their own once a service sends its first span."
