@@ -1,7 +1,13 @@
-"""What embedding Sagascope costs, against a bare OpenTelemetry span through the same SDK to the same receiver."""
+"""What embedding Sagascope costs its caller, against a bare span of OpenTelemetry's SDK to the same receiver.
+
+Times of calls are processor time of the calling thread; those of imports, and of calls beside a collector that does not
+answer, are elapsed time. `STEPS` sets for how many steps memory is measured: 1,000,000 unless it is set.
+"""
 
 import gc
+import logging
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -9,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
@@ -20,11 +27,16 @@ from sagascope import Saga, Step
 ROUNDS = 15
 CALLS = 1000
 IMPORTS = 15
+STEPS = int(os.environ.get("STEPS", "1000000"))
+STALLED_ROUNDS = 4
+STALLED_CALLS = 5000
 
 RECEIVER = """
-import asyncio
+import asyncio, sys
 
 async def answer(reader, writer):
+    if "stalled" in sys.argv:
+        return await asyncio.sleep(3600)
     try:
         while True:
             head = (await reader.readuntil(b"\\r\\n\\r\\n")).lower()
@@ -48,9 +60,9 @@ BARE = {f"attribute.{number}": f"value {number}" for number in range(7)} | {"att
 
 
 @contextmanager
-def receiver() -> Iterator[str]:
-    """A receiver in a process of its own, that reads and forgets."""
-    process = subprocess.Popen([sys.executable, "-c", RECEIVER], stdout=subprocess.PIPE, text=True)
+def receiver(*options: str) -> Iterator[str]:
+    """A receiver in a process of its own, that reads and forgets, or with the option ``stalled`` never answers."""
+    process = subprocess.Popen([sys.executable, "-c", RECEIVER, *options], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -60,7 +72,7 @@ def receiver() -> Iterator[str]:
 
 
 def main() -> None:
-    """Measure steps inside and outside a saga, and imports; print medians with spread."""
+    """Measure steps inside and outside a saga, sagas, and imports; print medians with spread."""
     with receiver() as endpoint:
         provider = TracerProvider(shutdown_on_exit=False)
         exporter = OTLPSpanExporter(f"{endpoint}/v1/traces")
@@ -72,6 +84,7 @@ def main() -> None:
                 {
                     "bare span": lambda: _bare(tracer),
                     "step": lambda: _step(saga),
+                    "begin": _begin,
                     "step outside a saga": _outside,
                     "decorated function outside a saga": _decorated,
                 }
@@ -81,14 +94,16 @@ def main() -> None:
         provider.shutdown()
     bare = statistics.median(times["bare span"])
     for name, took in times.items():
-        of_bare = f"   {statistics.median(took) / bare:.2f} x bare" if name == "step" else ""
+        of_bare = f"   {statistics.median(took) / bare:.2f} x bare" if name in {"step", "begin"} else ""
         print(f"{name:36} {_formatted(took, 'us')}{of_bare}")
     print(f"{'dropped':36} {stats.dropped}")
+    _stalled()
+    _memory()
     _imports()
 
 
 def _interleaved(measured: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Microseconds a call, in rounds that take turns, so that a busy machine touches all alike."""
+    """Microseconds of processor time a call, in rounds that take turns, so that a busy machine touches all alike."""
     times: dict[str, list[float]] = {name: [] for name in measured}
     for number in range(ROUNDS + 1):
         for name, once in measured.items():
@@ -102,30 +117,42 @@ def _interleaved(measured: dict[str, Callable[[], float]]) -> dict[str, list[flo
 
 def _bare(tracer: object) -> float:
     start_span = tracer.start_as_current_span  # type: ignore[attr-defined]
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(CALLS):
         with start_span("wallet.debit", attributes=dict(BARE)):
             pass
-    return (time.perf_counter() - began) / CALLS * 1e6
+    return (time.thread_time() - began) / CALLS * 1e6
 
 
 def _step(saga: sagascope.RunningSaga) -> float:
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(CALLS):
         with saga.step("wallet.debit", idempotency_key="k"):
             pass
-    return (time.perf_counter() - began) / CALLS * 1e6
+    return (time.thread_time() - began) / CALLS * 1e6
+
+
+_ids = count()
+
+
+def _begin() -> float:
+    ids = [f"begin-{next(_ids)}" for _ in range(CALLS)]
+    began = time.thread_time()
+    for saga_id in ids:
+        with payment.begin(saga_id, keys={"order_id": "A-17"}):
+            pass
+    return (time.thread_time() - began) / CALLS * 1e6
 
 
 def _outside() -> float:
     import contextvars
 
     def run() -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(CALLS):
             with sagascope.step("wallet.debit"):
                 pass
-        return (time.perf_counter() - began) / CALLS * 1e6
+        return (time.thread_time() - began) / CALLS * 1e6
 
     return contextvars.Context().run(run)
 
@@ -139,12 +166,72 @@ def _decorated() -> float:
     import contextvars
 
     def run() -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(CALLS):
             _decorated_function()
-        return (time.perf_counter() - began) / CALLS * 1e6
+        return (time.thread_time() - began) / CALLS * 1e6
 
     return contextvars.Context().run(run)
+
+
+def _stalled() -> None:
+    """Microseconds that a request of the host takes, a saga with a step, beside each kind of collector, in turns."""
+    with receiver() as answering, receiver("stalled") as stalled, socket.create_server(("127.0.0.1", 0)) as server:
+        refusing = f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.close()
+        endpoints = {"answers": answering, "accepts and never answers": stalled, "refuses": refusing}
+        took: dict[str, list[float]] = {name: [] for name in endpoints}
+        logging.getLogger("sagascope").setLevel(logging.ERROR)
+        for _ in range(STALLED_ROUNDS):
+            for name, endpoint in endpoints.items():
+                sagascope.configure("bench", endpoint=endpoint, announce_after=0.05)
+                took[name] += _requests()
+                sagascope.shutdown(0.1)
+    for name, each in took.items():
+        cuts = statistics.quantiles(each, n=1000)
+        label = f"request, collector {name}"
+        print(f"{label:46} p50 {cuts[499]:7.1f} us   p99 {cuts[989]:7.1f} us   p99.9 {cuts[998]:7.1f} us")
+
+
+def _requests() -> list[float]:
+    took = []
+    for number in range(STALLED_CALLS):
+        began = time.perf_counter()
+        with payment.begin(f"request-{next(_ids)}") as saga, saga.step("wallet.debit"):
+            pass
+        took.append((time.perf_counter() - began) * 1e6)
+        if not number % 100:
+            time.sleep(0.01)
+    return took
+
+
+def _memory() -> None:
+    """MB resident after a tenth and after all of the steps, each in a saga with an id of its own."""
+    with receiver() as answering, receiver("stalled") as stalled:
+        for name, endpoint in {"answers": answering, "accepts and never answers": stalled}.items():
+            done = subprocess.run(
+                [sys.executable, "-c", MEMORY, endpoint, str(STEPS)], capture_output=True, text=True, check=True
+            )
+            tenth, end = map(int, done.stdout.split())
+            label = f"memory, collector {name}"
+            print(f"{label:46} {tenth / 2**20:6.1f} MB after {STEPS // 10:,} steps, {end / 2**20:6.1f} after {STEPS:,}")
+
+
+MEMORY = """
+import logging, sys
+import psutil, sagascope
+from sagascope import Saga, Step
+
+logging.getLogger("sagascope").setLevel(logging.ERROR)
+sagascope.configure("bench", endpoint=sys.argv[1])
+payment, steps = Saga("payment", [Step("wallet.debit", timeout=5.0)]), int(sys.argv[2])
+for number in range(1, steps + 1):
+    with payment.begin(str(number)) as saga, saga.step("wallet.debit"):
+        pass
+    if number in {steps // 10, steps}:
+        print(psutil.Process().memory_info().rss)
+sagascope.shutdown(0.1)
+"""
 
 
 def _imports() -> None:

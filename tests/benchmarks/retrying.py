@@ -58,7 +58,7 @@ def main() -> str:
 
 
 def _fill(path: Path) -> int:
-    """Stores the history, and returns its number of spans; the collector evaluates it."""
+    """Stores the history, and returns its number of spans; the collector evaluates the sagas that are retried."""
     drawn = history.draw()
     store = Storage(str(path))
     began = time.time_ns() - ROUNDS * HOUR
@@ -70,10 +70,17 @@ def _fill(path: Path) -> int:
                 decode([_attempts(range(number, min(number + REQUEST_SPANS, SAGAS)), attempt, at)]).batch
             )
         for batch in range(BATCHES):
-            store.records.append(drawn.at(first + attempt * HOUR // history.STRIDE + batch))
+            _append_others(store, drawn, first + attempt * HOUR // history.STRIDE + batch)
         store.maintain()
     store.close()
     return ROUNDS * (SAGAS + BATCHES * drawn.spans)
+
+
+def _append_others(store: Storage, drawn: history.History, number: int) -> None:
+    """Stores a batch of sagas that are not retried, with their summaries."""
+    store.records.append(drawn.at(number))
+    changed = store.changes.claim(SAGAS + 2 * history.SAGAS)
+    store.sagas.put([each for each in changed if not each.id.startswith("retried-")], drawn.rows(number))
 
 
 def _attempts(sagas: range, attempt: int, at: int) -> Payload:

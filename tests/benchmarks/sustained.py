@@ -22,7 +22,7 @@ def main() -> str:
     """Sends the spans in parts, one right after the other; then waits until the summaries are up to date."""
     with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}) as collector:
         senders = [http_sender(collector.otlp_http) for _ in range(CASE.clients)]
-        send_all(ingest.lasting(ingest.WARM_UP, CASE.bodies(10**9, CASE.spans, seed=2)), senders)
+        send_all(ingest.lasting(ingest.WARM_UP, CASE.bodies(10**9, CASE.spans, seed=2, clock=time.time_ns)), senders)
         rows = [_part(collector, senders, number) for number in range(PARTS)]
         rows.append(_rest(collector))
     return table((f"{SPANS:,} spans over HTTP", "", "spans/s", "CPU-s/M", "p50 ms", "p99 ms", "MB", "load"), rows)
@@ -31,7 +31,7 @@ def main() -> str:
 def _part(collector: RunningCollector, senders: list[Send], number: int) -> list[str]:
     process, requests = psutil.Process(collector.process.pid), SPANS // PARTS // CASE.spans
     used = sum(process.cpu_times()[:2])
-    sent = send_all(islice(CASE.bodies(10**9, CASE.spans, seed=3 + number), requests), senders)
+    sent = send_all(islice(CASE.bodies(10**9, CASE.spans, seed=3 + number, clock=time.time_ns), requests), senders)
     used, spans = sum(process.cpu_times()[:2]) - used, requests * CASE.spans
     figures = [f"{spans / sent.seconds:,.0f}", f"{used / spans * ingest.MILLION:.1f}"]
     waits = [f"{sent.wait(0.5):.0f}", f"{sent.wait(0.99):.0f}"]

@@ -53,7 +53,7 @@ def _waits(rate: float) -> list[float]:
     with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}) as collector:
         senders = [CASE.sender(collector) for _ in range(CASE.clients)]
         over = threading.Event()
-        bodies = takewhile(lambda _: not over.is_set(), CASE.bodies(10**9, CASE.spans))
+        bodies = takewhile(lambda _: not over.is_set(), CASE.bodies(10**9, CASE.spans, clock=time.time_ns))
         beside = threading.Thread(target=send_all, args=(bodies, senders), kwargs={"rate": rate / CASE.spans})
         beside.start()
         try:

@@ -10,7 +10,7 @@ from sagascope_samples.choreography.scenario import PLANTED_FAULTS
 from support.demo import COMMAND
 from support.nats import server_program
 
-pytestmark = pytest.mark.xdist_group("demo-nats")
+pytestmark = pytest.mark.xdist_group("demo")
 
 
 def test_each_fault_of_a_message_is_found_with_its_cause(tmp_path: Path) -> None:

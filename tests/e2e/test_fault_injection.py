@@ -12,7 +12,7 @@ import pytest
 
 from support.fault_injection import FOUND_WITHIN, HEALED, STEPS, FaultPlan, World, is_closed, play, world
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fault_injection")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 SEEDS = range(1, 1 + int(os.environ.get("SAGASCOPE_SEEDS", "2")))
 

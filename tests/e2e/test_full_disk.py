@@ -9,7 +9,7 @@ from support.disks import fill, small_disk
 from support.fault_injection import FOUND_WITHIN, Found, order, world
 from support.samples import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fault_injection")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 FULL = Found("retrying", "forward", "wallet.debit", "wallet")
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 
 def test_the_headless_demo_proves_every_planted_fault(tmp_path: Path) -> None:
-    began = time.monotonic()
     done = subprocess.run([*COMMAND, "--headless", "--json"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
-    took = time.monotonic() - began
     report = json.loads(done.stdout)
     assert report["ok"], f"{done.stdout}\n{done.stderr}"
     assert done.returncode == 0
@@ -25,5 +22,4 @@ def test_the_headless_demo_proves_every_planted_fault(tmp_path: Path) -> None:
     for fault in report["faults"]:
         assert fault.keys() == {"id", "planted", "found", "ok"}
         assert fault["ok"]
-    assert took < 90
     assert list(tmp_path.iterdir()) == []

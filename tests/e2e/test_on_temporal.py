@@ -12,7 +12,7 @@ from sagascope_samples.on_temporal.scenario import PLANTED_FAULTS
 from support.demo import COMMAND
 from support.temporal import server_program
 
-pytestmark = pytest.mark.xdist_group("demo-temporal")
+pytestmark = pytest.mark.xdist_group("demo")
 
 
 def test_each_fault_on_temporal_is_found_with_its_cause(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from support.collector import RunningCollector, running_collector
 from support.fault_injection import order
 from support.samples import running_samples
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outage")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 PAYMENTS = 500
 FOUND_WITHIN = 90.0
