@@ -1,7 +1,8 @@
 """What a reader waits for, in headless Chromium, with a hundred thousand transactions stored.
 
-From the Enter key to the verdict; from a link to the whole timeline of a transaction with 2,000 spans, and what panning
-it costs in frames; from a record that was acknowledged to the page that shows it. `STORED` and `TURNS` say how many.
+From the Enter key to the verdict; from a link to the whole timeline of a transaction with 2,000 spans, of as many steps
+or of 40 whose attempts are folded, and what panning it costs in frames; from a record that was acknowledged to the page
+that shows it. `STORED` and `TURNS` say how many.
 """
 
 import os
@@ -26,7 +27,9 @@ STORED = int(os.environ.get("STORED", "100000"))
 TURNS = int(os.environ.get("TURNS", "30"))
 SPANS = 2_000
 SAGA = "/saga?name=payment&id=8492"
+STEPS = 40
 LONG = "/saga?name=payment&id=long"
+REPEATED = "/saga?name=payment&id=repeated"
 
 PAN = """(frames) => new Promise((done) => {
   const view = document.querySelector('.timeline').parentElement.sagascopeTimeline
@@ -51,7 +54,10 @@ def main() -> str:
         page = watched.open("/")
         rows = [
             _row("Enter in the search field until the verdict", "1,000", _searches(watched, page)),
-            _row(f"link until {SPANS:,} spans are drawn", "1,000", _timelines(watched, page)),
+            _row(f"link until {SPANS:,} steps are drawn", "700", _timelines(watched, page, LONG, SPANS - 1)),
+            _row(
+                f"link until {SPANS:,} attempts of {STEPS} steps are", "700", _timelines(watched, page, REPEATED, STEPS)
+            ),
             _row("panning them, a frame", "16", _pans(watched, page)),
             _row("record acknowledged until the page shows it", "2,000", _changes(collector, watched, page)),
         ]
@@ -69,7 +75,8 @@ def _opened() -> Iterator[tuple[RunningCollector, Watched]]:
             running_browser() as browser,
         ):
             staged.lost(collector)
-            send(collector, *saga("long", _long(), ago=600, ended=False))
+            send(collector, *saga("long", _long(SPANS), ago=600, ended=False))
+            send(collector, *saga("repeated", _long(STEPS), ago=600, ended=False))
             watched = Watched(address, at_a_desk(browser).new_page())
             yield collector, watched
 
@@ -81,10 +88,10 @@ def _fill(path: Path) -> None:
     store.close()
 
 
-def _long() -> Sequence[Tried]:
-    """As many steps as make so many spans with the saga's own. Attempts of one step would be folded."""
-    at = [0.2 * number for number in range(SPANS - 1)]
-    return [Tried(f"step.{place}", f"service-{place % 12}", begin, begin + 0.15) for place, begin in enumerate(at)]
+def _long(steps: int) -> Sequence[Tried]:
+    """Attempts that make so many spans with the saga's own. Those of one step are folded."""
+    tried = [(place * steps // SPANS, 0.2 * place) for place in range(SPANS - 1)]
+    return [Tried(f"step.{step}", f"service-{step % 12}", begin, begin + 0.15) for step, begin in tried]
 
 
 def _row(what: str, bound: str, milliseconds: Sequence[float]) -> Sequence[str]:
@@ -107,14 +114,14 @@ def _searches(watched: Watched, page: Page) -> list[float]:
     return taken
 
 
-def _timelines(watched: Watched, page: Page) -> list[float]:
+def _timelines(watched: Watched, page: Page, path: str, bars: int) -> list[float]:
     taken = []
     for turn in range(TURNS + 1):
         watched.go("/", "need")
         page.locator(".timeline").wait_for(state="detached")
         begun = time.perf_counter()
-        watched.go(LONG, "long")
-        page.wait_for_function("(bars) => document.querySelectorAll('.timeline .bar').length >= bars", arg=SPANS - 1)
+        watched.go(path, path.rpartition("=")[2])
+        page.wait_for_function("(bars) => document.querySelectorAll('.timeline .bar').length >= bars", arg=bars)
         if turn:
             taken.append(1_000 * (time.perf_counter() - begun))
     return taken

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.components.answer_card import ledger
+from sagascope_dashboard.components.answer_card import MAX_PLAN_STEPS, ledger, plan
 from sagascope_dashboard.export import markdown
 from sagascope_dashboard.viewmodels.saga import MAX_ATTEMPTS_SHOWN, MAX_LEDGER_LINES, saga_view, step_id
 from support.wires import at, plan_steps, saga, tried
@@ -142,6 +142,20 @@ def test_of_a_very_long_ledger_what_may_have_to_be_compensated_comes_first() -> 
     assert (shown.ledger[0].step, len(shown.ledger), shown.ledger_total) == ("z", MAX_LEDGER_LINES, 503)
     assert f"The first {MAX_LEDGER_LINES} of 503." in json.dumps(ledger(shown))
     assert "- and 3 more" in markdown(shown, "")
+
+
+@pytest.mark.parametrize(
+    ("stuck_at", "first", "last"), [(None, 1, 500), (100, 1, 500), (1_000, 750, 1_249), (1_999, 1_501, 2_000)]
+)
+def test_of_a_very_long_plan_the_steps_around_the_current_one_are_listed(
+    stuck_at: int | None, first: int, last: int
+) -> None:
+    planned = {"source": "declared", "steps": plan_steps(*((f"s{number}", None) for number in range(1, 2_001)))}
+    stuck_in = {} if stuck_at is None else {"step": f"s{stuck_at}", "attention": "hung"}
+    text = json.dumps(plan(saga_view(saga(plan=planned, **stuck_in))))
+    assert f"Steps {first:,} to {last:,} of 2,000" in text
+    assert text.count('"plan-step ') == MAX_PLAN_STEPS
+    assert [f'"s{number}"' in text for number in (first, last, last + 1)] == [True, True, False]
 
 
 @pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])

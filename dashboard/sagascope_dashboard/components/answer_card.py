@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sagascope_dashboard.components.elements import Element, badge, h, icon, link, sentence, table, table_section, time
 from sagascope_dashboard.palette import Style
@@ -110,14 +110,32 @@ def plan(view: SagaView) -> Element | None:
     """Builds the plan, in short if it has many steps; None without any."""
     if not view.plan_steps:
         return None
-    is_branched = any(step.row for step in view.plan_steps)
-    steps = h("ol", [_plan_step(step) for step in view.plan_steps], cls="plan branched" if is_branched else "plan")
+    first, listed = _listed_steps(view.plan_steps)
+    is_branched = any(step.row for step in listed)
+    steps = h("ol", [_plan_step(step) for step in listed], cls="plan branched" if is_branched else "plan")
     title = h("h2", "Plan, ", view.plan_source)
     if not view.plan_groups:
         return h("section", title, steps, cls="section")
     groups = h("ol", [_plan_group(group) for group in view.plan_groups], cls="plan-groups")
-    every = h("details", h("summary", f"All {len(view.plan_steps):,} steps"), h("div", steps, cls="plan-steps"))
-    return h("section", title, h("div", groups, every, cls="plan-short"), cls="section")
+    total = len(view.plan_steps)
+    summary = (
+        f"Steps {first + 1:,} to {first + len(listed):,} of {total:,}"
+        if len(listed) < total
+        else f"All {total:,} steps"
+    )
+    details = h("details", h("summary", summary), h("div", steps, cls="plan-steps"))
+    return h("section", title, h("div", groups, details, cls="plan-short"), cls="section")
+
+
+MAX_PLAN_STEPS: Final = 500
+"""Steps of the plan that a page lists; the filter finds the others."""
+
+
+def _listed_steps(steps: Sequence[PlanStep]) -> tuple[int, Sequence[PlanStep]]:
+    """Returns the index of the first listed step, and the listed ones: those around the current step."""
+    current = next((index for index, step in enumerate(steps) if step.current), 0)
+    first = max(0, min(current - MAX_PLAN_STEPS // 2, len(steps) - MAX_PLAN_STEPS))
+    return first, steps[first : first + MAX_PLAN_STEPS]
 
 
 def _plan_group(group: PlanGroup) -> Element:

@@ -159,7 +159,9 @@ class TimelineView {
     const element = make("button", "bar");
     element.type = "button";
     element.tabIndex = -1;
-    element.append(make("span", "bar-not-reporting"), make("span", "bar-text none"), make("span", "bar-marks"));
+    element.text = element.appendChild(make("span", "bar-text none"));
+    element.notReporting = null; // made when they are needed: of thousands of bars, few have any
+    element.marks = null;
     element.isNumbered = false;
     element.labelPosition = "none"; // until it is placed: most labels of many bars never are
     element.addEventListener("click", () => (element.bar.folded ? this.unfold(element.bar.step) : this.select(bar.id)));
@@ -170,7 +172,7 @@ class TimelineView {
   updateBar(element, bar) {
     element.bar = bar;
     element.className = `bar k-${bar.kind} s-${bar.state} ${styleOf(bar)}${bar.end === null ? " in-flight" : ""}${bar.folded ? " folded" : ""}${bar.critical ? " critical" : ""}${bar.id === this.selected ? " selected" : ""}`;
-    const text = element.children[1];
+    const { text } = element;
     const label = labelOf(bar);
     if (text.dataset.label !== label) {
       text.dataset.label = label;
@@ -183,9 +185,9 @@ class TimelineView {
       element.labelWidth = this.measure(label) + 14 + 18 * text.querySelectorAll("svg").length;
     }
     setLabel(element, sentence(bar));
-    const marks = element.children[2];
-    if (marks.childElementCount !== bar.marks.length) {
-      marks.replaceChildren(...bar.marks.map((mark) => {
+    if ((element.marks?.children.length ?? 0) !== bar.marks.length) {
+      element.marks ??= element.appendChild(make("span", "bar-marks"));
+      element.marks.replaceChildren(...bar.marks.map((mark) => {
         const dot = make("i", `mark ${mark.level}`);
         dot.title = `${clockOf(mark.at, true)} ${mark.text}`;
         return dot;
@@ -250,12 +252,16 @@ class TimelineView {
 
   layoutMarks(element) {
     const { bar, box } = element;
-    const notReporting = element.children[0];
-    notReporting.hidden = bar.last_seen === null;
-    if (bar.last_seen !== null) notReporting.style.left = `${Math.max(0, this.scale.x(bar.last_seen) - this.offset - box.x)}px`;
+    if (bar.last_seen === null) {
+      element.notReporting?.remove();
+      element.notReporting = null;
+    } else {
+      if (!element.notReporting) element.prepend(element.notReporting = make("span", "bar-not-reporting"));
+      element.notReporting.style.left = `${Math.max(0, this.scale.x(bar.last_seen) - this.offset - box.x)}px`;
+    }
     bar.marks.forEach((mark, index) => {
       const x = this.scale.x(mark.at) - this.offset - box.x;
-      element.children[2].children[index].style.left = `${Math.max(0, Math.min(box.width, x))}px`;
+      element.marks.children[index].style.left = `${Math.max(0, Math.min(box.width, x))}px`;
     });
   }
 
@@ -263,7 +269,7 @@ class TimelineView {
   layoutLabels(row, width) {
     row.forEach((element, index) => {
       const place = this.labelPosition(element, row[index - 1]?.box, row[index + 1]?.box.x ?? width);
-      if (element.labelPosition !== place) element.children[1].className = `bar-text ${place}${element.isNumbered ? " numbered" : ""}`;
+      if (element.labelPosition !== place) element.text.className = `bar-text ${place}${element.isNumbered ? " numbered" : ""}`;
       element.labelPosition = place;
     });
   }

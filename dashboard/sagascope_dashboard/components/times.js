@@ -33,11 +33,12 @@ const pad = (number) => String(number).padStart(2, "0");
 // The reader's zone, or UTC where the reader prefers it.
 const isUtc = () => document.documentElement.dataset.zone === "utc";
 const setZone = (utc) => { document.documentElement.dataset.zone = utc ? "utc" : "local"; };
-const zoned = () => (isUtc() ? { timeZone: "UTC" } : {});
+const DAY = { day: "numeric", month: "short", year: "numeric" };
+const DAY_FORMATS = { utc: new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone: "UTC" }), local: new Intl.DateTimeFormat("en-GB", DAY) };
 const timeOfDay = (moment) => (isUtc()
   ? moment.toISOString().slice(11, 19)
   : [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(pad).join(":"));
-const day = (moment) => moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", ...zoned() });
+const day = (moment) => DAY_FORMATS[isUtc() ? "utc" : "local"].format(moment);
 
 function clock(moment) {
   const today = day(moment) === day(new Date(present()));

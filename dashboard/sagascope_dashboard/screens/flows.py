@@ -271,9 +271,10 @@ def _duration_chart(known: Flow, step: StepDurations, outages: Sequence[Cell], d
     labels = failing.mark_text(angle=270, color=background, fontWeight="bold", fontSize=14).encode(
         x="middle:T", y=alt.value({"expr": "height / 2"}), text="label:N"
     )
+    failures = [areas, labels] if outages else []  # a layer without marks would have no accessible name
     marks = deployment_marks(deployed, epoch_ms(known.since), epoch_ms(known.until))
     return (
-        alt.layer(heat, percentiles, areas, labels, *marks)
+        alt.layer(heat, percentiles, *failures, *marks)
         .resolve_scale(color="independent")
         .properties(height=CHART_PIXELS)
     )

@@ -254,6 +254,8 @@ def fold_attempts(attempts: Sequence[Attempt]) -> list[Attempt | FoldedAttempts]
     Of consecutive attempts with the same error (or outcome), the first and the last are left. Where many remain,
     those between the first and the last few are folded, too.
     """
+    if len(attempts) < MIN_FOLDED_ATTEMPTS:  # of nearly every step
+        return [*attempts]
     left: list[Attempt | FoldedAttempts] = []
     for _, alike in groupby(attempts, _outcome):
         first, *between = alike
