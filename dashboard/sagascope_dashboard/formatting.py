@@ -65,13 +65,17 @@ def _remainder(count: int) -> str:
     return f"… ({count:,} more characters)"
 
 
+MIN_SHOWN_MS = 0.01
+"""What is shorter is shown as 0 ms."""
+
+
 def duration(seconds: float) -> str:
     """Returns a duration in at most two units: ``40 ms``, ``2.4 s``, ``12 min``, ``3 h 10 min``."""
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds < 1:
         epoch_ms = seconds * 1000
-        return f"{epoch_ms:.0f} ms" if epoch_ms >= 10 or not epoch_ms else f"{epoch_ms:.2g} ms"
+        return f"{epoch_ms:.0f} ms" if epoch_ms >= 10 or epoch_ms < MIN_SHOWN_MS else f"{epoch_ms:.2g} ms"
     if seconds < 10:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     return _in_units(round(seconds))

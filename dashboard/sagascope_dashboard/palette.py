@@ -70,7 +70,7 @@ FAILURE_RATE: Final = Style("More fail than usual", "alarm", "cross")
 """The style of an incident whose sagas ended, but failed or were compensated more often than usual."""
 
 SCOPE: Final = {
-    "systemic": Style("No other saga succeeds", "alarm", "cross"),
+    "systemic": Style("No other succeeds", "alarm", "cross"),
     "isolated": Style("Others succeed", "idle", "play"),
 }
 

@@ -123,6 +123,12 @@ def test_the_path_has_failures_and_durations_at_its_steps_and_arrows() -> None:
     assert [(each.before, each.after, each.text) for each in told.edges] == [("a", "b", "1,440, p95 3 s")]
 
 
+def test_a_step_that_hangs_in_all_its_transactions_says_how_many() -> None:
+    hanging, failing = shown(step("mail.send", in_flight=32), step("b", period(1, 3, 1), in_flight=2)).nodes
+    assert hanging.texts == ("mail.send", "32 in flight")
+    assert failing.texts[:3] == ("b", "1 of 4 failed", "2 in flight")
+
+
 def test_the_window_is_in_whole_periods_and_links_keep_the_rest() -> None:
     told = shown()
     assert (told.since, told.until) == (

@@ -56,6 +56,7 @@ def test_any_text_can_be_shown(text: str, limit: int) -> None:
     ("seconds", "said"),
     [
         (0, "0 ms"),
+        (1e-9, "0 ms"),
         (0.0004, "0.4 ms"),
         (0.24, "240 ms"),
         (2.44, "2.4 s"),

@@ -178,7 +178,8 @@ def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
     """Services of the saga that announced heartbeats and stopped reporting."""
     subject = finding.process or (finding.subject.attempt.process if finding.subject else Process())
     for service, instance in _latest(case).items():
-        if service != subject.service and case.liveness.is_lost(instance.process):
+        is_expected = service != subject.service and instance.heartbeat is not None
+        if is_expected and case.liveness.is_lost(instance.process):
             reported_at = case.liveness.last_seen_at(instance)
             text = phrase("{} was last seen; it has not reported since", process_label(instance.process))
             yield Evidence(text, reported_at, service)
@@ -202,11 +203,11 @@ def _sampled(case: Case) -> Iterator[Evidence]:
 
 
 def _latest(case: Case) -> dict[str, Instance]:
-    """The process last seen of each service of the saga that sends heartbeats."""
+    """The process last seen of each service of the saga."""
     latest: dict[str, Instance] = {}
     for instance in case.instances:
         service = instance.process.service
-        if instance.heartbeat is not None and service:
+        if service:
             known = latest.get(service)
             if known is None or case.liveness.last_seen_at(known) < case.liveness.last_seen_at(instance):
                 latest[service] = instance

@@ -85,7 +85,7 @@ def over_time(
             color=alt.Color(
                 "state:N",
                 scale=alt.Scale(domain=[styles[code].label for code in codes], range=[colors[code] for code in codes]),
-                legend=alt.Legend(orient="top", title=None, columns=3, columnPadding=8),
+                legend=alt.Legend(orient="top", title=None, columns=2, columnPadding=8),
             ),
             description="text:N",
             tooltip=[

@@ -7,7 +7,7 @@ function duration(seconds) {
   if (seconds < 0) return `-${duration(-seconds)}`;
   if (seconds < 1) {
     const ms = seconds * 1000;
-    return ms >= 10 || !ms ? `${ms.toFixed(0)} ms` : `${Number(ms.toPrecision(2))} ms`;
+    return ms >= 10 || ms < 0.01 ? `${ms.toFixed(0)} ms` : `${Number(ms.toPrecision(2))} ms`;
   }
   if (seconds < 10) return `${seconds.toFixed(1).replace(/\.0$/, "")} s`;
   const whole = Math.round(seconds);

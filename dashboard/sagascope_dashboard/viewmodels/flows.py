@@ -262,7 +262,11 @@ def all_or_some(count: int, whole: int) -> str:
 
 def _node(step: schemas.FlowStep, only: Filters) -> Node:
     reached, failed = _reached(step), _failed(step)
-    facts = [f"{failed:,} of {reached:,} failed" if failed else plural(reached, "transaction")]
+    facts = [f"{failed:,} of {reached:,} failed"] if failed else []
+    if not failed and (reached or not step.in_flight):
+        facts.append(plural(reached, "transaction"))
+    if step.in_flight:
+        facts.append(f"{step.in_flight:,} in flight")
     if step.failed > failed:
         facts.append(f"{plural(step.failed, 'failed attempt')}")
     if step.p95 is not None:

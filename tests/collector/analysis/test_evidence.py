@@ -121,6 +121,15 @@ def test_known_gaps_of_telemetry_are_evidence_beside_a_missing_step() -> None:
     assert answer.confidence is Confidence.POSSIBLE
 
 
+def test_a_lost_process_is_no_evidence_where_another_of_its_service_was_seen_later() -> None:
+    known = records(MISSING)
+    (lost,) = (each for each in known.instances if each.process.service == "wallet")
+    later = replace(
+        lost, process=replace(lost.process, identity="2", instance="wallet-2"), heartbeat=None, last_seen=at(60)
+    )
+    assert "has not reported since" not in texts(verdict(replace(known, instances=(*known.instances, later)), 90))
+
+
 @pytest.mark.parametrize(
     ("state", "part"),
     [("ot=th:8", True), ("ot=rv:1;th:c", True), ("a=1,ot=th:4;rv:2", True), ("ot=th:0", False), ("x=th:8", False)],
