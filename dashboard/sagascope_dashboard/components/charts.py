@@ -113,13 +113,13 @@ def deployment_marks(deployed: Sequence[Deployment], start: float, end: float) -
     if not groups:
         return []
     values = [{"at": moment, "text": ", ".join(texts[:MAX_NAMED_DEPLOYMENTS])} for moment, texts in groups]
-    ink = theme_color("textColor", "#000000")
+    ink, ground = theme_color("textColor", "#000000"), theme_color("backgroundColor", "#ffffff")
     base = alt.Chart(alt.InlineData(values=values)).encode(x="at:T", description="text:N", tooltip="text:N")
+    name: dict[str, Any] = {"align": "left", "baseline": "top", "dx": 4, "fontSize": 11}
+    halo = base.mark_text(stroke=ground, strokeWidth=4, aria=False, **name)
     return [
         base.mark_rule(color=ink, strokeDash=[4, 3], strokeWidth=1.5),
-        base.mark_text(color=ink, align="left", baseline="top", dx=4, fontSize=11).encode(
-            y=alt.value(0), text="text:N"
-        ),
+        *(text.encode(y=alt.value(0), text="text:N") for text in (halo, base.mark_text(color=ink, **name))),
     ]
 
 
