@@ -108,9 +108,13 @@ def load(case: Case, rate: float | None = None, db: Path | None = None, seed: in
     return Run(spans / sent.seconds, served, asked, sent.wait(0.5), sent.wait(0.99), sent.wait(1), resident)
 
 
+SETTLING_SECONDS = 600.0
+"""How long `settled` waits."""
+
+
 def settled(collector: RunningCollector) -> None:
     """Wait until nothing is left to be diagnosed from the time in which it was not running."""
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + SETTLING_SECONDS
     while time.monotonic() < deadline:
         before = psutil.Process(collector.process.pid).cpu_times().user
         time.sleep(1)

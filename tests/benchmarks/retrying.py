@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 from history import INSTALLED
-from ingest import settled
+from ingest import SETTLING_SECONDS, settled
 from report import load, table
 
 from sagascope_collector.ingest import Encoding, Payload, Signal
@@ -48,7 +48,8 @@ def main() -> str:
         with running_collector(path.parent, "--keep", "forever", db=path, environment=INSTALLED) as collector:
             begun = time.perf_counter()
             settled(collector)
-            rows = [("every saga evaluated", "s", f"{time.perf_counter() - begun:.0f}")]
+            taken = time.perf_counter() - begun
+            rows = [("evaluated and gathered", "s", f"{taken:.0f}" if taken < SETTLING_SECONDS else "not in 600")]
             rows.append(_measured("one of them by its id, records as they came", _pages(collector)))
             time.sleep(REST)
             rows.append(_measured(f"the same {REST:.0f} s later", _pages(collector)))
