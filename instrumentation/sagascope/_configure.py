@@ -4,6 +4,8 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sagascope import _runtime
@@ -30,6 +32,7 @@ _pipeline: "Pipeline | None" = None
 _configuration: object = None
 """What the pipeline was configured with."""
 _has_fork_handler = False
+_has_uwsgi_hook = False
 _final_stats = Stats()
 """The stats of the last pipeline when it was closed."""
 
@@ -138,9 +141,6 @@ def _activate(pipeline: "Pipeline", configuration: object) -> None:
     if _pipeline is not None and configuration != _configuration:
         warn("Sagascope is configured again with other settings, which replace the first ones.")
     _configuration = configuration
-    with _CHECKING:
-        if _is_forked_by_uwsgi():
-            warn("uWSGI's workers will send nothing: run it with --lazy-apps.")
     shutdown()
     clear_attempts()
     _pipeline = pipeline
@@ -152,15 +152,29 @@ def _activate(pipeline: "Pipeline", configuration: object) -> None:
     atexit.unregister(shutdown)
     atexit.register(shutdown)
     _register_finalizer()
-    pipeline.open()
+    pipeline.open(starts_threads=not _starts_in_workers())
 
 
-def _is_forked_by_uwsgi() -> bool:
-    """Returns whether uWSGI forks this process later without Python's fork handlers, which restart the threads."""
+def _starts_in_workers() -> bool:
+    """Returns whether uWSGI forks workers from this process later; the background threads are then started in them.
+
+    It forks without Python's fork handlers unless it is told to call them. A worker that is forked while another
+    thread of this process has the interpreter waits for it for ever.
+    """
+    global _has_uwsgi_hook
     uwsgi: Any = sys.modules.get("uwsgi")
-    if uwsgi is None or uwsgi.worker_id() or "py-call-osafterfork" in uwsgi.opt:
-        return False
-    return bool(uwsgi.masterpid() or uwsgi.numproc > 1)
+    with _CHECKING:
+        if uwsgi is None or uwsgi.worker_id() or not (uwsgi.masterpid() or uwsgi.numproc > 1):
+            return False
+        if not _has_uwsgi_hook and "py-call-osafterfork" not in uwsgi.opt:
+            hooks = [_reset_after_fork, getattr(uwsgi, "post_fork_hook", None)]
+            with suppress(Exception):  # its import replaces the hook, so it comes before ours
+                import_module("uwsgidecorators")
+                hooks += [each for each in (uwsgi.post_fork_hook,) if each not in hooks]
+            uwsgi.post_fork_hook = lambda: [hook() for hook in hooks if hook is not None]
+            _has_uwsgi_hook = True
+        return True
+    return False
 
 
 def _reset_after_fork() -> None:

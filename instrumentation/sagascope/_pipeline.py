@@ -208,9 +208,10 @@ class Pipeline(Runtime):
 
     # --- life cycle --------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Starts the background threads, and wraps the global propagator and the loggers."""
-        self._start_threads()
+    def open(self, *, starts_threads: bool = True) -> None:
+        """Wraps the global propagator and the loggers, and starts the background threads."""
+        if starts_threads:
+            self._start_threads()
         self._log_capture.install()
         _propagator.install(self._allows, self.trusts)
 

@@ -228,11 +228,24 @@ def test_each_worker_is_a_process(
     assert workers <= {beat.resource["sagascope.process.id"] for beat in finals}
 
 
-UWSGI = ("--http-socket", "127.0.0.1:0", "--master", "--processes", "2", "--need-app", "--die-on-term", "--module")
+UWSGI = ("--http-socket", "127.0.0.1:0", "--master", "--processes", "2", "--need-app", "--die-on-term", "--no-orphans")
+
+HOOKS = """
+import uwsgi
+
+uwsgi.post_fork_hook = lambda: print("own hook", flush=True)
+from flask_ledger import app
+from uwsgidecorators import postfork
+
+
+@postfork
+def decorated():
+    print("decorated hook", flush=True)
+"""
 
 
 @contextmanager
-def running_uwsgi(tmp_path: Path, receiver: Receiver, *options: str) -> Iterator[Program]:
+def running_uwsgi(tmp_path: Path, receiver: Receiver, *options: str, app: str = "flask_ledger") -> Iterator[Program]:
     """uWSGI with the recipe for Flask, from the environment of the tests."""
     pytest.importorskip("flask", reason="flask is not installed")
     program_file = Path(sys.executable).with_name("uwsgi")
@@ -240,13 +253,14 @@ def running_uwsgi(tmp_path: Path, receiver: Receiver, *options: str) -> Iterator
         pytest.skip("uWSGI is not installed")
     write_files(DOCUMENT, tmp_path, "flask_ledger.py")
     exec_it = f"import os, sys; os.execv({str(program_file)!r}, ['uwsgi', *sys.argv[1:]])"
-    with running(tmp_path, receiver.endpoint, "-c", exec_it, *UWSGI, "flask_ledger:app", *options) as program:
+    with running(tmp_path, receiver.endpoint, "-c", exec_it, *UWSGI, "--module", f"{app}:app", *options) as program:
         yield program
 
 
-def test_workers_of_uwsgi_send(caller: Any, receiver: Receiver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [("--lazy-apps",), (), ("--py-call-osafterfork",)], ids=" ".join)
+def test_workers_of_uwsgi_send(caller: Any, receiver: Receiver, tmp_path: Path, options: tuple[str, ...]) -> None:
     httpx = pytest.importorskip("httpx")
-    with running_uwsgi(tmp_path, receiver, "--lazy-apps") as program:
+    with running_uwsgi(tmp_path, receiver, *options) as program:
         address = program.matching(r"bound to TCP address (127[\d.:]+)")
         httpx.get(f"http://{address}/", trust_env=False, timeout=60)  # a worker has loaded the application
         caller.pay("8492", f"http://{address}/record")
@@ -254,9 +268,15 @@ def test_workers_of_uwsgi_send(caller: Any, receiver: Receiver, tmp_path: Path) 
         assert "Warning" not in program.log.read_text()
 
 
-def test_uwsgi_that_forks_without_handlers_of_python_is_reported(receiver: Receiver, tmp_path: Path) -> None:
-    with running_uwsgi(tmp_path, receiver) as program:
-        program.matching(r"flask_ledger.py:\d+: (SagascopeWarning): uWSGI's workers will send nothing")
+def test_hooks_of_uwsgi_stay(caller: Any, receiver: Receiver, tmp_path: Path) -> None:
+    """One that was set before, and those that are registered afterwards."""
+    (tmp_path / "hooked.py").write_text(HOOKS)
+    with running_uwsgi(tmp_path, receiver, app="hooked") as program:
+        address = program.matching(r"bound to TCP address (127[\d.:]+)")
+        program.matching(r"(own hook)")
+        program.matching(r"(decorated hook)")
+        caller.pay("8492", f"http://{address}/record")
+        assert_executed(receiver, "8492")
 
 
 GREENLETS = """
