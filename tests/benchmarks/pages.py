@@ -1,8 +1,9 @@
 """What a reader waits for, in headless Chromium, with a hundred thousand transactions stored.
 
-From the Enter key to the verdict; from a link to the whole timeline of a transaction with 2,000 spans, of as many steps
-or of 40 whose attempts are folded, and what panning it costs in frames; from a record that was acknowledged to the page
-that shows it. `STORED` and `TURNS` say how many.
+From the Enter key, and from a new page, to the verdict; from a new page to the Overview with its charts and table; from
+a link to the whole timeline of a transaction with 2,000 spans, of as many steps or of 40 whose attempts are folded, and
+what panning it costs in frames; from a record that was acknowledged to the page that shows it. `STORED` and `TURNS` say
+how many.
 """
 
 import os
@@ -31,6 +32,9 @@ STEPS = 40
 LONG = "/saga?name=payment&id=long"
 REPEATED = "/saga?name=payment&id=repeated"
 
+OVERVIEW_TABLE = "[data-testid=stVegaLiteChart] svg >> nth=1 >> xpath=//following::*[@data-testid='stDataFrame']"
+"""The table that follows the second chart: it is drawn last."""
+
 PAN = """(frames) => new Promise((done) => {
   const view = document.querySelector('.timeline').parentElement.sagascopeTimeline
     ?? [...document.querySelectorAll('*')].find((one) => one.sagascopeTimeline).sagascopeTimeline;
@@ -52,8 +56,12 @@ def main() -> str:
     """A table of milliseconds."""
     with _opened() as (collector, watched):
         page = watched.open("/")
+        page.locator(OVERVIEW_TABLE).first.wait_for()
         rows = [
             _row("Enter in the search field until the verdict", "1,000", _searches(watched, page)),
+            _row("new page until the verdict", "1,000", _loads(watched, page, SAGA, ".headline")),
+            _row("the same, nothing in the browser's cache", "2,000", _first_loads(watched, page)),
+            _row("new page until the Overview is drawn", "1,000", _loads(watched, page, "/", OVERVIEW_TABLE)),
             _row(f"link until {SPANS:,} steps are drawn", "700", _timelines(watched, page, LONG, SPANS - 1)),
             _row(
                 f"link until {SPANS:,} attempts of {STEPS} steps are", "700", _timelines(watched, page, REPEATED, STEPS)
@@ -111,6 +119,30 @@ def _searches(watched: Watched, page: Page) -> list[float]:
         page.locator(".headline", has_text="Stuck in ledger.record").wait_for()
         if turn > 1:  # the first two load what a browser loads once
             taken.append(1_000 * (time.perf_counter() - begun))
+    return taken
+
+
+def _loads(watched: Watched, page: Page, path: str, last: str) -> list[float]:
+    taken = []
+    for _ in range(TURNS + 1):
+        begun = time.perf_counter()
+        page.goto(watched.address + path)
+        page.locator(last).first.wait_for()
+        taken.append(1_000 * (time.perf_counter() - begun))
+    return taken[1:]
+
+
+def _first_loads(watched: Watched, page: Page) -> list[float]:
+    taken: list[float] = []
+    browser = page.context.browser
+    assert browser is not None
+    for _ in range(TURNS):
+        context = at_a_desk(browser)
+        begun = time.perf_counter()
+        context.new_page().goto(watched.address + SAGA)
+        context.pages[0].locator(".headline").wait_for()
+        taken.append(1_000 * (time.perf_counter() - begun))
+        context.close()
     return taken
 
 
