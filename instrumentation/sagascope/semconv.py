@@ -164,9 +164,9 @@ record counts, and an empty body withdraws it. On the root span it applies to th
 BLOCKED_CAUSE: Final = "sagascope.blocked.cause"
 """string, on an `EVENT_WAITING` record, optional: why the span cannot proceed, one of `BLOCKED_CAUSES`."""
 
-BLOCKED_CAUSES: Final = ("task_failing", "no_worker", "paused", "unpublished")
+BLOCKED_CAUSES: Final = ("task_failing", "no_worker", "paused", "unpublished", "worker_lost")
 """Values of `BLOCKED_CAUSE`: the workflow's own task fails; no worker takes the work; it is paused; a message was not
-published."""
+published; the worker that executes it is lost."""
 
 EVENT_HEARTBEAT: Final = "sagascope.heartbeat"
 """Event name of the log record that reports a process as alive, and its open announced spans."""

@@ -21,15 +21,20 @@ def bridging(address: str, api: str, folder: Path, *options: str) -> Iterator[pr
         yield bridge
 
 
-def once(collector: RunningCollector, saga: str, found: Callable[[Any], object], name: str = "Payment") -> Any:
-    """Returns a saga once `found` holds."""
+def once(
+    collector: RunningCollector,
+    saga: str,
+    found: Callable[[Any], object],
+    name: str = "Payment",
+    run: str | None = None,
+) -> Any:
+    """Returns a saga, or one run of it, once `found` holds."""
     shown: Any = None
+    params = {"name": name, "id": saga, **({"run": run} if run else {})}
 
     def matching() -> Any:
         nonlocal shown
-        answer = httpx.get(
-            f"{collector.api}/api/v1/saga", params={"name": name, "id": saga}, trust_env=False, timeout=60
-        )
+        answer = httpx.get(f"{collector.api}/api/v1/saga", params=params, trust_env=False, timeout=60)
         shown = answer.json() if answer.status_code == 200 else None
         return shown if shown and found(shown) else None
 

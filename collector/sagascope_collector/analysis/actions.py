@@ -29,6 +29,11 @@ from sagascope_collector.analysis.wording import (
 def instance_lost(case: Case, finding: Finding) -> list[Action]:
     """An executor, a retrying process or the process that runs the saga is lost."""
     subject = finding.subject
+    if subject is not None and any(each.process is finding.process for each in case.saga.lost_workers):
+        return [
+            Action.verify("Verify that the worker has stopped: a worker all of whose slots are taken does not poll."),
+            Action.inspect("Do not repeat {} by hand: its engine starts it again when it times out.", _step(finding)),
+        ]
     if subject is not None and subject.attempt.state is AttemptState.IN_FLIGHT:
         return _check_then_repeat(case, finding, subject)
     lost = process_label(finding.process) if finding.process else "the process that runs it"

@@ -17,7 +17,17 @@ from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.identity import Share, linked, shares
 from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
-from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, Phase, Plan, Saga, Status, Step, StepState
+from sagascope_collector.analysis.model import (
+    LOST_WORKER,
+    UNKNOWN_NAME,
+    AttemptState,
+    Phase,
+    Plan,
+    Saga,
+    Status,
+    Step,
+    StepState,
+)
 from sagascope_collector.analysis.spans import (
     ProcessKey,
     SpanTree,
@@ -184,6 +194,7 @@ class _Assembly:
         amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
         settled = steps.settled(found, lines, declared, self._unstarted(status))
         ended = frame.closing is not None
+        blocked = () if ended else steps.block_reports(self._spans, self._logs, found, self._about.offsets)
         return Saga(
             key=self._key,
             status=status,
@@ -208,7 +219,8 @@ class _Assembly:
             announced=dict(self._about.announced),
             lost_spans=self._about.lost_spans,
             awaited_event=None if ended else steps.awaited_event(self._spans, self._logs, found, self._about.offsets),
-            blocked=() if ended else steps.block_reports(self._spans, self._logs, found, self._about.offsets),
+            blocked=tuple(each for each in blocked if each.cause != LOST_WORKER),
+            lost_workers=tuple(each for each in blocked if each.cause == LOST_WORKER),
             mixed_outcomes=steps.mixed_outcomes(found),
             continued_as=self._continued_as(root),
             parent=self._parent(root),

@@ -143,6 +143,9 @@ def instance_lost(case: Case, finding: Finding) -> Text:
             "{}: {}, which runs the {}, {}", _stopped(case, finding), process_label(process), case.saga.type_label, lost
         )
     step, attempt = finding.subject
+    reports = [each for each in case.saga.lost_workers if each.process is process]
+    if reports:
+        return phrase("Stuck in {}: {}, and {}", step.name, _started(case, finding.subject, "it"), reports[0].text)
     if attempt.process == process:
         return phrase("Stuck in {}: {} and {}", step.name, _started(case, finding.subject, "it"), lost)
     text = "Stuck in {}: {} called it at {} and {}"

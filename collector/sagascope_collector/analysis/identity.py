@@ -180,7 +180,7 @@ def _followed(older: Saga, newer: Saga) -> Saga:
         return older if known and known != newer.key.run else replace(older, continued_as=newer.key)
     if has_ended(older.status) or older.updated_at > newer.started_at:
         return older
-    ended = replace(older, ended_at=newer.started_at, awaited_event=None, blocked=())
+    ended = replace(older, ended_at=newer.started_at, awaited_event=None, blocked=(), lost_workers=())
     if _shares_a_trace(older, newer):
         return replace(ended, status=Status.COMPLETED, continued_as=newer.key, amount_at_risk=())
     repeated = _repeated(older, newer)

@@ -270,6 +270,10 @@ class AwaitedEvent:
     span_id: str
 
 
+LOST_WORKER: Final = "worker_lost"
+"""The cause of a report by an engine that the worker which executes an attempt is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockReport:
     """A report by an engine or a sender that the saga is blocked, unless it was withdrawn."""
@@ -346,6 +350,8 @@ class Saga:
     awaited_event: AwaitedEvent | None = None
     """The event without a deadline that the saga waits for (`saga.wait.for`, or reported by its engine)."""
     blocked: tuple[BlockReport, ...] = ()
+    lost_workers: tuple[BlockReport, ...] = ()
+    """Reports that the worker which executes an attempt is lost."""
     """Reports of engines and senders that block the saga, the earliest first; empty after the end."""
     mixed_outcomes: tuple[MixedOutcome, ...] = ()
     """Two-phase commits whose participants ended differently."""

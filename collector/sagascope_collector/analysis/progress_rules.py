@@ -54,7 +54,23 @@ def instance_lost(case: Case) -> Finding | None:
         process = _lost_holder(case, each)
         if process is not None:
             return _lost(case, each, process)
-    return None if case.in_flight else _root_lost(case) or _retrier_lost(case)
+    if case.in_flight:
+        return _reported_lost(case)
+    return _root_lost(case) or _retrier_lost(case)
+
+
+def _reported_lost(case: Case) -> Finding | None:
+    """The engine reports that the worker which executes the work in flight is lost.
+
+    It is possible only: a worker all of whose slots are taken does not poll either.
+    """
+    for report in case.saga.lost_workers:
+        for each in case.in_flight:
+            if _is_of(report, each.attempt):
+                since = each.attempt.started_at + each.attempt.offset
+                service, reason = report.process.service or None, AttentionCode.INSTANCE_LOST
+                return Finding.of_attempt(reason, each, service, since, Confidence.POSSIBLE, report.process)
+    return None
 
 
 def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:

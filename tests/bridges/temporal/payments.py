@@ -45,6 +45,13 @@ async def refund(payment: str) -> None:
 
 @workflow.defn
 class Payment:
+    def __init__(self) -> None:
+        self.is_approved = False
+
+    @workflow.signal
+    def approve(self) -> None:
+        self.is_approved = True
+
     @workflow.run
     async def run(self, payment: str) -> None:
         queue = UNPOLLED_QUEUE if payment.startswith("unpolled") else QUEUE
@@ -52,6 +59,8 @@ class Payment:
             raise ZeroDivisionError("a bug in the workflow")
         if payment.startswith("timer"):
             await workflow.sleep(timedelta(hours=1))
+        if payment.startswith("approval"):
+            await workflow.wait_condition(lambda: self.is_approved)
         if payment.startswith("parent"):
             await workflow.execute_child_workflow(Payment.run, f"slow/{payment}", id=f"slow/{payment}")
         if payment.startswith("local"):

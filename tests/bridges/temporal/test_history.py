@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
     HistoryEvent,
     WorkflowExecutionContinuedAsNewEventAttributes,
     WorkflowExecutionStartedEventAttributes,
+    WorkflowTaskFailedEventAttributes,
 )
 from temporalio.api.workflow.v1 import PendingWorkflowTaskInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
@@ -38,6 +40,16 @@ def apply(telemetry: Telemetry, *events: HistoryEvent) -> Run:
     return run
 
 
+class PollingWorkers:
+    """Workers that poll every task queue."""
+
+    def unpolled(self, task_queue: str, *, activities: bool) -> int:
+        return 0
+
+    def lost_since(self, worker: str, activity_queue: str, workflow_queue: str, alive_at: int) -> int:
+        return 0
+
+
 STARTED = event(
     1,
     workflow_execution_started_event_attributes=WorkflowExecutionStartedEventAttributes(
@@ -56,11 +68,20 @@ def test_a_continued_run_names_the_new_run_and_a_child_names_its_parent(telemetr
     assert root[semconv.SAGA_OUTCOME] == semconv.OUTCOME_COMPLETED
 
 
+def test_a_failing_workflow_task_names_the_build_in_which_it_first_failed(telemetry: Telemetry) -> None:
+    failed = WorkflowTaskFailedEventAttributes(identity="7@host", failure=Failure(message="[TMPRL1100] nondeterminism"))
+    run = apply(telemetry, STARTED, event(3, workflow_task_failed_event_attributes=failed))
+    assert run.task_failure == "[TMPRL1100] nondeterminism (first in worker 7@host)"
+    failed.worker_version.build_id = "2026.12"
+    run = apply(telemetry, STARTED, event(3, workflow_task_failed_event_attributes=failed))
+    assert run.task_failure == "[TMPRL1100] nondeterminism (first in build 2026.12)"
+
+
 def test_a_failing_workflow_task_is_reported_with_its_cause(telemetry: Telemetry) -> None:
     run = apply(telemetry, STARTED)
     run.task_failure, run.task_failed_at = "KeyError: order", 1_000_000_002 * NANOSECONDS_PER_SECOND
     now = 1_000_000_060 * NANOSECONDS_PER_SECOND
-    reader = DescriptionReader(run, RunTelemetry(run, telemetry), lambda queue, activities: 0, now)
+    reader = DescriptionReader(run, RunTelemetry(run, telemetry), PollingWorkers(), now)
     reader.apply(DescribeWorkflowExecutionResponse(pending_workflow_task=PendingWorkflowTaskInfo(attempt=3)))
     assert telemetry.logs[-1].attributes[semconv.BLOCKED_CAUSE] == "task_failing"
     run.task_failure = ""

@@ -1,5 +1,6 @@
 """`sagascope bridge temporal` against a real server of Temporal, a worker without Sagascope, and a real collector."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("temporalio", reason="temporalio is not installed")
+
+from temporalio.client import Client
 
 from support.clients import running
 from support.collector import RunningCollector, running_collector
@@ -17,8 +20,10 @@ pytestmark = pytest.mark.xdist_group("bridge-temporal")
 
 APP = Path(__file__).with_name("payments.py")
 BANK_AWAY = "the bank is away, caused by no route to host"
-IN_FLIGHT = ("failing", "unpolled", "bug", "timer", "slow", "refused", "parent", "rounds/1", "well")
+IN_FLIGHT = ("failing", "unpolled", "bug", "timer", "slow", "refused", "parent", "rounds/1", "well", "approval")
 LOCAL = ("local/well", "local/refused")
+ADDRESSES = dict[str, str]()
+"""The address of the server that a collector's bridge follows."""
 ENDED = ("slow/terminated", "slow/cancelled", "unpolled/late", "slow/signalled")
 
 
@@ -37,7 +42,18 @@ def followed(collector: RunningCollector, tmp_path_factory: pytest.TempPathFacto
         bridging(address, collector.api, folder),
         running(sys.executable, APP, address, *IN_FLIGHT, *LOCAL, *ENDED, log=folder / "worker.log"),
     ):
+        ADDRESSES[collector.api] = address
         yield collector
+
+
+def signal(followed: RunningCollector, workflow: str) -> None:
+    """Sends the signal `approve`."""
+
+    async def sent() -> None:
+        client = await Client.connect(ADDRESSES[followed.api])
+        await client.get_workflow_handle(workflow).signal("approve")
+
+    asyncio.run(sent())
 
 
 def test_a_failing_activity_shows_its_attempts_error_and_next_attempt(followed: RunningCollector) -> None:
@@ -71,6 +87,14 @@ def test_a_failing_workflow_task_is_reported(followed: RunningCollector) -> None
 def test_a_timer_is_reported_and_needs_no_attention(followed: RunningCollector) -> None:
     saga = once(followed, "timer", headline_contains("the workflow waits for a timer until "))
     assert saga["attention"] is None
+
+
+def test_a_wait_for_a_signal_is_reported_and_needs_no_attention(followed: RunningCollector) -> None:
+    saga = once(followed, "approval", headline_contains("waiting for a signal or an update since "))
+    assert saga["attention"] is None
+    signal(followed, "approval")
+    saga = once(followed, "approval", lambda saga: saga["status"] == "completed")
+    assert saga["anomalies"] == []
 
 
 def test_a_started_activity_is_in_flight(followed: RunningCollector) -> None:

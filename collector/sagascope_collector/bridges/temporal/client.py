@@ -109,8 +109,8 @@ class TemporalClient:
                 return found[::-1]
             request.next_page_token = page.next_page_token
 
-    def last_polls(self, namespace: str, task_queue: str, *, activities: bool) -> list[int]:
-        """Returns when each worker last polled a task queue, in nanoseconds since 1970.
+    def last_polls(self, namespace: str, task_queue: str, *, activities: bool) -> dict[str, int]:
+        """Returns when each worker last polled a task queue, in nanoseconds since 1970, by the worker's identity.
 
         The server forgets a worker five minutes after its last poll.
         """
@@ -118,7 +118,7 @@ class TemporalClient:
         queue = TaskQueue(name=task_queue)
         request = DescribeTaskQueueRequest(namespace=namespace, task_queue=queue, task_queue_type=type_)
         response = self._call(self._stub.DescribeTaskQueue, request)
-        return [poller.last_access_time.ToNanoseconds() for poller in response.pollers]
+        return {poller.identity: poller.last_access_time.ToNanoseconds() for poller in response.pollers}
 
     def _call_for_run(self, method: Callable[..., Any], request: Any) -> Any:
         """Calls a method; returns None if the server does not know the run."""

@@ -3,8 +3,7 @@
 An attempt that is followed by another one leaves no event in the history: only the description shows it.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
@@ -23,6 +22,9 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 POLLER_CHECK_DELAY_NS: Final = 2 * NANOSECONDS_PER_SECOND
 """How long a task waits for a worker before the bridge checks whether a worker polls its task queue."""
 
+POLLER_LOST_NS: Final = 75 * NANOSECONDS_PER_SECOND
+"""A worker that has not polled for this long is gone: a poll takes at most a minute."""
+
 STARTED_STATES: Final = (
     PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
     PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED,
@@ -35,8 +37,15 @@ PAUSED_STATES: Final = (
     PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED,
 )
 
-UnpolledSince = Callable[[str, bool], int]
-"""Returns since when no worker polls a task queue, for activities or for workflows; 0 if a worker polls it."""
+
+class Workers(Protocol):
+    """What the server knows of the workers of one namespace."""
+
+    def unpolled(self, task_queue: str, *, activities: bool) -> int:
+        """Returns since when no worker polls a task queue; 0 if a worker polls it."""
+
+    def lost_since(self, worker: str, activity_queue: str, workflow_queue: str, alive_at: int) -> int:
+        """Returns the last sign of life of a worker that polls neither task queue; 0 if it may be alive."""
 
 
 class Obstacle(NamedTuple):
@@ -56,14 +65,14 @@ class DescriptionReader:
     Args:
         run: the state of the run; updated.
         telemetry: receives the records.
-        unpolled_since: looks up the workers of a task queue.
+        workers: looks up the workers of a task queue.
         now: in nanoseconds since 1970.
     """
 
-    def __init__(self, run: Run, telemetry: RunTelemetry, unpolled_since: UnpolledSince, now: int) -> None:
+    def __init__(self, run: Run, telemetry: RunTelemetry, workers: Workers, now: int) -> None:
         self._run = run
         self._telemetry = telemetry
-        self._unpolled_since = unpolled_since
+        self._workers = workers
         self._now = now
         self.next_change_at = 0
         """When the next attempt starts, or the next timer fires; 0: unknown."""
@@ -76,7 +85,9 @@ class DescriptionReader:
             if call is not None:
                 self._apply_activity(call, pending)
         task = description.pending_workflow_task if description.HasField("pending_workflow_task") else None
-        self._report_timer(is_idle=task is None and not self._run.calls)
+        is_idle = task is None and not self._run.calls
+        self._report_timer(is_idle=is_idle)
+        self._report_wait(is_idle=is_idle and not self._run.timers and not description.pending_nexus_operations)
         self._report_run_obstacle(task)
 
     def _apply_activity(self, call: PendingCall, pending: PendingActivityInfo) -> None:
@@ -126,11 +137,23 @@ class DescriptionReader:
     ) -> Obstacle:
         if pending.paused or pending.state in PAUSED_STATES:
             return Obstacle("paused", _pause_text(pending))
-        if is_started or not due or self._now < due + POLLER_CHECK_DELAY_NS:
+        if is_started:
+            return self._lost_worker(call, pending)
+        if not due or self._now < due + POLLER_CHECK_DELAY_NS:
             return NO_OBSTACLE
-        since = self._unpolled_since(call.task_queue, True)
+        since = self._workers.unpolled(call.task_queue, activities=True)
         text = f"no worker polls the task queue {call.task_queue} (since {format_time(since)})"
         return Obstacle("no_worker", text) if since else NO_OBSTACLE
+
+    def _lost_worker(self, call: PendingCall, pending: PendingActivityInfo) -> Obstacle:
+        """A worker that executes an activity and no longer polls has ended, unless all its slots are taken."""
+        worker = pending.last_worker_identity
+        alive_at = max(_time_ns(pending, "last_started_time"), _time_ns(pending, "last_heartbeat_time"))
+        if not worker or self._now < alive_at + POLLER_LOST_NS:
+            return NO_OBSTACLE
+        since = self._workers.lost_since(worker, call.task_queue, self._run.task_queue, alive_at)
+        text = f"its worker {worker} has not polled since {format_time(since)}"
+        return Obstacle("worker_lost", text) if since else NO_OBSTACLE
 
     def _report_run_obstacle(self, task: PendingWorkflowTaskInfo | None) -> None:
         """Reports what blocks the workflow task, after the timer: a blocked task does not wait for a timer."""
@@ -147,7 +170,7 @@ class DescriptionReader:
         scheduled_at = task.scheduled_time.ToNanoseconds()
         if task.HasField("started_time") or not scheduled_at or self._now < scheduled_at + POLLER_CHECK_DELAY_NS:
             return NO_OBSTACLE
-        unpolled = self._unpolled_since(run.task_queue, False)
+        unpolled = self._workers.unpolled(run.task_queue, activities=False)
         text = f"no worker polls the task queue {run.task_queue} for workflow tasks (since {format_time(unpolled)})"
         return Obstacle("no_worker", text) if unpolled else NO_OBSTACLE
 
@@ -169,6 +192,14 @@ class DescriptionReader:
         else:
             self._telemetry.obstacle("", self._now)
         run.reported_timer_at, run.obstacle = timer_at, ""
+
+    def _report_wait(self, *, is_idle: bool) -> None:
+        """Reports that the run waits for a signal or an update: nothing else is pending."""
+        if is_idle and not self._run.is_waiting:
+            self._telemetry.wait(self._now)
+        elif not is_idle and self._run.is_waiting and not self._run.reported_timer_at:
+            self._telemetry.obstacle("", self._now)
+        self._run.is_waiting = is_idle
 
     def _expect_change_at(self, at: int) -> None:
         self.next_change_at = min(self.next_change_at or at, at)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from pydantic import BaseModel, ValidationError
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from sagascope import semconv
@@ -42,7 +43,7 @@ class HistoryReader:
         """The run started."""
         run = self._run
         run.workflow_type, run.task_queue = attributes.workflow_type.name, attributes.task_queue.name
-        run.started_at = _time_ns(event)
+        run.started_at = run.reset_at or _time_ns(event)
         run.parent_workflow_id = attributes.parent_workflow_execution.workflow_id
         self._telemetry.root()
 
@@ -56,6 +57,10 @@ class HistoryReader:
             outcome = semconv.OUTCOME_COMPENSATED
         self._telemetry.root(_time_ns(event), outcome, error)
         run.calls, run.is_over = {}, True
+
+    def workflow_terminated(self, event: HistoryEvent, attributes: Any) -> None:
+        """The run was terminated, which a reset does, too: another run then continues it."""
+        self.workflow_ended(event, None if self._run.continued_run_id else _termination(attributes))
 
     def workflow_continued_as_new(self, event: HistoryEvent, attributes: Any) -> None:
         """The run ended and continues as a new run."""
@@ -132,7 +137,9 @@ class HistoryReader:
 
     def workflow_task_failed(self, event: HistoryEvent, attributes: Any) -> None:
         """A workflow task failed; Temporal records the first of several failures in a row."""
-        error = _failure(attributes)
+        if reset_time(event):
+            return
+        error = _with_worker(_failure(attributes), attributes)
         self._run.task_failure, self._run.task_failed_at = error.message, _time_ns(event)
         self._telemetry.failed_workflow_task(attributes.started_event_id, _time_ns(event), error)
 
@@ -177,6 +184,18 @@ class HistoryReader:
         """Ends a call that had not ended when its run did. A child workflow may outlive its parent."""
         if not call.child_workflow_id and (call.is_started or call.ended_attempt < call.attempt):
             self._end_attempt(call, at, Error("the workflow ended before the activity"))
+
+
+def reset_time(event: HistoryEvent) -> int:
+    """Returns when a reset started the run, if this is the event that says so, else 0."""
+    cause = event.workflow_task_failed_event_attributes.cause
+    is_reset = cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
+    return _time_ns(event) if is_reset else 0
+
+
+def is_termination(event: HistoryEvent) -> bool:
+    """Returns whether the event terminated its run."""
+    return event.HasField("workflow_execution_terminated_event_attributes")
 
 
 class _Timestamp(BaseModel):
@@ -253,6 +272,13 @@ def _no_error(_: Any) -> None:
     return None
 
 
+def _with_worker(error: Error, attributes: Any) -> Error:
+    """Adds the build of the worker, else its identity: it tells with which deployment the failures began."""
+    build = attributes.worker_version.build_id or attributes.binary_checksum
+    worker = f"build {build}" if build else f"worker {attributes.identity}" if attributes.identity else ""
+    return Error(f"{error.message} (first in {worker})", error.type) if worker else error
+
+
 def _failure(attributes: Any) -> Error:
     return Error.from_failure(attributes.failure)
 
@@ -273,7 +299,7 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
     "workflow_execution_failed_event_attributes": _ends_workflow(_failure),
     "workflow_execution_timed_out_event_attributes": _ends_workflow(_constant("the workflow timed out")),
     "workflow_execution_canceled_event_attributes": _ends_workflow(_constant("cancelled")),
-    "workflow_execution_terminated_event_attributes": _ends_workflow(_termination),
+    "workflow_execution_terminated_event_attributes": HistoryReader.workflow_terminated,
     "workflow_execution_signaled_event_attributes": HistoryReader.signal_received,
     "workflow_execution_update_accepted_event_attributes": HistoryReader.update_accepted,
     "workflow_task_failed_event_attributes": HistoryReader.workflow_task_failed,

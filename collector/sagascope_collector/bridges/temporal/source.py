@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
@@ -13,9 +13,10 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from sagascope_collector.bridges.bridge import PollResult
 from sagascope_collector.bridges.otlp import Telemetry
+from sagascope_collector.bridges.temporal import description as descriptions
 from sagascope_collector.bridges.temporal.client import TemporalClient
 from sagascope_collector.bridges.temporal.description import DescriptionReader
-from sagascope_collector.bridges.temporal.history import HistoryReader
+from sagascope_collector.bridges.temporal.history import HistoryReader, is_termination, reset_time
 from sagascope_collector.bridges.temporal.telemetry import Checkpoint, Run, RunTelemetry
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import SourceUnavailable
@@ -39,9 +40,6 @@ VISIBILITY_OVERLAP_NS: Final = 10 * NANOSECONDS_PER_SECOND
 POLLER_CHECK_INTERVAL_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """The interval between two reads of the pollers of one task queue."""
 
-POLLER_LOST_NS: Final = 75 * NANOSECONDS_PER_SECOND
-"""A worker that has not polled for this long is gone: a poll takes at most a minute."""
-
 OPEN_STATUSES: Final = (
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
@@ -56,6 +54,16 @@ class _ReadRun:
     description: DescribeWorkflowExecutionResponse | None
     """None: the run has ended, or the server no longer knows it."""
     events: Sequence[HistoryEvent]
+    reset_run_id: str = ""
+    """The run that replaces this one after a reset."""
+
+
+class _Pollers(NamedTuple):
+    """The workers of a task queue, as the server reported them."""
+
+    checked_at: int
+    last_polls: Mapping[str, int]
+    """When each worker last polled, by its identity."""
 
 
 class TemporalSource:
@@ -86,7 +94,7 @@ class TemporalSource:
         self._executor = ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="temporal")
         self._next_read_at: dict[str, int] = {}
         self._intervals_ns: dict[str, int] = {}
-        self._pollers_checked_at: dict[str, int] = {}
+        self._pollers: dict[str, _Pollers] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +114,7 @@ class TemporalSource:
         due = [id_ for id_, run in runs.items() if run.namespace not in errors and self._due(id_) <= now]
         due.sort(key=self._due)
         telemetry = Telemetry()
-        pollers = _TaskQueuePollers(self._client, dict(checkpoint.unpolled_since), self._pollers_checked_at, now)
+        pollers = _TaskQueuePollers(self._client, dict(checkpoint.unpolled_since), self._pollers, now)
         batch, remaining = due[:MAX_RUNS_PER_POLL], due[MAX_RUNS_PER_POLL:]
         for read in self._executor.map(partial(self._read, over=over), [runs[id_] for id_ in batch]):
             run = self._apply(read, telemetry, pollers, now, len(runs))
@@ -154,13 +162,16 @@ class TemporalSource:
     def _read(self, run: Run, over: Collection[str]) -> _ReadRun:
         execution = (run.namespace, run.workflow_id, run.run_id)
         if run.run_id in over:
-            return _ReadRun(run, None, self._client.events_after(*execution, run.last_event_id, 0))
+            events: Sequence[HistoryEvent] = self._client.events_after(*execution, run.last_event_id, 0)
+            was_terminated = any(map(is_termination, events))
+            described = self._client.describe(*execution) if was_terminated else None
+            return _ReadRun(run, None, events, _reset_run_id(described) if described is not None else "")
         description = self._client.describe(*execution)
         if description is None:
             return _ReadRun(run, None, ())
         new = description.workflow_execution_info.history_length - run.last_event_id
         events = self._client.events_after(*execution, run.last_event_id, new) if new > 0 else ()
-        return _ReadRun(run, description, events)
+        return _ReadRun(run, description, events, _reset_run_id(description))
 
     def _apply(
         self, read: _ReadRun, telemetry: Telemetry, pollers: "_TaskQueuePollers", now: int, run_count: int
@@ -169,13 +180,15 @@ class TemporalSource:
         if read.description is None and not read.events:
             return None
         run = read.run.model_copy(deep=True)
+        run.continued_run_id = read.reset_run_id or run.continued_run_id
+        run.reset_at = next(filter(None, map(reset_time, read.events)), run.reset_at)
         run_telemetry = RunTelemetry(run, telemetry, self._environment)
         history = HistoryReader(run, run_telemetry, self._compensates)
         for event in read.events:
             history.apply(event)
         next_change_at = 0
         if read.description is not None and not run.is_over:
-            description = DescriptionReader(run, run_telemetry, partial(pollers.unpolled, run.namespace), now)
+            description = DescriptionReader(run, run_telemetry, _Workers(pollers, run.namespace), now)
             description.apply(read.description)
             next_change_at = description.next_change_at
         has_changed = run != read.run
@@ -204,30 +217,63 @@ class _TaskQueuePollers:
     Args:
         client: the connection to the server.
         unpolled_since: what is known, by task queue; updated.
-        checked_at: when each task queue was read last; updated, and kept between polls.
+        pollers: the workers of each task queue when it was read last; updated, and kept between polls.
         now: in nanoseconds since 1970.
     """
 
     def __init__(
-        self, client: TemporalClient, unpolled_since: dict[str, int], checked_at: dict[str, int], now: int
+        self, client: TemporalClient, unpolled_since: dict[str, int], pollers: dict[str, _Pollers], now: int
     ) -> None:
         self._client = client
         self.unpolled_since = unpolled_since
-        self._checked_at = checked_at
+        self._pollers = pollers
         self._now = now
 
-    def unpolled(self, namespace: str, task_queue: str, activities: bool) -> int:
+    def unpolled(self, namespace: str, task_queue: str, *, activities: bool) -> int:
         """Returns since when no worker polls a task queue; 0 if a worker polls it."""
-        name = f"{namespace}/{'activities' if activities else 'workflows'}/{task_queue}"
-        if self._now - self._checked_at.get(name, 0) >= POLLER_CHECK_INTERVAL_NS:
-            last_polls = self._client.last_polls(namespace, task_queue, activities=activities)
-            latest = max(last_polls, default=0)
-            if latest + POLLER_LOST_NS > self._now:
-                self.unpolled_since.pop(name, None)
-            else:
-                self.unpolled_since.setdefault(name, latest or self._now)
-            self._checked_at[name] = self._now
-        return self.unpolled_since.get(name, 0)
+        latest = max(self.last_polls(namespace, task_queue, activities=activities).values(), default=0)
+        name = _queue_name(namespace, task_queue, activities=activities)
+        if latest + descriptions.POLLER_LOST_NS > self._now:
+            self.unpolled_since.pop(name, None)
+            return 0
+        return self.unpolled_since.setdefault(name, latest or self._now)
+
+    def last_polls(self, namespace: str, task_queue: str, *, activities: bool) -> Mapping[str, int]:
+        """Returns when each worker last polled a task queue, as of the latest read."""
+        name = _queue_name(namespace, task_queue, activities=activities)
+        known = self._pollers.get(name)
+        if known is None or self._now - known.checked_at >= POLLER_CHECK_INTERVAL_NS:
+            polls = self._client.last_polls(namespace, task_queue, activities=activities)
+            known = self._pollers[name] = _Pollers(self._now, polls)
+        return known.last_polls
+
+    def lost_since(self, latest: int) -> int:
+        """Returns the latest sign of life of a worker if it is too long ago, else 0."""
+        return latest if latest + descriptions.POLLER_LOST_NS <= self._now else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Implements `description.Workers` for one namespace."""
+
+    pollers: _TaskQueuePollers
+    namespace: str
+
+    def unpolled(self, task_queue: str, *, activities: bool) -> int:
+        return self.pollers.unpolled(self.namespace, task_queue, activities=activities)
+
+    def lost_since(self, worker: str, activity_queue: str, workflow_queue: str, alive_at: int) -> int:
+        activities = self.pollers.last_polls(self.namespace, activity_queue, activities=True)
+        workflows = self.pollers.last_polls(self.namespace, workflow_queue, activities=False)
+        return self.pollers.lost_since(max(alive_at, activities.get(worker, 0), workflows.get(worker, 0)))
+
+
+def _queue_name(namespace: str, task_queue: str, *, activities: bool) -> str:
+    return f"{namespace}/{'activities' if activities else 'workflows'}/{task_queue}"
+
+
+def _reset_run_id(description: DescribeWorkflowExecutionResponse) -> str:
+    return description.workflow_extended_info.reset_run_id
 
 
 def _list_query(listed_at: int | None) -> str:

@@ -89,6 +89,10 @@ class Run(BaseModel):
     parent_workflow_id: str = ""
     continued_run_id: str = ""
     """The run as which this one continues."""
+    is_waiting: bool = False
+    """Whether a wait for a signal or an update was reported last."""
+    reset_at: int = 0
+    """When a reset started the run, with the history that it took over from another run; 0: none did."""
     reported_timer_at: int = 0
     """When the timer fires that was reported last."""
     is_over: bool = False
@@ -252,6 +256,11 @@ class RunTelemetry:
         """
         span_id = self._attempt_id(call, call.attempt) if call is not None else self._span_id("saga")
         self._log(span_id, text, at, {semconv.BLOCKED_CAUSE: cause} if cause else {})
+
+    def wait(self, at: int) -> None:
+        """Adds that the run waits for a signal or an update."""
+        attributes: Attributes = {semconv.WAIT_FOR: "a signal or an update"}
+        self._log(self._span_id("saga"), "the workflow waits for a signal or an update", at, attributes)
 
     def timer(self, until: int, at: int) -> None:
         """Adds that the run waits for nothing but a timer."""
