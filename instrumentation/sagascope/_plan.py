@@ -120,7 +120,7 @@ class Progress:
     def latest_committed(self, candidates: Iterable[str]) -> str | None:
         """Returns the candidate that was committed last and is not compensated."""
         names = set(candidates)
-        committed = [step for step in self._committed_steps() if step in names]
+        committed = [step for step in self.committed_steps() if step in names]
         return committed[-1] if committed else None
 
     def is_compensated(self, plan: Plan | None, *, succeeded: bool) -> bool:
@@ -131,7 +131,7 @@ class Progress:
         """
         if all(self._committed.values()) or (succeeded and not self._last_was_compensation):
             return False
-        planned = [plan.step(step) for step in self._committed_steps()] if plan is not None else []
+        planned = [plan.step(step) for step in self.committed_steps()] if plan is not None else []
         return not any(step is not None and step.compensation for step in planned)
 
     def has_nothing_left(self, plan: Plan | None) -> bool:
@@ -140,9 +140,9 @@ class Progress:
         Without required steps nothing tells that the work was done.
         """
         required = {step.name for step in plan.steps if not step.optional} if plan is not None else set()
-        return bool(required) and required <= set(self._committed_steps()) and not self.was_interrupted
+        return bool(required) and required <= set(self.committed_steps()) and not self.was_interrupted
 
-    def _committed_steps(self) -> list[str]:
+    def committed_steps(self) -> list[str]:
         """Returns the steps that are committed and not compensated, in order."""
         return [step for (step, _), in_effect in self._committed.items() if in_effect]
 

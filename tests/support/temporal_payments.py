@@ -142,5 +142,35 @@ class Broken:
         self.released = True
 
 
-WORKFLOWS = [Payment, Everything, Rounds, LongWait, Hurried, Broken]
-ACTIVITIES = [charge, fulfil, refund, wait_for_ever]
+@activity.defn
+def book_hotel(trip: str) -> None:
+    pass
+
+
+@activity.defn
+def book_flight(trip: str) -> None:
+    raise ApplicationError("sold out", non_retryable=True)
+
+
+@activity.defn
+def cancel_hotel(trip: str) -> None:
+    pass
+
+
+@workflow.defn
+class Trip:
+    """Its compensation is declared nowhere: the name says it."""
+
+    @workflow.run
+    async def run(self, trip: str) -> None:
+        minute = timedelta(minutes=1)
+        await workflow.execute_activity(book_hotel, trip, start_to_close_timeout=minute)
+        try:
+            await workflow.execute_activity(book_flight, trip, start_to_close_timeout=minute)
+        except ActivityError:
+            await workflow.execute_activity(cancel_hotel, trip, start_to_close_timeout=minute)
+            raise
+
+
+WORKFLOWS = [Payment, Everything, Rounds, LongWait, Hurried, Broken, Trip]
+ACTIVITIES = [charge, fulfil, refund, wait_for_ever, book_hotel, book_flight, cancel_hotel]

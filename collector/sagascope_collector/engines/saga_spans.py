@@ -12,6 +12,21 @@ from sagascope_collector.records import Event, Span, as_text
 COMPENSATES_SEPARATOR: Final = ":"
 """In the step type of a rule's mark: separates ``compensation`` from the name of the step that it compensates."""
 
+COMPENSATION_PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")
+"""An activity whose name is one of these and another activity's name compensates that one, as in Temporal's plugin."""
+
+COMPENSATION_WORDS: Final = ("undo", "compensate", "refund", "cancel", "reverse")
+"""An activity whose name begins with one of these may compensate a step that was committed before."""
+
+_SEPARATORS: Final = re.compile(r"[^0-9A-Za-z]+")
+_WORDS: Final = re.compile(rf"(?i:{'|'.join(COMPENSATION_WORDS)})(?=[^a-z]|$)")
+
+
+def compensating(span: Span, step: str) -> Span:
+    """Makes the span an attempt of the compensation of a step."""
+    attributes = {semconv.STEP_COMPENSATES: step, **span.attributes}
+    return replace(span, mark=replace(span.mark, type=semconv.TYPE_COMPENSATION), attributes=attributes)
+
 
 def with_compensates(span: Span) -> Span:
     """Moves the name of the compensated step from the mark's type to ``saga.step.compensates``."""
@@ -146,3 +161,35 @@ def _ending_exception(span: Span) -> Event | None:
 def _has_escaped(event: Event) -> bool:
     escaped = event.attributes.get(EXCEPTION_ESCAPED)
     return escaped is True or (isinstance(escaped, str) and escaped.lower() == "true")
+
+
+def compensated_by_name(name: str, committed: Iterable[str], *, has_failed: bool) -> str:
+    """Returns the step that an activity of this name compensates; ``""``: none can be told.
+
+    A name after `COMPENSATION_PREFIXES` is that of the step. One after `COMPENSATION_WORDS` must be, or end, the name
+    of exactly one committed step: ``cancelHotel`` compensates ``bookHotel``. A word alone, such as ``refund``,
+    compensates the only committed step, once a step has failed.
+
+    Args:
+        name: The activity's name.
+        committed: The steps that are committed and not compensated.
+        has_failed: Whether a step of the run has failed.
+    """
+    for prefix in COMPENSATION_PREFIXES:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    found = _WORDS.match(name)
+    steps = set(committed)
+    if found is None:
+        return ""
+    rest = _plain(name[found.end() :])
+    if rest:
+        exact = {step for step in steps if _plain(step) == rest}
+        steps = exact or {step for step in steps if _plain(step).endswith(rest)}
+    elif not has_failed:
+        return ""
+    return steps.pop() if len(steps) == 1 else ""
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name).lower()

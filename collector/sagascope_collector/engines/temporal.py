@@ -65,6 +65,7 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     is_over = completion is not None or any(span.end > span.start for span in runs)
     latest_start = max((span.start for span in spans), default=0)
     activities = _activities(by_operation.get(START_ACTIVITY, []), by_operation.get(RUN_ACTIVITY, []))
+    _recognise_compensations(activities)
     for activity in activities:
         activity.interpret(interpreted, is_over=is_over, latest_start=latest_start)
     return interpreted
@@ -95,6 +96,17 @@ class _Activity:
     @property
     def first_span(self) -> Span:
         return self.scheduled or self.attempts[0]
+
+    @property
+    def succeeded_at(self) -> int:
+        """The end of the first attempt that succeeded; 0: none did."""
+        return min((span.end for span in self.attempts if span.end and span.has_succeeded), default=0)
+
+    def compensate(self, step: str) -> None:
+        """Makes the activity the compensation of a step."""
+        self.attempts = [saga_spans.compensating(span, step) for span in self.attempts]
+        if self.scheduled is not None:
+            self.scheduled = saga_spans.compensating(self.scheduled, step)
 
     def order(self) -> tuple[int, int, str]:
         """Returns the sort key. Activities that one workflow task schedules have one time; their ids differ."""
@@ -129,6 +141,24 @@ class _Activity:
         start = max([scheduled.start, *(span.end for span in attempts)])
         outstanding = replace(scheduled, start=start, end=0, kind="producer")
         interpreted.spans.append(saga_spans.attempt(outstanding, len(attempts) + 1, key))
+
+
+def _recognise_compensations(activities: Sequence[_Activity]) -> None:
+    """Recognises compensations by their names, unless an attribute or a rule of the user declares them."""
+    committed_at, has_failed = dict[str, int](), False
+    for activity in activities:
+        name, start = activity.first_span.mark.step, activity.first_span.start
+        spans = (activity.first_span, *activity.attempts)
+        if any(span.mark.type or semconv.STEP_COMPENSATES in span.attributes for span in spans):
+            continue
+        committed = (step for step, at in committed_at.items() if at <= start)
+        step = saga_spans.compensated_by_name(name, committed, has_failed=has_failed)
+        if step:
+            activity.compensate(step)
+            committed_at.pop(step, None)
+        elif activity.succeeded_at:
+            committed_at.setdefault(name, activity.succeeded_at)
+        has_failed |= bool(activity.attempts) and not activity.succeeded_at
 
 
 def _is_outstanding(attempts: Sequence[Span], *, is_over: bool, latest_start: int) -> bool:

@@ -51,6 +51,24 @@ class Java(Temporal):
     keys = ("workflowId", "runId", "activityId")
 
 
+def test_a_temporal_refund_after_a_failure_compensates_without_a_declaration(
+    http: httpx.Client, api: httpx.Client, number: int
+) -> None:
+    story = Temporal(number)
+    workflow = story.start()
+    story.run(story.schedule(workflow, "charge", 0.03), "charge", "1", 0.1, 0.2)
+    story.run(story.schedule(workflow, "fulfil", 0.4), "fulfil", "2", 0.5, 0.2, error="ApplicationError: out of stock")
+    story.run(story.schedule(workflow, "refund", 0.8), "refund", "3", 0.9, 0.1)
+    story.complete(workflow, 1.1, failed=True)
+    shown = story.shown(http, api)
+    assert [(each["name"], each["type"], each["state"]) for each in shown["steps"]] == [
+        ("charge", "action", "compensated"),
+        ("fulfil", "action", "failed"),
+        ("refund", "compensation", "done"),
+    ]
+    assert (shown["attention"], shown["anomalies"]) == (None, [])
+
+
 @pytest.mark.parametrize("sdk", [Temporal, TypeScript, Java])
 def test_a_temporal_workflow_is_a_saga_and_an_activity_with_its_attempts_a_step(
     sdk: type[Temporal], http: httpx.Client, api: httpx.Client, number: int

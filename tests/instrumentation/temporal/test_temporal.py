@@ -30,7 +30,7 @@ from sagascope.testing import RecordedSaga, Recorder, record  # noqa: E402
 from support import temporal_payments as stage  # noqa: E402
 from support.clients import running  # noqa: E402
 from support.receiver import Receiver, wait_for  # noqa: E402
-from support.temporal_payments import QUEUE, Broken, Everything, Hurried, LongWait, Payment, Rounds  # noqa: E402
+from support.temporal_payments import QUEUE, Broken, Everything, Hurried, LongWait, Payment, Rounds, Trip  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("temporal")
 
@@ -106,6 +106,19 @@ def test_decorator_declares_a_compensation(temporal: str) -> None:
     saga.assert_compensated_steps("charge")
     refused = next(each for each in saga.attempts if each.step == "fulfil")
     assert refused.span.attributes[semconv.STEP_MAX_ATTEMPTS] == 1  # it is not retried
+
+
+def test_a_name_tells_the_compensation_of_a_committed_step(temporal: str) -> None:
+    async def story() -> None:
+        async with working(temporal) as client:
+            with pytest.raises(WorkflowFailureError):
+                await (await started(client, Trip, "trip-1", "trip-1")).result()
+
+    with record() as recorder:
+        run(story())
+    saga = recorder.saga("trip-1")
+    saga.assert_compensated()
+    saga.assert_compensated_steps("book_hotel")
 
 
 @pytest.mark.parametrize("rule", [{"give_back": "charge"}, lambda name: "charge" if name == "give_back" else None])

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from sagascope import semconv
 from sagascope_collector.bridges.temporal.telemetry import UNSEEN_FAILURE, Error, PendingCall, Run, RunTelemetry
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.engines.saga_spans import compensated_by_name
 
-COMPENSATION_PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")
-"""An activity whose name is one of these and another activity's name compensates that one, as in the plugin."""
+CORE_MARKER: Final = "core_local_activity"
+GO_AND_JAVA_MARKER: Final = "LocalActivity"
+"""Marker names of local activities. The SDKs for Go and Java share a name, with different details."""
 
-LOCAL_ACTIVITY_MARKER: Final = "core_local_activity"
+NANOSECONDS_PER_MILLISECOND: Final = NANOSECONDS_PER_SECOND // 1_000
 
 
 class HistoryReader:
@@ -99,7 +101,7 @@ class HistoryReader:
 
     def marker_recorded(self, event: HistoryEvent, attributes: Any) -> None:
         """A local activity ended; other markers are ignored."""
-        local = LocalActivity.from_marker(attributes)
+        local = LocalActivity.from_marker(event)
         if local is None:
             return
         call = self._new_call(local.type, local.scheduled_at)
@@ -160,7 +162,9 @@ class HistoryReader:
         counts = self._run.call_counts
         counts[type_] = counts.get(type_, 0) + 1
         key = "" if counts[type_] == 1 else str(counts[type_])
-        compensates = self._compensates.get(type_, "") or _compensated_by_name(type_)
+        run = self._run
+        compensates = self._compensates.get(type_, "")
+        compensates = compensates or compensated_by_name(type_, run.committed, has_failed=run.has_failed)
         return PendingCall(id="", type=type_, scheduled_at=at, key=key, compensates=compensates)
 
     def _end_attempt(self, call: PendingCall, at: int, error: Error | None) -> None:
@@ -173,6 +177,7 @@ class HistoryReader:
     def _end_call(self, call: PendingCall, error: Error | None) -> None:
         run = self._run
         if error is not None:
+            run.has_failed = True
             return
         if not call.compensates:
             run.committed.append(call.type)
@@ -206,7 +211,9 @@ class _Timestamp(BaseModel):
         return self.seconds * NANOSECONDS_PER_SECOND + self.nanos
 
 
-class _LocalActivityData(BaseModel):
+class _CoreData(BaseModel):
+    """What Temporal's core writes, on which the SDKs for Python, TypeScript, .NET and Ruby are built."""
+
     activity_id: str
     activity_type: str
     attempt: int = 1
@@ -214,11 +221,24 @@ class _LocalActivityData(BaseModel):
     complete_time: _Timestamp
 
 
+class _GoData(BaseModel):
+    id: str = Field(alias="ActivityID")
+    type: str = Field(alias="ActivityType")
+    attempt: int = Field(1, alias="Attempt")
+
+
+class _JavaData(BaseModel):
+    """What the SDK for Java writes beside the names: the attempt, and when the first one was scheduled."""
+
+    attempt: int = Field(1, alias="atpt")
+    scheduled_at_ms: int = Field(0, alias="firstSkd")
+
+
 class LocalActivity(NamedTuple):
     """A local activity that has ended. Times are in nanoseconds since 1970.
 
-    A history contains only a marker for it, which Temporal's core writes when the activity has ended. The SDKs for
-    Python, TypeScript, .NET and Ruby share that core. A marker that a payload codec has encrypted cannot be read.
+    A history contains only a marker for it, which the SDK writes when the activity has ended. A marker that a payload
+    codec has encrypted cannot be read.
     """
 
     id: str
@@ -228,28 +248,44 @@ class LocalActivity(NamedTuple):
     ended_at: int
 
     @classmethod
-    def from_marker(cls, attributes: Any) -> Self | None:
+    def from_marker(cls, event: HistoryEvent) -> Self | None:
         """Returns the local activity of a marker; None for other markers and for unreadable ones."""
-        is_local_activity = attributes.marker_name == LOCAL_ACTIVITY_MARKER
-        payloads = attributes.details["data"].payloads if is_local_activity else ()
-        if not payloads:
-            return None
+        attributes = event.marker_recorded_event_attributes
+        details = {name: each.payloads[0].data for name, each in attributes.details.items() if each.payloads}
         try:
-            data = _LocalActivityData.model_validate_json(payloads[0].data)
-        except ValidationError:
-            return None
+            if attributes.marker_name == CORE_MARKER:
+                return cls._from_core(_CoreData.model_validate_json(details["data"]))
+            if attributes.marker_name == GO_AND_JAVA_MARKER:
+                return cls._from_java(details, event) if "activityId" in details else cls._from_go(details, event)
+        except (KeyError, ValidationError):
+            pass
+        return None
+
+    @classmethod
+    def _from_core(cls, data: _CoreData) -> Self:
         scheduled_at = data.original_schedule_time.nanoseconds()
         ended_at = max(scheduled_at, data.complete_time.nanoseconds())  # the two times come from two clocks
         return cls(data.activity_id, data.activity_type, data.attempt, scheduled_at, ended_at)
 
+    @classmethod
+    def _from_go(cls, details: Mapping[str, bytes], event: HistoryEvent) -> Self:
+        data = _GoData.model_validate_json(details["data"])
+        return cls(data.id, data.type, data.attempt, _time_ns(event), _time_ns(event))
+
+    @classmethod
+    def _from_java(cls, details: Mapping[str, bytes], event: HistoryEvent) -> Self:
+        names = (_TEXT.validate_json(details["activityId"]), _TEXT.validate_json(details["type"]))
+        meta = _JavaData.model_validate_json(details.get("meta", b"{}"))
+        ended_at = _time_ns(event)
+        scheduled_at = min(meta.scheduled_at_ms * NANOSECONDS_PER_MILLISECOND or ended_at, ended_at)
+        return cls(*names, meta.attempt, scheduled_at, ended_at)
+
+
+_TEXT: Final = TypeAdapter(str)
+
 
 def _time_ns(event: HistoryEvent) -> int:
     return event.event_time.ToNanoseconds()
-
-
-def _compensated_by_name(activity: str) -> str:
-    prefixes = (prefix for prefix in COMPENSATION_PREFIXES if activity.startswith(prefix))
-    return next((activity.removeprefix(prefix) for prefix in prefixes), "")
 
 
 _Handler = Callable[[HistoryReader, HistoryEvent, Any], None]

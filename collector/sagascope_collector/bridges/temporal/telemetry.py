@@ -81,6 +81,8 @@ class Run(BaseModel):
     committed: list[str] = []
     """Steps that are committed and not compensated."""
     compensated: list[str] = []
+    has_failed: bool = False
+    """Whether a call has failed."""
     task_failure: str = ""
     """The error of the workflow task that failed; ``""`` since a workflow task completed."""
     task_failed_at: int = 0

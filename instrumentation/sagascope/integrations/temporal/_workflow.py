@@ -26,6 +26,7 @@ from sagascope import semconv
 from sagascope._guard import Guard
 from sagascope._plan import Progress
 from sagascope._runtime import NANOSECONDS_PER_SECOND
+from sagascope.integrations.temporal._compensations import compensated_by_name
 from sagascope.integrations.temporal._reporting import (
     ChildWorkflow,
     StepCall,
@@ -133,6 +134,7 @@ class RunState:
         self._signals: dict[str, int] = {}
         self._compensated: dict[str, str] = {}
         self._progress = Progress()
+        self._has_failed = False
         self.continues_as_new = False
 
     def start(self, args: Sequence[Any]) -> None:
@@ -196,6 +198,8 @@ class RunState:
         """Returns the next call of this name."""
         number = self._calls[name] = self._calls.get(name, 0) + 1
         compensates = self._reporter.rules.compensated_step(workflow.info().workflow_type, name)
+        committed = self._progress.committed_steps()
+        compensates = compensates or compensated_by_name(name, committed, has_failed=self._has_failed)
         return StepCall(name, "" if number == 1 else str(number), compensates)
 
     def follow_activity(
@@ -244,6 +248,7 @@ class RunState:
     def record_result(self, call: StepCall, error: BaseException | None) -> None:
         """Records the result of a call."""
         if error is not None:
+            self._has_failed = True
             return
         if call.compensates:
             self._compensated[call.compensates] = call.name
