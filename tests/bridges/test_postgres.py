@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+import sagascope
 from support import preloaded
 from support.collector import RunningCollector, running_collector
 from support.command import run
@@ -190,6 +191,30 @@ def test_different_decisions_of_participants_are_a_mixed_outcome(
         )
         end(server, "d1", "ledger", "ROLLBACK")
         wait_for(collector, "d1", status="failed", attention="mixed_outcome")
+
+
+def test_a_participant_decided_before_the_first_look_is_to_be_verified(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    for name in NAMES:
+        prepare(server, "p1", 14, name)
+    end(server, "p1", "wallet")
+    sagascope.configure("coordinator", endpoint=collector.otlp_http, announce_after=0.01)
+    try:
+        with sagascope.Saga("transfer", ["wallet", "ledger"]).begin("p1"), bridging(server, collector, tmp_path):
+            wait_for(collector, "p1", attention="in_doubt")
+            found = wait_until(
+                lambda: (shown := show(collector, "p1"))["steps"][-1]["name"] == "wallet" and shown, "no plan was shown"
+            )
+    finally:
+        sagascope.shutdown()
+        end(server, "p1", "ledger")
+    assert [each["state"] for each in found["steps"]] == ["done", "not_seen"]
+    _, verify, *_, roll_back = found["verdict"]["actions"]
+    assert verify.startswith(
+        "Verify in wallet whether it took part, and committed or rolled back: nothing was received from it"
+    )
+    assert "decided nothing, and wallet did not commit: Run in ledger: ROLLBACK PREPARED" in roll_back
 
 
 def test_a_server_restart_loses_nothing_and_does_not_delay_other_servers(

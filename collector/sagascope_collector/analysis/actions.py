@@ -412,11 +412,16 @@ def _of_coordinator(case: Case) -> Iterator[Action]:
         seen = phrase("Its last record here is from {}", _clock(case, _last_record(case)))
     name = case.saga.label
     yield Action.verify("Look up in the log of {} what it decided about {}. {}.", coordinator, name, seen)
+    unseen = joined(" and ", [step.name for step in case.saga.steps if step.state is StepState.NOT_SEEN])
+    if unseen:
+        text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
+        yield Action.verify(text, unseen)
     yield Action.repeat("Have {} carry out what the coordinator decided.", _participants(case))
     if run := _run(case, semconv.TYPE_COMMIT):
         yield Action.repeat("If it decided to commit: {}", run)
     if run := _run(case, semconv.TYPE_ROLLBACK):
-        yield Action.repeat("If it decided to roll back, or its log shows that it decided nothing: {}", run)
+        nothing = phrase(", and {} did not commit", unseen) if unseen else Text("")
+        yield Action.repeat("If it decided to roll back, or its log shows that it decided nothing{}: {}", nothing, run)
 
 
 def _last_record(case: Case) -> int:
