@@ -22,7 +22,7 @@ tables:
 
 
 def test_every_built_in_mapping_is_valid() -> None:
-    assert built_in_mappings() == ["dbos", "eventuate", "outbox", "outbox-alone", "sagas", "steps"]
+    assert built_in_mappings() == ["dbos", "eventuate", "natsaga", "outbox", "outbox-alone", "sagas", "steps"]
     for name in built_in_mappings():
         assert read_mapping(name).tables
 

@@ -355,6 +355,74 @@ def test_eventuate_tram_sagas_are_followed(db: "psycopg.Connection[Any]", server
         assert outcomes == ["compensated"]
 
 
+NATSAGA = """
+DROP TABLE IF EXISTS saga_step_log, saga_state;
+CREATE TABLE saga_state (
+    id uuid PRIMARY KEY, saga_type text NOT NULL, current_step smallint NOT NULL, status text NOT NULL,
+    payload jsonb NOT NULL DEFAULT '{}', context jsonb NOT NULL DEFAULT '{}', last_error text,
+    step_deadline timestamptz, created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE saga_step_log (
+    id bigserial PRIMARY KEY, saga_id uuid NOT NULL REFERENCES saga_state, step_index smallint NOT NULL,
+    step_name text NOT NULL, direction text NOT NULL, outcome text NOT NULL, error text, event_id uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz,
+    UNIQUE (saga_id, step_index, direction)
+)
+"""
+"""The tables of natsaga 0.2."""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "undone", "end"),
+    [("success", "failed", "ok", "compensated"), ("failure", "compensation_failed", "error", "failed")],
+)
+def test_natsaga_sagas_are_followed(
+    db: "psycopg.Connection[Any]", server: Server, outcome: str, status: str, undone: str, end: str
+) -> None:
+    """A step in flight has the outcome "success", and a compensated saga the status "failed"."""
+    db.execute(NATSAGA)
+    saga = "5f0c6b0e-7f0b-4a53-9d5c-000000008492"
+
+    def dispatch(index: int, step: str, direction: str = "forward") -> None:
+        db.execute(
+            "INSERT INTO saga_step_log (saga_id, step_index, step_name, direction, outcome, event_id)"
+            " VALUES (%s, %s, %s, %s, 'success', gen_random_uuid())",
+            (saga, index, step, direction),
+        )
+        deadline = "step_deadline = now() + interval '30 s', updated_at = clock_timestamp()"
+        db.execute(f"UPDATE saga_state SET current_step = %s, {deadline}", (index,))
+
+    def answer(outcome: str, status: str, error: str | None = None) -> None:
+        ended = "outcome = %s, error = %s, finished_at = clock_timestamp() WHERE finished_at IS NULL"
+        db.execute(f"UPDATE saga_step_log SET {ended}", (outcome, error))
+        changed = "status = %s, last_error = %s, step_deadline = NULL, updated_at = clock_timestamp()"
+        db.execute(f"UPDATE saga_state SET {changed}", (status, error))
+
+    db.execute("INSERT INTO saga_state (id, saga_type, current_step, status) VALUES (%s, 'order', 0, 'running')", [saga])
+    dispatch(0, "reserve")
+    with TablesSource(server.dsn("shop"), read_mapping("natsaga")) as source:
+        sagas = FollowedTables(source)
+        first = sagas.poll()
+        assert reported(first) == [("order", "open"), ("reserve", "open")]
+        assert ids(first) == {saga}
+        timeouts = [each.attributes.get(semconv.STEP_TIMEOUT) for each in first.logs]
+        assert timeouts == [None, pytest.approx(30, abs=1)]
+        answer("success", "running")
+        dispatch(1, "charge")
+        assert reported(sagas.poll()) == [("charge", "open"), ("reserve", "ok")]
+        answer("timeout", "compensating", "no answer")
+        dispatch(0, "reserve", "compensate")
+        assert reported(sagas.poll()) == [("charge", "error"), ("undo reserve", "open")]
+        answer(outcome, status, "refused" if outcome == "failure" else None)
+        ended = sagas.poll()
+        assert reported(ended) == [("order", "error" if end == "failed" else "ok"), ("undo reserve", undone)]
+        (compensation,) = (each for each in ended.spans if each.name == "undo reserve")
+        assert compensation.attributes[semconv.STEP_COMPENSATES] == "reserve"
+        (root,) = (each for each in ended.spans if each.name == "order")
+        assert root.attributes[semconv.SAGA_OUTCOME] == end
+
+
 ACTIONS = ("wallet", "ledger", "shipping", "fail", "retry", "compensate", "poll", "crash_after_sending", "crash")
 
 
