@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
+from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.diagnosis import Action, Evidence
 from sagascope_collector.analysis.model import Attempt, AttemptState
 from sagascope_collector.analysis.spans import RECEIVING_KINDS
@@ -102,7 +103,7 @@ def not_received(case: Case, finding: Finding) -> Text:
     if message is None:
         return Text()
     text = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
-    latest_success = case.later_success(finding.step, message.at)
+    latest_success = _success_of_others(case, finding, message)
     if latest_success is not None:
         # a headline is stored, so it names no other saga, which may be erased
         at = clock(latest_success.at, case.clock.now)
@@ -116,9 +117,20 @@ def not_received(case: Case, finding: Finding) -> Text:
     return phrase("{}{}", text, _without_other_messages(case, finding, message))
 
 
+def _success_of_others(case: Case, finding: Finding, message: Message) -> StepSuccess | None:
+    """Another saga's success after this message's step was due.
+
+    An earlier success may be of work that its consumer received before this message, and stopped after.
+    """
+    return case.later_success(finding.step, message.at if finding.due is None else max(message.at, finding.due))
+
+
 def _without_other_messages(case: Case, finding: Finding, message: Message) -> Text:
-    """States that the consuming service received no other message; empty if the service is unknown."""
-    if not finding.service:
+    """States that the consuming service received no other message.
+
+    Empty if the service is unknown, or if a success since the publication may be of another message.
+    """
+    if not finding.service or case.later_success(finding.step, message.at) is not None:
         return Text()
     by = phrase(" by {}", clock(finding.due, case.clock.now)) if finding.due is not None else ""
     reported_at = case.reported_since(finding.service, message.at)
@@ -140,7 +152,7 @@ def actions(case: Case, finding: Finding) -> list[Action]:
         return []
     saga = case.saga.label
     where = f"{message.destination}{f' ({message.system})' if message.system else ''}"
-    if case.later_success(finding.step, message.at) is None:
+    if _success_of_others(case, finding, message) is None:
         consumer = finding.service or f"the consumer that runs {finding.step}"
         text = "Check that {} runs and receives from {}. If the message still waits there, {} then continues by itself."
         return [Action.inspect(text, consumer, where, saga)]

@@ -25,7 +25,7 @@ wallet-1 1.5..1.8   span publish under=debit kind=producer as=sent @messaging.de
 
 NEXT = ("", "payment", "ledger.record")
 
-OTHER = StepSuccess(STARTED + 4 * SECOND, SagaKey("", "payment", "8493", ""), Process("ledger", "ledger-1"), "aa", "bb")
+OTHER = StepSuccess(STARTED + 30 * SECOND, SagaKey("", "payment", "8493", ""), Process("ledger", "ledger-1"), "aa", "bb")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_where_the_consumer_receives_others_the_cause_is_this_message(learned: B
         "The message that wallet-1 published to payments.debited at 11:06:41Z was not received by any consumer"
         in answer.headline
     )
-    assert "ledger-1 received others (the latest at 11:06:44Z), so the cause is this message" in answer.headline
+    assert "ledger-1 received others (the latest at 11:07:10Z), so the cause is this message" in answer.headline
     assert OTHER.key.id not in answer.headline, "a stored headline must not hold the id of a saga that may be erased"
     assert answer.verdict.actions[0].startswith("Find out in payments.debited what happened to the message")
     assert answer.verdict.actions[1].startswith("Verify in ledger whether ledger.record took effect for payment 8492")
@@ -78,6 +78,16 @@ def test_where_the_consumer_receives_none_the_cause_may_be_the_consumer(learned:
 def test_a_success_before_the_message_is_no_evidence(learned: Baseline) -> None:
     before = StepSuccess(STARTED + SECOND, OTHER.key, OTHER.process, "aa", "bb")
     assert "the consumer may be the cause" in diagnosed(STOPPED, learned, latest_successes={NEXT: before}).headline
+
+
+def test_a_success_before_the_message_was_due_blames_neither(learned: Baseline) -> None:
+    """Its consumer may have received it before this message, and stopped after."""
+    soon = StepSuccess(STARTED + 4 * SECOND, OTHER.key, OTHER.process, "aa", "bb")
+    answer = diagnosed(STOPPED, learned, latest_successes={NEXT: soon})
+    assert "was not received by any consumer" in answer.headline
+    assert "cause" not in answer.headline
+    assert answer.verdict is not None
+    assert answer.verdict.actions[0].startswith("Check that ledger runs and receives from payments.debited.")
 
 
 def test_a_consumer_that_reports_and_receives_nothing_is_named(learned: Baseline) -> None:
