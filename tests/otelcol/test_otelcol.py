@@ -26,8 +26,9 @@ from support.temporal import free_ports
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 DOCUMENT = (ROOT / "docs" / "engines" / "opentelemetry-collector.md").read_text()
-FORWARDING, LOAD_BALANCING = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL))
-OFFLINE = ("dial tcp", "no such host", "connection refused", "i/o timeout", "proxyconnect")
+FORWARDING = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)[0])
+UNAVAILABLE = ("dial tcp", "no such host", "connection refused", "timeout", "proxyconnect", "requires go >=")
+REFUSED = ("403 Forbidden", "404 Not Found", "410 Gone", "429 Too Many", "502 Bad", "503 Service", "504 Gateway")
 BUILD_WITHIN_SECONDS = 500.0
 
 
@@ -39,10 +40,13 @@ def otelcol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("otelcol") / "otelcol"
     environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false"}
     command = ["go", "build", "-o", str(program), "."]
-    done = subprocess.run(
-        command, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=BUILD_WITHIN_SECONDS
-    )
-    if done.returncode and any(word in done.stderr for word in (*OFFLINE, "requires go >=")):
+    try:
+        done = subprocess.run(
+            command, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=BUILD_WITHIN_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"go did not build it within {BUILD_WITHIN_SECONDS:.0f} s")
+    if done.returncode and any(word in done.stderr for word in (*UNAVAILABLE, *REFUSED)):
         pytest.skip(f"go cannot build it here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
     return program
@@ -68,7 +72,7 @@ def forwarding(program: Path, sagascope_grpc: str, folder: Path) -> Iterator[str
 
 def _answers(port: int) -> bool:
     try:
-        return httpx.post(f"http://127.0.0.1:{port}/v1/traces", json={}, trust_env=False).is_success
+        return httpx.post(f"http://127.0.0.1:{port}/v1/traces", json={}, trust_env=False, timeout=60).is_success
     except httpx.TransportError:
         return False
 
@@ -82,7 +86,7 @@ def test_work_in_flight_finished_work_and_a_log_file_arrive(otelcol: Path, tmp_p
 
         def shown() -> Any:
             query = {"name": "payment", "id": "8492"}
-            found = httpx.get(f"{collector.api}/api/v1/saga", params=query, trust_env=False)
+            found = httpx.get(f"{collector.api}/api/v1/saga", params=query, trust_env=False, timeout=60)
             return found.json() if found.is_success else {}
 
         sagascope.configure("checkout", endpoint=url, announce_after=0.05)
@@ -113,9 +117,7 @@ def test_the_configurations_are_consistent() -> None:
         assert set(pipeline["receivers"]) <= set(FORWARDING["receivers"])
         assert set(pipeline["exporters"]) <= set(FORWARDING["exporters"])
         assert "processors" not in pipeline
-    hosts = LOAD_BALANCING["exporters"]["loadbalancing"]["resolver"]["static"]["hostnames"]
-    for endpoint in (FORWARDING["exporters"]["otlp/sagascope"]["endpoint"], *hosts):
-        assert endpoint.endswith(f":{OTLP_GRPC.port}")
+    assert FORWARDING["exporters"]["otlp/sagascope"]["endpoint"].endswith(f":{OTLP_GRPC.port}")
 
 
 def test_the_links_of_the_document_are_templates_of_the_dashboard() -> None:

@@ -350,9 +350,9 @@ class Saga:
     awaited_event: AwaitedEvent | None = None
     """The event without a deadline that the saga waits for (`saga.wait.for`, or reported by its engine)."""
     blocked: tuple[BlockReport, ...] = ()
+    """Reports of engines and senders that block the saga, the earliest first; empty after the end."""
     lost_workers: tuple[BlockReport, ...] = ()
     """Reports that the worker which executes an attempt is lost."""
-    """Reports of engines and senders that block the saga, the earliest first; empty after the end."""
     mixed_outcomes: tuple[MixedOutcome, ...] = ()
     """Two-phase commits whose participants ended differently."""
     continued_as: SagaKey | None = None
