@@ -399,7 +399,9 @@ def test_natsaga_sagas_are_followed(
         changed = "status = %s, last_error = %s, step_deadline = NULL, updated_at = clock_timestamp()"
         db.execute(f"UPDATE saga_state SET {changed}", (status, error))
 
-    db.execute("INSERT INTO saga_state (id, saga_type, current_step, status) VALUES (%s, 'order', 0, 'running')", [saga])
+    db.execute(
+        "INSERT INTO saga_state (id, saga_type, current_step, status) VALUES (%s, 'order', 0, 'running')", (saga,)
+    )
     dispatch(0, "reserve")
     with TablesSource(server.dsn("shop"), read_mapping("natsaga")) as source:
         sagas = FollowedTables(source)

@@ -25,7 +25,9 @@ wallet-1 1.5..1.8   span publish under=debit kind=producer as=sent @messaging.de
 
 NEXT = ("", "payment", "ledger.record")
 
-OTHER = StepSuccess(STARTED + 30 * SECOND, SagaKey("", "payment", "8493", ""), Process("ledger", "ledger-1"), "aa", "bb")
+OTHER = StepSuccess(
+    STARTED + 30 * SECOND, SagaKey("", "payment", "8493", ""), Process("ledger", "ledger-1"), "aa", "bb"
+)
 
 
 @pytest.fixture(scope="module")
