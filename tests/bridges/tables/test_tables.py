@@ -99,6 +99,34 @@ def test_rows_of_steps_are_shown_with_their_attempts(
         assert found["ledger"][0]["state"] == "compensated"
 
 
+@pytest.mark.parametrize(("mapping", "name", "saga"), [("outbox", "unknown", "c1"), ("outbox-alone", "outbox", "1")])
+def test_the_error_of_an_unpublished_message_is_the_reason(
+    server: Server, collector: RunningCollector, tmp_path: Path, mapping: str, name: str, saga: str
+) -> None:
+    """Also in an outbox that counts no attempts."""
+    run(server, "DROP TABLE IF EXISTS outbox")
+    run(
+        server,
+        "CREATE TABLE outbox (id bigserial PRIMARY KEY, aggregate_id text, type text, last_error text,"
+        " created_at timestamptz DEFAULT clock_timestamp(), published_at timestamptz)",
+    )
+    run(server, "INSERT INTO outbox (aggregate_id, type) VALUES ('c1', 'Paid')")
+    with bridging(server, collector, tmp_path, mapping=mapping):
+        wait_for(collector, saga, name, status="running", attention=None)
+        run(server, "UPDATE outbox SET last_error = 'no route to the exchange payments'")
+        found = wait_for(collector, saga, name, attention="blocked")
+        assert found["step"] == "publish Paid"
+        assert found["headline"].endswith("no route to the exchange payments.")
+        assert "Fix the error of the outbox" in found["verdict"]["actions"][0]
+        run(server, "UPDATE outbox SET last_error = NULL")
+        wait_for(collector, saga, name, attention=None)
+        run(server, "UPDATE outbox SET last_error = 'no connection'")
+        wait_for(collector, saga, name, attention="blocked")
+        run(server, "UPDATE outbox SET published_at = clock_timestamp()")
+        found = wait_for(collector, saga, name, attention=None)
+        assert states(found) == {"publish Paid": ["ok"]}
+
+
 def test_a_kill_while_the_collector_is_down_loses_and_repeats_nothing(server: Server, tmp_path: Path) -> None:
     with running_collector(tmp_path) as first:
         addresses = {"api": first.api, "otlp_http": first.otlp_http, "otlp_grpc": first.otlp_grpc}

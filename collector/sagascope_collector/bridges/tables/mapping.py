@@ -180,6 +180,8 @@ class Table(BaseModel):
     """The step that each compensation compensates."""
     closes: dict[Text, Literal["completed", "compensated", "failed"]] = {}
     """Outcomes of a saga by the step whose success ends it, where no row describes the saga."""
+    messages: bool = False
+    """Whether a row is a message to publish: the error of a row in flight then blocks its saga."""
     when_deleted: Literal[State.SUCCEEDED, State.COMPENSATED, State.FAILED] = State.FAILED
     """The final state of a row that is deleted while it is in flight."""
     timezone: Annotated[str, AfterValidator(_existing_zone)] = "UTC"

@@ -105,7 +105,9 @@ class TablesSource:
         telemetry = Telemetry()
         for table in self._tables:
             describes_sagas = table.rows == "sagas"
-            builder = TableTelemetry(database, table.name, self._environment, describes_sagas, table.closes)
+            builder = TableTelemetry(
+                database, table.name, self._environment, describes_sagas, table.closes, table.messages
+            )
             for change in checkpoint.tables.get(table.name, TableCheckpoint()).changes:
                 reported = transition(table, change.before, change.row, is_first=change.is_first)
                 builder.add(change.key, reported, telemetry)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from sagascope import semconv
-from sagascope_collector.bridges.otlp import Resource, Span, Telemetry, Value, span_id, trace_id
+from sagascope_collector.bridges.otlp import LogRecord, Resource, Span, Telemetry, Value, span_id, trace_id
 from sagascope_collector.bridges.tables.mapping import FINAL_STATES, State, Table
 from sagascope_collector.bridges.tables.rows import Attempt, OpenRow, Row
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -227,6 +227,8 @@ class TableTelemetry:
     """Whether a row describes a whole saga."""
     closes: Mapping[str, str]
     """Outcomes of a saga by the step whose success ends it."""
+    describes_messages: bool = False
+    """Whether the error of a row in flight is the reason why its message was not published."""
 
     def add(self, key: str, transition: Transition, telemetry: Telemetry) -> None:
         """Adds the records of a row's transition."""
@@ -235,6 +237,23 @@ class TableTelemetry:
             spans.append(self._saga(key, transition))
         telemetry.spans += [span for span in spans if span.end]
         telemetry.logs += [span.start_record() for span in spans if not span.end]
+        if self.describes_messages and transition.after and transition.after.attempt:
+            telemetry.logs += self._unpublished(key, transition, transition.after.attempt)
+
+    def _unpublished(self, key: str, transition: Transition, attempt: Attempt) -> Iterator[LogRecord]:
+        """Yields why a message was not published; an empty text withdraws what was reported before."""
+        row = transition.row
+        if not row.error and (transition.is_new or transition.attempts):
+            return
+        yield LogRecord(
+            resource=self._resource(row),
+            trace_id=trace_id(self.environment, row.id, row.run),
+            span_id=span_id(self.database, self.table, key, *_id_parts(attempt)),
+            at=row.changed,
+            event_name=semconv.EVENT_WAITING,
+            body=row.error,
+            attributes={**_saga(row), **({semconv.BLOCKED_CAUSE: "unpublished"} if row.error else {})},
+        )
 
     def _saga(self, key: str, transition: Transition) -> Span:
         row, start, end = transition.row, transition.start, transition.end
@@ -249,7 +268,6 @@ class TableTelemetry:
     def _attempts(self, key: str, transition: Transition) -> Iterator[Span]:
         for report in transition.attempts:
             attempt, attributes = report.attempt, _attempt_attributes(transition.row, report)
-            id_parts = (attempt.type, attempt.step, _step_key(attempt), str(attempt.number))
             row = transition.row
             if not report.has_error:
                 row = row.model_copy(update={"error": "", "error_type": ""})
@@ -258,7 +276,14 @@ class TableTelemetry:
             if report.end and not report.failed and attempt.step in self.closes:
                 attributes[semconv.SAGA_OUTCOME] = self.closes[attempt.step]
             yield self._span(
-                key, row, id_parts, attempt.step, attempt.started_at, report.end, attributes, failed=report.failed
+                key,
+                row,
+                _id_parts(attempt),
+                attempt.step,
+                attempt.started_at,
+                report.end,
+                attributes,
+                failed=report.failed,
             )
 
     def _span(
@@ -273,7 +298,6 @@ class TableTelemetry:
         *,
         failed: bool,
     ) -> Span:
-        saga = {semconv.SAGA_ID: row.id, semconv.SAGA_NAME: row.name, semconv.SAGA_RUN_ID: row.run}
         business_keys = {f"{semconv.KEY_PREFIX}{name}": value for name, value in row.keys}
         origin = {semconv.TABLE_NAME: self.table, semconv.TABLE_KEY: key}
         error = {"error.type": row.error_type} if failed and row.error_type else {}
@@ -284,7 +308,7 @@ class TableTelemetry:
             name=name,
             start=start,
             end=end or None,
-            attributes={**_non_empty(saga), **attributes, **business_keys, **origin, **error},
+            attributes={**_saga(row), **attributes, **business_keys, **origin, **error},
             error=row.error if failed else None,
         )
 
@@ -292,6 +316,15 @@ class TableTelemetry:
         service = row.service or self.database
         attributes = {"service.name": service, "deployment.environment.name": self.environment}
         return tuple(_non_empty(attributes).items())
+
+
+def _saga(row: Row) -> dict[str, str]:
+    return _non_empty({semconv.SAGA_ID: row.id, semconv.SAGA_NAME: row.name, semconv.SAGA_RUN_ID: row.run})
+
+
+def _id_parts(attempt: Attempt) -> tuple[str, ...]:
+    """Returns what distinguishes the attempts of a row in their span ids."""
+    return attempt.type, attempt.step, _step_key(attempt), str(attempt.number)
 
 
 def _step_key(attempt: Attempt) -> str:
