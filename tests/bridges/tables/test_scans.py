@@ -216,6 +216,32 @@ def test_duplicate_keys_are_reported(db: "psycopg.Connection[Any]", server: Serv
     assert trouble == "all has several rows with one key: type does not identify a row."
 
 
+def test_rows_without_a_cursor_are_reported(db: "psycopg.Connection[Any]", sagas: FollowedTables) -> None:
+    db.execute("INSERT INTO sagas (id, updated_at) VALUES ('ended', NULL)")
+    db.execute("UPDATE sagas SET state = 'completed'")
+    sagas.poll()
+    sagas.poll()
+    db.execute("INSERT INTO sagas (id, updated_at) VALUES ('new', NULL)")
+    assert "in flight without a value of the cursor updated_at" in sagas.source.poll(sagas.checkpoint, NOW).error
+    db.execute("UPDATE sagas SET updated_at = clock_timestamp() WHERE id = 'new'")
+    assert ids(sagas.poll()) == {"new"}
+
+
+def test_a_cursor_that_does_not_grow_with_updates_is_reported(
+    db: "psycopg.Connection[Any]", sagas: FollowedTables
+) -> None:
+    db.execute("INSERT INTO sagas (id, step) VALUES ('1', 'a'), ('2', 'a')")
+    sagas.poll()
+    db.execute("UPDATE sagas SET step = 'b' WHERE id = '1'")
+    sagas.poll()
+    sagas.now += 60 * SECOND
+    update(db, "1", step="c")
+    sagas.poll()
+    db.execute("UPDATE sagas SET step = 'b' WHERE id = '2'")
+    error = sagas.source.poll(sagas.checkpoint, sagas.now).error
+    assert "rows that changed, but their cursor updated_at did not" in error
+
+
 def test_the_search_path_in_the_dsn_applies(db: "psycopg.Connection[Any]", server: Server) -> None:
     db.execute(
         "DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other; CREATE TABLE other.sagas (LIKE sagas INCLUDING ALL)"

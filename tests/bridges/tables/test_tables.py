@@ -127,6 +127,20 @@ def test_the_error_of_an_unpublished_message_is_the_reason(
         assert states(found) == {"publish Paid": ["ok"]}
 
 
+def test_a_failed_compensation_without_a_step_needs_attention(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    insert(server, "f1")
+    with bridging(server, collector, tmp_path):
+        wait_for(collector, "f1", step="wallet")
+        update(server, "f1", step="ledger")
+        wait_for(collector, "f1", step="ledger")
+        update(server, "f1", state="compensation_failed", step=None, last_error="the bank refused the refund")
+        found = wait_for(collector, "f1", status="failed", attention="compensation_failed")
+        assert found["error"]["message"] == "the bank refused the refund"
+        assert states(found)["compensation_failed"] == ["error"]
+
+
 def test_a_kill_while_the_collector_is_down_loses_and_repeats_nothing(server: Server, tmp_path: Path) -> None:
     with running_collector(tmp_path) as first:
         addresses = {"api": first.api, "otlp_http": first.otlp_http, "otlp_grpc": first.otlp_grpc}

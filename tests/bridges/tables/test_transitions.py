@@ -157,6 +157,14 @@ def test_each_final_state_has_its_outcome(state: str, outcome: str) -> None:
     assert transitions(table(), row(state))[0].outcome == outcome
 
 
+def test_a_failed_compensation_is_reported_although_the_row_names_no_step() -> None:
+    (alone,) = transitions(table(), row("compensation_failed", state_name="compensation_failed"))
+    assert attempts(alone) == [("compensation_failed", 1, "error")]
+    assert alone.attempts[0].attempt.type == "compensation"
+    _, known = transitions(table(), row("compensating", "a"), row("compensation_failed", at=2))
+    assert attempts(known) == [("undo a", 1, "error")]
+
+
 def test_a_row_of_a_step_reports_its_compensation() -> None:
     of, rows = table("steps"), [row("succeeded", "a"), row("compensating", "a", 2), row("compensated", "a", 3)]
     found = transitions(of, *rows)

@@ -18,7 +18,7 @@ MAX_VALUE_CHARACTERS: Final = 4_000
 
 _SQL: Final = {
     name: files("sagascope_collector.bridges.tables").joinpath(f"queries/{name}.sql").read_text(encoding="utf-8")
-    for name in ("read_rows", "read_end", "read_types", "name_type")
+    for name in ("read_rows", "read_end", "read_existence", "read_types", "name_type")
 }
 
 _NORMALIZED_STATE_NAME: Final = "lower(regexp_replace(coalesce({}::text, ''), '[[:space:]_-]+', '', 'g'))"
@@ -60,6 +60,13 @@ class TableQueries:
         cursor = _column(self._order[0])
         (value,) = self._rows(sql.SQL(_SQL["read_end"]).format(cursor=cursor, source=self._source), {})[0]
         return value if value is None else str(value)
+
+    def has_rows_without_cursor(self) -> bool:
+        """Returns whether a row in flight has no value in the cursor column: no page of changed rows contains it."""
+        condition, values = self._is_in_flight()
+        lacks = sql.SQL("{} IS NULL AND {}").format(_column(self._order[0]), condition)
+        query = sql.SQL(_SQL["read_existence"]).format(source=self._source, condition=lacks)
+        return bool(self._rows(query, values)[0][0])
 
     def rows_in_flight(self, after: Sequence[str]) -> list[FoundRow]:
         """Returns a page of rows in flight behind a position, in the order of their keys."""

@@ -200,6 +200,10 @@ class TableCheckpoint(BaseModel):
     open_rows: dict[str, OpenRow] = {}
     changes: list[Change] = []
     """Changes that are saved before they are sent, so that they are sent again after a crash."""
+    has_wrong_cursor: bool = Field(default=False, exclude=True)
+    """Whether a row changed and its cursor did not, although the mapping says that the cursor grows."""
+    cursors: dict[str, tuple[str, int, int]] = Field(default={}, exclude=True)
+    """Of each row in flight: its cursor, when that was first read, on the bridge's clock, and the row's hash then."""
     previous_hashes: dict[str, int] = Field(default={}, exclude=True)
     """Hashes of the rows in the previous scan: a row with the same hash has not changed."""
     current_hashes: dict[str, int] = Field(default={}, exclude=True)

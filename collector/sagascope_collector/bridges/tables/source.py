@@ -149,7 +149,9 @@ class _TableScan:
         self._now = now
         self._has_too_many_open_rows = False
         self._has_duplicate_keys = False
+        self._has_rows_without_cursor = False
         copied = {"open_rows": dict(before.open_rows), "changes": [], "current_hashes": dict(before.current_hashes)}
+        copied["cursors"] = dict(before.cursors)
         self.checkpoint = before.model_copy(update=copied)
 
     @property
@@ -160,6 +162,13 @@ class _TableScan:
             return f"{name} has several rows with one key: {', '.join(self._table.key)} does not identify a row."
         if self._has_too_many_open_rows:
             return f"{name} has more than {MAX_OPEN_ROWS:,} rows in flight; the bridge does not follow the others."
+        cursor = self._table.cursor
+        if cursor and self._has_rows_without_cursor:
+            text = f"{name} has rows in flight without a value of the cursor {cursor.column}: new ones are not read."
+            return f"{text} Use a column that has a value from the insertion on, or omit the cursor."
+        if cursor and self.checkpoint.has_wrong_cursor:
+            text = f"{name} has rows that changed, but their cursor {cursor.column} did not: changes may be missed."
+            return f"{text} Use a column that grows with every update, or set tracks_updates: false."
         return ""
 
     def run(self, queries: TableQueries, *, history: bool) -> None:
@@ -184,6 +193,7 @@ class _TableScan:
         if self._table.cursor is None:
             return
         if checkpoint.is_initialized:
+            self._has_rows_without_cursor = queries.has_rows_without_cursor()
             checkpoint.scan_after = checkpoint.last_row if checkpoint.is_settled else []
         elif history:
             checkpoint.is_initialized = True
@@ -240,9 +250,24 @@ class _TableScan:
         previous, current = self.checkpoint.previous_hashes, self.checkpoint.current_hashes
         for each in rows.values():
             is_unchanged = each.hash in (previous.get(each.key), current.get(each.key))
+            self._check_cursor(each)
             is_done = each.row is None or is_unchanged or self._add_change(each.key, each.row)
             if is_done and keep_hashes:
                 current[each.key] = each.hash
+
+    def _check_cursor(self, found: FoundRow) -> None:
+        """Notes a row in flight that changed long after its cursor did, although the mapping says that it grows.
+
+        Within the overlap, rows are read again: updates may share a cursor of low resolution.
+        """
+        cursor, checkpoint = self._table.cursor, self.checkpoint
+        if cursor is None or not cursor.tracks_updates or found.key not in checkpoint.open_rows:
+            return
+        value, seen_at, hash_ = checkpoint.cursors.get(found.key, ("", 0, 0))
+        if value != found.position[0]:
+            checkpoint.cursors[found.key] = found.position[0], self._now, found.hash
+        elif hash_ != found.hash and self._now > seen_at + SETTLED_AFTER_SECONDS * NANOSECONDS_PER_SECOND:
+            checkpoint.has_wrong_cursor = True
 
     def _deleted(self, row: Row) -> Row:
         """Returns the final state of a row that was deleted."""
@@ -271,6 +296,7 @@ class _TableScan:
             self.checkpoint.open_rows[key] = after
         else:
             self.checkpoint.open_rows.pop(key, None)
+            self.checkpoint.cursors.pop(key, None)
 
 
 def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:

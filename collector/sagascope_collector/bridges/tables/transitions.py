@@ -118,13 +118,16 @@ def _compensates_unreported(
 def _interpreted(table: Table, before: OpenRow | None, row: Row) -> Row:
     """Returns the row with its implied state and step.
 
-    A step that is pending again waits for a retry. A saga without a current step is at a step named after its state.
+    A step that is pending again waits for a retry. A saga without a current step is at a step named after its state;
+    a failed compensation is reported even if the row named no step before.
     """
     if table.rows == "steps" and row.state is State.PENDING and before:
         return row.model_copy(update={"state": State.RETRYING})
-    if row.step or table.rows == "steps" or table.columns.step is None or row.state in FINAL_STATES:
-        return row
     attempt = before.attempt if before else None
+    is_unknown_failure = row.state is State.COMPENSATION_FAILED and not (attempt and _is_compensation(attempt))
+    is_done = row.state in FINAL_STATES and not is_unknown_failure
+    if row.step or table.rows == "steps" or table.columns.step is None or is_done:
+        return row
     step = attempt.step if attempt and row.state is State.RETRYING else row.state_name
     return row.model_copy(update={"step": step})
 
