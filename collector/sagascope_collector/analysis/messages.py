@@ -3,8 +3,10 @@
 A span of kind producer is a message; the span of its consumer is below that span, or is linked to it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.analysis import values
@@ -20,6 +22,9 @@ from sagascope_collector.records import Span
 
 REEVALUATION_DELAY_NS = 10 * NANOSECONDS_PER_SECOND
 """Minimum nanoseconds until a re-evaluation of whether other messages were received."""
+
+DEAD_LETTER_NAME: Final = re.compile(r"(?<![a-z])dl[qtx](?![a-z])|dead[^a-z]?letter", re.IGNORECASE)
+"""Names of queues, topics and exchanges for messages that a consumer gave up, as brokers and frameworks form them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class Message:
     def system(self) -> str | None:
         """The messaging system."""
         return values.text(self.span.attributes.get(semconv.MESSAGING_SYSTEM))
+
+    @property
+    def is_dead_letter(self) -> bool:
+        """Whether its destination is named as a dead-letter queue: no consumer continues the saga from there."""
+        return DEAD_LETTER_NAME.search(self.destination) is not None
 
 
 def queue_of(attempt: Attempt) -> str:
@@ -102,6 +112,9 @@ def not_received(case: Case, finding: Finding) -> Text:
     message = unreceived_message(case, finding)
     if message is None:
         return Text()
+    if message.is_dead_letter:
+        text = "{} is in a dead-letter queue, by its name: it is not processed until it is delivered again"
+        return phrase(text, _message(case, message))
     text = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
     latest_success = _success_of_others(case, finding, message)
     if latest_success is not None:
@@ -152,14 +165,15 @@ def actions(case: Case, finding: Finding) -> list[Action]:
         return []
     saga = case.saga.label
     where = f"{message.destination}{f' ({message.system})' if message.system else ''}"
-    if _success_of_others(case, finding, message) is None:
+    if _success_of_others(case, finding, message) is None and not message.is_dead_letter:
         consumer = finding.service or f"the consumer that runs {finding.step}"
         text = "Check that {} runs and receives from {}. If the message still waits there, {} then continues by itself."
         return [Action.inspect(text, consumer, where, saga)]
+    text = "Find out in {} what happened to the message: acknowledged and lost, dead-lettered, or expired."
+    if message.is_dead_letter:
+        text = "Find out in {} why the message was moved there, and remove the cause."
     return [
-        Action.inspect(
-            "Find out in {} what happened to the message: acknowledged and lost, dead-lettered, or expired.", where
-        ),
+        Action.inspect(text, where),
         Action.verify(
             "Verify in {} whether {} took effect for {}: its telemetry may be missing.",
             finding.service or "its consumer",

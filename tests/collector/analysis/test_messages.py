@@ -77,6 +77,28 @@ def test_where_the_consumer_receives_none_the_cause_may_be_the_consumer(learned:
     )
 
 
+@pytest.mark.parametrize("queue", ["payments.debited.dlq", "payments-DLT", "debited/$DeadLetterQueue", "dead_letters"])
+def test_a_dead_letter_does_not_continue_by_itself(queue: str, learned: Baseline) -> None:
+    moved = f"ledger-1 3.5..3.8 span publish under=got kind=producer @messaging.destination.name={queue}"
+    received = "ledger-1 3..4 span process under=sent kind=consumer as=got"
+    answer = diagnosed(f"{STOPPED}{received}\n{moved}\n", learned)
+    assert answer.verdict is not None
+    assert (answer.verdict.reason, answer.step) == ("next_step_missing", "ledger.record")
+    dead = f"message that ledger-1 published to {queue} at 11:06:43Z is in a dead-letter queue, by its name"
+    assert dead in answer.headline
+    assert "may be the cause" not in answer.headline
+    assert answer.verdict.actions == (
+        f"Find out in {queue} why the message was moved there, and remove the cause.",
+        "Verify in ledger whether ledger.record took effect for payment 8492: its telemetry may be missing.",
+        "Only if it did not take effect, have the message delivered again.",
+    )
+
+
+@pytest.mark.parametrize("queue", ["payments.debited", "idlq", "adlterms"])
+def test_an_ordinary_queue_is_none_of_dead_letters(queue: str, learned: Baseline) -> None:
+    assert "dead-letter" not in diagnosed(STOPPED.replace("payments.debited", queue), learned).headline
+
+
 def test_a_success_before_the_message_is_no_evidence(learned: Baseline) -> None:
     before = StepSuccess(STARTED + SECOND, OTHER.key, OTHER.process, "aa", "bb")
     assert "the consumer may be the cause" in diagnosed(STOPPED, learned, latest_successes={NEXT: before}).headline
