@@ -70,7 +70,7 @@ FAILURE_RATE: Final = Style("More fail than usual", "alarm", "cross")
 """The style of an incident whose sagas ended, but failed or were compensated more often than usual."""
 
 SCOPE: Final = {
-    "systemic": Style("No other succeeds", "alarm", "cross"),
+    "systemic": Style("No others succeed", "alarm", "cross"),
     "isolated": Style("Others succeed", "idle", "play"),
 }
 

@@ -26,13 +26,15 @@ SHUTDOWN_TIMEOUT_SECONDS = 2.0
 """Time that the end of a process waits for queued records to be sent."""
 
 _FLUSHING = Guard("flushing")
-_CHECKING = Guard("checking the server")
+_HOOKING = Guard("starting in a worker of uWSGI")
 
 _pipeline: "Pipeline | None" = None
 _configuration: object = None
 """What the pipeline was configured with."""
 _has_fork_handler = False
 _has_uwsgi_hook = False
+_threads_pid = 0
+"""The process in which the background threads were started last."""
 _final_stats = Stats()
 """The stats of the last pipeline when it was closed."""
 
@@ -137,7 +139,7 @@ def stats() -> Stats:
 
 
 def _activate(pipeline: "Pipeline", configuration: object) -> None:
-    global _pipeline, _configuration, _has_fork_handler
+    global _pipeline, _configuration, _has_fork_handler, _threads_pid
     if _pipeline is not None and configuration != _configuration:
         warn("Sagascope is configured again with other settings, which replace the first ones.")
     _configuration = configuration
@@ -152,32 +154,58 @@ def _activate(pipeline: "Pipeline", configuration: object) -> None:
     atexit.unregister(shutdown)
     atexit.register(shutdown)
     _register_finalizer()
-    pipeline.open(starts_threads=not _starts_in_workers())
+    is_forked_later = False
+    with _HOOKING:
+        is_forked_later = _is_forked_by_uwsgi()
+        if is_forked_later:
+            _hook_into_uwsgi()
+    if not is_forked_later:
+        _threads_pid = os.getpid()
+    pipeline.open(starts_threads=not is_forked_later)
 
 
-def _starts_in_workers() -> bool:
-    """Returns whether uWSGI forks workers from this process later; the background threads are then started in them.
+def _is_forked_by_uwsgi() -> bool:
+    """Returns whether uWSGI forks workers from this process later.
 
-    It forks without Python's fork handlers unless it is told to call them. A worker that is forked while another
-    thread of this process has the interpreter waits for it for ever.
+    The background threads are then started in the workers: one that is forked while another thread of this process has
+    the interpreter waits for it for ever.
     """
-    global _has_uwsgi_hook
     uwsgi: Any = sys.modules.get("uwsgi")
-    with _CHECKING:
-        if uwsgi is None or uwsgi.worker_id() or not (uwsgi.masterpid() or uwsgi.numproc > 1):
-            return False
-        if not _has_uwsgi_hook and "py-call-osafterfork" not in uwsgi.opt:
-            hooks = [_reset_after_fork, getattr(uwsgi, "post_fork_hook", None)]
-            with suppress(Exception):  # its import replaces the hook, so it comes before ours
-                import_module("uwsgidecorators")
-                hooks += [each for each in (uwsgi.post_fork_hook,) if each not in hooks]
-            uwsgi.post_fork_hook = lambda: [hook() for hook in hooks if hook is not None]
-            _has_uwsgi_hook = True
-        return True
-    return False
+    if uwsgi is None or uwsgi.worker_id():
+        return False
+    master = uwsgi.masterpid()
+    return bool(master == os.getpid() if master else uwsgi.numproc > 1)
+
+
+def _hook_into_uwsgi() -> None:
+    """Makes uWSGI, which calls no fork handlers of Python unless it is told to, start the threads in its workers."""
+    global _has_uwsgi_hook
+    if _has_uwsgi_hook:
+        return
+    uwsgi: Any = sys.modules["uwsgi"]
+    earlier, spooler = getattr(uwsgi, "post_fork_hook", None), getattr(uwsgi, "spooler", None)
+    with suppress(Exception):  # its import replaces both, so that it must come before ours
+        import_module("uwsgidecorators")
+    if spooler is not None:
+        uwsgi.spooler = spooler
+    decorated = getattr(uwsgi, "post_fork_hook", None)
+    hooks = [hook for hook in (earlier, decorated if decorated is not earlier else None) if hook is not None]
+
+    def call_hooks() -> None:
+        with _HOOKING:
+            _reset_after_fork()
+        for hook in hooks:
+            hook()
+
+    uwsgi.post_fork_hook = call_hooks
+    _has_uwsgi_hook = True
 
 
 def _reset_after_fork() -> None:
+    global _threads_pid
+    if _threads_pid == os.getpid():  # uWSGI called another handler before
+        return
+    _threads_pid = os.getpid()
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.register_after_fork(_reset_after_fork, lambda _: _register_finalizer())

@@ -64,7 +64,7 @@ def main() -> str:
             _row("new page until the Overview is drawn", "1,000", _loads(watched, page, "/", OVERVIEW_TABLE)),
             _row(f"link until {SPANS:,} steps are drawn", "700", _timelines(watched, page, LONG, SPANS - 1)),
             _row(
-                f"link until {SPANS:,} attempts of {STEPS} steps are", "700", _timelines(watched, page, REPEATED, STEPS)
+                f"link until {STEPS} steps of {SPANS:,} attempts are", "700", _timelines(watched, page, REPEATED, STEPS)
             ),
             _row("panning them, a frame", "16", _pans(watched, page)),
             _row("record acknowledged until the page shows it", "2,000", _changes(collector, watched, page)),

@@ -67,4 +67,4 @@ def test_a_process_leads_to_what_needs_attention_in_its_service(watched: Watched
 def test_a_deployment_is_marked_on_charts_over_time(watched: Watched, path: str, charts: list[str]) -> None:
     page = watched.open(path)
     for name in charts:
-        expect(page.get_by_label(name, exact=True).get_by_text(DEPLOYED, exact=True)).to_be_attached()
+        expect(page.get_by_label(name, exact=True).get_by_text(DEPLOYED, exact=True).last).to_be_attached()

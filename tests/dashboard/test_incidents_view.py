@@ -77,7 +77,7 @@ def test_a_row_has_the_amount_at_risk_and_the_recommended_actions() -> None:
     row = incident_row(shared())
     assert row.recommended == ("300 to resume", "12 to verify first")
     assert row.amount_at_risk == ("€15,600.00 committed",)
-    assert (row.scope.label, row.where) == ("No other succeeds", "ledger.record in ledger")
+    assert (row.scope.label, row.where) == ("No others succeed", "ledger.record in ledger")
     assert row.examples[1][1] == "/saga?name=payment&id=a%2Fb&environment=eu"
 
 

@@ -152,10 +152,13 @@ def test_of_a_very_long_plan_the_steps_around_the_current_one_are_listed(
 ) -> None:
     planned = {"source": "declared", "steps": plan_steps(*((f"s{number}", None) for number in range(1, 2_001)))}
     stuck_in = {} if stuck_at is None else {"step": f"s{stuck_at}", "attention": "hung"}
-    text = json.dumps(plan(saga_view(saga(plan=planned, **stuck_in))))
+    view = saga_view(saga(plan=planned, **stuck_in))
+    text = json.dumps(plan(view, MAX_PLAN_STEPS))
     assert f"Steps {first:,} to {last:,} of 2,000" in text
     assert text.count('"plan-step ') == MAX_PLAN_STEPS
-    assert [f'"s{number}"' in text for number in (first, last, last + 1)] == [True, True, False]
+    assert [f'"s{number}"' in text for number in (first - 1, first, last, last + 1)] == [False, True, True, False]
+    assert '"data-column": 1,' in text
+    assert json.dumps(plan(view)).count('"plan-step ') == 2_000, "a saved page has no filter"
 
 
 @pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])

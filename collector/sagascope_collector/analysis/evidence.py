@@ -178,8 +178,7 @@ def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
     """Services of the saga that announced heartbeats and stopped reporting."""
     subject = finding.process or (finding.subject.attempt.process if finding.subject else Process())
     for service, instance in _latest(case).items():
-        is_expected = service != subject.service and instance.heartbeat is not None
-        if is_expected and case.liveness.is_lost(instance.process):
+        if service != subject.service and case.liveness.is_lost(instance.process) and not _is_replaced(case, instance):
             reported_at = case.liveness.last_seen_at(instance)
             text = phrase("{} was last seen; it has not reported since", process_label(instance.process))
             yield Evidence(text, reported_at, service)
@@ -202,12 +201,19 @@ def _sampled(case: Case) -> Iterator[Evidence]:
             return
 
 
+def _is_replaced(case: Case, lost: Instance) -> bool:
+    """Whether another process of the service was first seen after this one was last seen."""
+    seen_at = case.liveness.last_seen_at(lost)
+    others = (each for each in case.instances if each.process.service == lost.process.service)
+    return any(each.first_seen > seen_at for each in others)
+
+
 def _latest(case: Case) -> dict[str, Instance]:
-    """The process last seen of each service of the saga."""
+    """The process last seen of each service of the saga that sends heartbeats."""
     latest: dict[str, Instance] = {}
     for instance in case.instances:
         service = instance.process.service
-        if service:
+        if instance.heartbeat is not None and service:
             known = latest.get(service)
             if known is None or case.liveness.last_seen_at(known) < case.liveness.last_seen_at(instance):
                 latest[service] = instance

@@ -106,13 +106,14 @@ def _evidence_and_actions(verdict: Verdict) -> Element:
     )
 
 
-def plan(view: SagaView) -> Element | None:
-    """Builds the plan, in short if it has many steps; None without any."""
+def plan(view: SagaView, max_steps: int | None = None) -> Element | None:
+    """Builds the plan, in short if it has many steps and with `max_steps` of them at most; None without any."""
     if not view.plan_steps:
         return None
-    first, listed = _listed_steps(view.plan_steps)
+    first, listed = _listed_steps(view.plan_steps, max_steps or len(view.plan_steps))
     is_branched = any(step.row for step in listed)
-    steps = h("ol", [_plan_step(step) for step in listed], cls="plan branched" if is_branched else "plan")
+    left = min(step.column for step in listed)
+    steps = h("ol", [_plan_step(step, left) for step in listed], cls="plan branched" if is_branched else "plan")
     title = h("h2", "Plan, ", view.plan_source)
     if not view.plan_groups:
         return h("section", title, steps, cls="section")
@@ -131,11 +132,12 @@ MAX_PLAN_STEPS: Final = 500
 """Steps of the plan that a page lists; the filter finds the others."""
 
 
-def _listed_steps(steps: Sequence[PlanStep]) -> tuple[int, Sequence[PlanStep]]:
-    """Returns the index of the first listed step, and the listed ones: those around the current step."""
-    current = next((index for index, step in enumerate(steps) if step.current), 0)
-    first = max(0, min(current - MAX_PLAN_STEPS // 2, len(steps) - MAX_PLAN_STEPS))
-    return first, steps[first : first + MAX_PLAN_STEPS]
+def _listed_steps(steps: Sequence[PlanStep], number: int) -> tuple[int, Sequence[PlanStep]]:
+    """Returns the index of the first listed step, and the listed ones: those around the current or a failed step."""
+    failed = next((index for index, step in enumerate(steps) if step.style.tone == "alarm"), 0)
+    current = next((index for index, step in enumerate(steps) if step.current), failed)
+    first = max(0, min(current - number // 2, len(steps) - number))
+    return first, steps[first : first + number]
 
 
 def _plan_group(group: PlanGroup) -> Element:
@@ -143,7 +145,7 @@ def _plan_group(group: PlanGroup) -> Element:
     return h("li", icon(group.style.icon), h("span", group.text), cls=f"badge {group.style.tone}", aria_current=current)
 
 
-def _plan_step(step: PlanStep) -> Element:
+def _plan_step(step: PlanStep, left: int) -> Element:
     position = "current" if step.current else "" if step.reached else "not-reached"
     done = " done" if step.style.label == "Done" else ""
     return h(
@@ -160,7 +162,7 @@ def _plan_step(step: PlanStep) -> Element:
         _compensation(step.compensation, step.compensation_style) if step.compensation_style else None,
         cls=f"plan-step {step.style.tone} {position}{done}",
         aria_current="step" if step.current else None,
-        data_column=step.column + 1,
+        data_column=step.column - left + 1,
         data_row=step.row + 1,
     )
 

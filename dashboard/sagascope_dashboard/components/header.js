@@ -45,7 +45,11 @@ function focusWhenReady(until) {
 
 function listen(parent) {
   const dialog = parent.appendChild(keysDialog());
-  const show = () => dialog.open || dialog.showModal();
+  const show = () => {
+    if (dialog.open) return;
+    dialog.showModal();
+    dialog.lastChild.focus(); // not the list, which the browser would prefer where it scrolls
+  };
   const actions = { "/": () => field()?.focus(), "?": show };
   const onKeyDown = (event) => {
     const isTyping = event.target.closest?.("input, textarea, select, [contenteditable=true]");

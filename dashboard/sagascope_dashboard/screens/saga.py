@@ -9,7 +9,15 @@ import streamlit as st
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states, lists
-from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, plan, record
+from sagascope_dashboard.components.answer_card import (
+    MAX_PLAN_STEPS,
+    anomalies,
+    answer_card,
+    attempts,
+    ledger,
+    plan,
+    record,
+)
 from sagascope_dashboard.components.elements import h, icon
 from sagascope_dashboard.components.renderer import (
     download_button,
@@ -137,7 +145,7 @@ TIMELINE, SEQUENCE = "Timeline", "Sequence"
 
 def _steps(saga: schemas.Saga, view: SagaView) -> str:
     """Renders the plan, and for many steps a field that filters them; returns which picture the reader wants."""
-    render("saga-plan", plan(view))
+    render("saga-plan", plan(view, MAX_PLAN_STEPS))
     with st.container(key="saga-timeline-head", horizontal=True, vertical_alignment="center"):
         picture = st.segmented_control(
             "Picture", [TIMELINE, SEQUENCE], default=TIMELINE, key="saga-picture", label_visibility="collapsed"

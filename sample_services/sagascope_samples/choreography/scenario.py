@@ -127,6 +127,8 @@ class NatsScenario(Scenario):
         planted = FAULT_BY_PAYMENT.get(order.payment)
         if planted is not None and planted.fault is None:
             await self.wait_for_healthy()
+            # the ledger records this payment after 8486 was due, which shows that it receives other messages
+            await asyncio.sleep(STEP_TIMEOUT_SECONDS)
             await self.supervisor.kill(KILLED_SERVICE)
         self.sent.append(order.payment)
         await stream.publish(ROLES["checkout"].consumes, json.dumps(order.write()).encode())

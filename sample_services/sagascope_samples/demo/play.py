@@ -58,7 +58,7 @@ ENGINES: Final[Mapping[str, Engine]] = {
     ),
     "opentelemetry": Engine(
         "sagascope_samples.on_opentelemetry.scenario:OpenTelemetryScenario",
-        "opentelemetry",
+        "opentelemetry.exporter.otlp.proto.http",
         "pip install opentelemetry-exporter-otlp-proto-http",
     ),
 }
@@ -73,9 +73,16 @@ def scenario_class(engine: str | None) -> Any:
     if engine is None:
         return resolve_name("sagascope_samples.scenario:HttpScenario")
     scenario, requirement, install_command = ENGINES[engine]
-    if find_spec(requirement) is None:
+    if not _is_installed(requirement):
         raise CannotStart(f"--engine {engine} needs {requirement}, which is not installed. Run: {install_command}")
     return resolve_name(scenario)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
 
 
 class FaultsNotFound(Exception):

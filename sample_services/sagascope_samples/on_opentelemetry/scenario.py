@@ -66,7 +66,12 @@ class OpenTelemetryScenario(Scenario):
 
     async def play(self, payments_sent: int | None = None) -> None:
         """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": self._endpoint, **faults_to_environment(FAULTS)}
+        environment = {
+            "OTEL_SDK_DISABLED": "false",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{self._endpoint}/v1/traces",
+            "NO_PROXY": "*",
+            **faults_to_environment(FAULTS),
+        }
         command = module("sagascope_samples.on_opentelemetry.shop", str(FIRST_ID), str(ORDERS))
         self.supervisor.start(ProcessSpec("shop", command, environment, ready_url=""))
         self.sent += [str(FIRST_ID + number) for number in range(ORDERS)]

@@ -1,6 +1,6 @@
-"""The shop's services: ``python -m sagascope_samples.on_opentelemetry.shop FIRST NUMBER`` places so many orders.
+"""The shop's services: ``python -m sagascope_samples.on_opentelemetry.shop FIRST NUMBER`` places some orders.
 
-They run in one process, each with a tracer provider of its own, and send to ``OTEL_EXPORTER_OTLP_ENDPOINT``.
+They run in one process, each with a tracer provider of its own, and send to ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ def _tracer(service: str) -> Tracer:
 
 
 async def main(first: int, number: int) -> None:
-    """Places the orders one after the other, and then waits until the process is stopped."""
+    """Places an order every `ORDER_INTERVAL_SECONDS`, and then waits until the process is stopped."""
     shop = Shop(faults_from_environment(FaultKind))
     begin = first - FIRST_ID
     async with asyncio.TaskGroup() as orders:

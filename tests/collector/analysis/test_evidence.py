@@ -121,13 +121,14 @@ def test_known_gaps_of_telemetry_are_evidence_beside_a_missing_step() -> None:
     assert answer.confidence is Confidence.POSSIBLE
 
 
-def test_a_lost_process_is_no_evidence_where_another_of_its_service_was_seen_later() -> None:
+@pytest.mark.parametrize(("first_seen", "shown"), [(30, False), (1, True)])
+def test_a_lost_process_is_no_evidence_where_another_replaced_it(first_seen: float, shown: bool) -> None:
     known = records(MISSING)
     (lost,) = (each for each in known.instances if each.process.service == "wallet")
-    later = replace(
-        lost, process=replace(lost.process, identity="2", instance="wallet-2"), heartbeat=None, last_seen=at(60)
-    )
-    assert "has not reported since" not in texts(verdict(replace(known, instances=(*known.instances, later)), 90))
+    process = replace(lost.process, identity="2", instance="wallet-2")
+    other = replace(lost, process=process, heartbeat=None, first_seen=at(first_seen), last_seen=at(60))
+    told = texts(verdict(replace(known, instances=(*known.instances, other)), 90))
+    assert ("wallet-1 was last seen; it has not reported since" in told) is shown
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,11 @@ def running_uwsgi(tmp_path: Path, receiver: Receiver, *options: str, app: str = 
         yield program
 
 
-@pytest.mark.parametrize("options", [("--lazy-apps",), (), ("--py-call-osafterfork",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [("--lazy-apps",), ("--need-app",), ("--py-call-osafterfork",), ("--py-call-uwsgi-fork-hooks",)],
+    ids=" ".join,
+)
 def test_workers_of_uwsgi_send(caller: Any, receiver: Receiver, tmp_path: Path, options: tuple[str, ...]) -> None:
     httpx = pytest.importorskip("httpx")
     with running_uwsgi(tmp_path, receiver, *options) as program:
@@ -266,6 +270,15 @@ def test_workers_of_uwsgi_send(caller: Any, receiver: Receiver, tmp_path: Path, 
         caller.pay("8492", f"http://{address}/record")
         assert_executed(receiver, "8492")
         assert "Warning" not in program.log.read_text()
+
+        def beating() -> set[str]:
+            beats = receiver.events("sagascope.heartbeat")
+            return {
+                each.resource["sagascope.process.id"] for each in beats if each.resource["service.name"] == "ledger"
+            }
+
+        wait_for(lambda: len(beating()) >= 2, "a heartbeat of each worker")
+        assert len(beating()) == 2, "the process that forks them sends none, and each worker has one reporter"
 
 
 def test_hooks_of_uwsgi_stay(caller: Any, receiver: Receiver, tmp_path: Path) -> None:
