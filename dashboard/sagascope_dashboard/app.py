@@ -8,9 +8,9 @@ from uuid import uuid4
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components.elements import h, icon, link
+from sagascope_dashboard.components.elements import Element, h, icon, link
 from sagascope_dashboard.components.lists import forget_choice
-from sagascope_dashboard.components.renderer import render, render_keys
+from sagascope_dashboard.components.renderer import is_utc, render, render_keys
 from sagascope_dashboard.screens import compare, flows, incidents, login, overview, saga, services, sql, transactions
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.transactions import only_match
@@ -30,7 +30,7 @@ def header(pages: Sequence[Any], *, focus_search: bool) -> None:
         for page in pages:
             st.page_link(page)
         data.read_kept_utc()
-        st.toggle("UTC", key=data.UTC_KEY, help="Times in UTC, in place of your own zone")
+        render("utc-switch", utc_switch(), width="content", on_choice=data.choose_zone)
         login.render_logout()
         render_keys(focus=focus_search)
     with brand:
@@ -38,6 +38,17 @@ def header(pages: Sequence[Any], *, focus_search: bool) -> None:
         link_home = link("/", icon("brand"), "Sagascope")
         frame = h("div", link_home, cls="brand", data_page_run=uuid4().hex, data_page_query=page_query())
         render("brand", frame, go=target, width="content")
+
+
+def utc_switch() -> Element:
+    """Returns the switch for times in UTC. It is not `st.toggle`, whose message Streamlit loses now and then."""
+    shown = {
+        "role": "switch",
+        "aria_checked": str(is_utc()).lower(),
+        "title": "Times in UTC, in place of your own zone",
+    }
+    choice = data.LOCAL_CHOICE if is_utc() else data.UTC_CHOICE
+    return h("button", h("span", cls="track"), "UTC", type="button", cls="switch", data_choice=choice, **shown)
 
 
 def page_query() -> str:

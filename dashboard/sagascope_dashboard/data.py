@@ -99,6 +99,15 @@ def read_kept_utc() -> None:
         st.session_state[UTC_KEY] = st.context.cookies.get(UTC_COOKIE) == "1"
 
 
+UTC_CHOICE, LOCAL_CHOICE = "utc", "local"
+"""What the switch for times in UTC sends."""
+
+
+def choose_zone(choice: str) -> None:
+    """Keeps the reader's choice of the zone for the session."""
+    st.session_state[UTC_KEY] = choice == UTC_CHOICE
+
+
 def zone() -> str:
     """Returns the zone in which times are shown: the reader's, or UTC where the reader prefers it."""
     return "UTC" if st.session_state.get(UTC_KEY) else st.context.timezone or "UTC"

@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from support.browser import at_a_desk, free_port, running_dashboard
 from support.collector import RunningCollector, running_collector
@@ -76,14 +74,8 @@ def _ask_for_a_login(folder: Path, port: int, provider: Provider) -> None:
 
 
 def _log_out(page: Page) -> None:
-    """Presses the button, again if Streamlit loses the message because a refresh ends at that moment."""
-    title = page.locator(".sagascope-elements h1", has_text="Log in")
-    for _ in range(3):
-        page.get_by_role("button", name="Log out").click()
-        with suppress(PlaywrightTimeout):
-            title.wait_for(timeout=10_000)
-            break
-    expect(title).to_have_text("Log in")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator(".sagascope-elements h1", has_text="Log in")).to_have_text("Log in")
 
 
 def test_who_signed_in_acknowledges_by_their_name_and_signs_out(

@@ -17,6 +17,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 SAGA = "/saga?name=payment&id=8492"
 
 
+@pytest.fixture(autouse=True)
+def _without_earlier_choice(desk: BrowserContext) -> None:
+    desk.clear_cookies(name="sagascope_utc")
+
+
 @pytest.fixture
 def since(collector: RunningCollector) -> datetime:
     """When the payment stopped, in UTC."""
@@ -33,7 +38,7 @@ def utc(moment: datetime) -> str:
 
 
 def switch(page: Page) -> None:
-    page.get_by_test_id("stCheckbox").filter(has_text="UTC").locator("label").click()
+    page.get_by_role("switch", name="UTC").click()
 
 
 def test_sentences_are_in_the_readers_zone_and_in_utc_at_a_click(watched: Watched, since: datetime) -> None:
@@ -62,7 +67,6 @@ def test_the_choice_holds_on_every_page_and_in_tables(watched: Watched, desk: Br
     expect(table.rows("8492")).not_to_contain_text(offset)
     table.choose("8492")
     expect(page.locator(".headline")).to_contain_text(utc(since))
-    desk.clear_cookies()
 
 
 def test_the_choice_is_kept_when_the_page_is_loaded_again_and_in_a_new_tab(

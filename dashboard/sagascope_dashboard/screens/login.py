@@ -95,4 +95,5 @@ def user_name() -> str:
 def render_logout() -> None:
     """Renders the button to log out, for who has logged in."""
     if getattr(st.user, "is_logged_in", False):
-        st.button("Log out", on_click=st.logout, key="log-out")
+        button = h("button", "Log out", type="button", cls="action", data_choice="log-out")
+        render("log-out", button, width="content", on_choice=lambda _: st.logout())
