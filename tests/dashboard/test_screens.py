@@ -165,7 +165,7 @@ def test_other_tools_are_a_click_away(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_the_table_that_is_looked_at_is_made() -> None:
     app = run(saga_screen, name="payment", id="9000")
     assert not app.dataframe
-    app.session_state["saga-tables"] = "Spans (6)"
+    app.session_state["saga-open-tab"] = "spans"
     app.run()
     assert len(app.dataframe) == 1
 

@@ -4,7 +4,7 @@ An element is text, or ``[tag, attributes, *children]``. Text becomes text and n
 is ever read in it, and a link leads only within the dashboard. `renderer.js` holds the same rules in the browser.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -35,6 +35,16 @@ def _flat(children: Iterable[Child]) -> Iterator[Element]:
 
 def _is_element(candidate: list[Any]) -> bool:
     return len(candidate) > 1 and isinstance(candidate[0], str) and isinstance(candidate[1], dict)
+
+
+def tab_list(label: str, tabs: Mapping[str, str], chosen: str) -> Element:
+    """Returns a list of tabs, given their names and labels; a click or an arrow key chooses one by its name."""
+
+    def tab(name: str, text: str) -> Element:
+        state = {"aria_selected": str(name == chosen).lower(), "tabindex": "0" if name == chosen else "-1"}
+        return h("button", text, type="button", role="tab", data_choice=name, **state)
+
+    return h("div", *(tab(name, text) for name, text in tabs.items()), role="tablist", aria_label=label, cls="tabs")
 
 
 def link(href: str, *children: Child, **attributes: Any) -> Element:

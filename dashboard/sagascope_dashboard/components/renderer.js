@@ -12,6 +12,7 @@ export default function renderElements({ parentElement, data, setTriggerValue })
     root = parentElement.appendChild(document.createElement("div"));
     root.className = "sagascope-elements";
     root.addEventListener("click", (event) => onClick(event, root));
+    root.addEventListener("keydown", chooseNextTab);
     root.choices = new Choices();
   }
   root.choices.update(data, setTriggerValue);
@@ -91,6 +92,17 @@ function onClick(event, root) {
     event.preventDefault();
     go(target.getAttribute("href"));
   }
+}
+
+function chooseNextTab(event) {
+  const tab = event.target.closest?.("[role=tab]");
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!tab || !step) return;
+  event.preventDefault();
+  const tabs = [...tab.parentElement.children];
+  const next = tabs.at((tabs.indexOf(tab) + step) % tabs.length);
+  next.focus();
+  next.click();
 }
 
 // Navigates like a click on a link: Streamlit shows the page of the new URL. Switching pages from Python would leave

@@ -18,7 +18,7 @@ from sagascope_dashboard.components.answer_card import (
     plan,
     record,
 )
-from sagascope_dashboard.components.elements import h, icon
+from sagascope_dashboard.components.elements import h, icon, tab_list
 from sagascope_dashboard.components.renderer import (
     download_button,
     link_buttons,
@@ -61,9 +61,10 @@ ALL_SPANS = "spans"
 
 FILTER_KEY = "saga-steps"
 
-TABS_KEY = "saga-tables"
+ATTEMPTS_TAB, LOGS_TAB, SPANS_TAB = "attempts", "logs", "spans"
 
-SPANS_TAB_KEY = "saga-spans-tab"
+OPEN_TAB_KEY = "saga-open-tab"
+"""The open one of the tabs with records."""
 
 CHOSEN_LOG_KEY = "saga-chosen-log"
 """The chosen log line, by `log_key`."""
@@ -198,20 +199,26 @@ def _page_url(address: SagaAddress) -> str:
 
 
 def _tables(saga: schemas.Saga, view: SagaView, unfolded: set[str]) -> None:
+    """Renders the tabs with records, and the content of the open one.
+
+    They are not `st.tabs`, which opens the first again when the label of the open one changes, here with each record.
+    """
     lines = own_logs(saga.logs)
-    names = [f"Attempts ({view.attempts_total:,})", f"Logs ({len(lines):,})", f"Spans ({saga.spans_total:,})"]
-    st.session_state[SPANS_TAB_KEY] = names[-1]
-    attempts_tab, logs, spans = st.tabs(names, on_change="rerun", key=TABS_KEY)
-    # Only the open tab is built.
-    if attempts_tab.open:
-        with attempts_tab:
-            render("saga-attempts", attempts(view), on_choice=lambda step: _toggle(unfolded, step))
-    if logs.open:
-        with logs:
+    counts = {ATTEMPTS_TAB: view.attempts_total, LOGS_TAB: len(lines), SPANS_TAB: saga.spans_total}
+    opened = st.session_state.setdefault(OPEN_TAB_KEY, ATTEMPTS_TAB)
+    labels = {name: f"{name.capitalize()} ({count:,})" for name, count in counts.items()}
+    render("saga-tabs", tab_list("Records", labels, opened), on_choice=_open_tab)
+    with st.container(key="saga-records"):
+        if opened == LOGS_TAB:
             _logs(saga, lines)
-    if spans.open:
-        with spans:
+        elif opened == SPANS_TAB:
             _spans(saga)
+        else:
+            render("saga-attempts", attempts(view), on_choice=lambda step: _toggle(unfolded, step))
+
+
+def _open_tab(name: str) -> None:
+    st.session_state[OPEN_TAB_KEY] = name
 
 
 def _logs(saga: schemas.Saga, lines: Sequence[schemas.Log]) -> None:
@@ -240,7 +247,7 @@ SELECT_ROW = h("p", "Select a row to see all of it.", cls="muted")
 def _show_span(key: str) -> None:
     st.session_state[CHOSEN_SPAN_KEY] = key
     st.session_state["saga-span-text"] = ""
-    st.session_state[TABS_KEY] = st.session_state[SPANS_TAB_KEY]
+    _open_tab(SPANS_TAB)
 
 
 def _spans(saga: schemas.Saga) -> None:
