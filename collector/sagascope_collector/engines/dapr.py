@@ -39,7 +39,7 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     executed = [span for span in steps if span.kind not in ("client", "producer")] or steps
     scheduling = [span for span in steps if not any(span is each for each in executed)]
     roots = [_workflow(span) for span in spans if not span.mark.step]
-    attempts = saga_spans.numbered_attempts(executed, _execution_id)
+    attempts = saga_spans.with_compensations(saga_spans.numbered_attempts(executed, _execution_id))
     return EngineSpans([*roots, *map(saga_spans.producer, scheduling), *attempts])
 
 

@@ -1,7 +1,7 @@
 """DBOS: spans of workflows and steps, named after their functions.
 
 A step that is retried has one span, with one event for each failure. A recovered workflow runs in a new trace and
-repeats the spans of its finished steps. These spans are not further executions.
+repeats the spans of its finished steps. These spans are not further executions. Compensations are recognised by name.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,10 +40,14 @@ def mark(record: RecordFields) -> Mark | None:
 
 def interpret(spans: Sequence[Span]) -> EngineSpans:
     """Rewrites the spans of one workflow, including those of all its recoveries."""
-    interpreted = EngineSpans([saga_spans.root(span) for span in spans if not span.mark.step])
-    for (_, number), runs in sorted(_repetitions(span for span in spans if span.mark.step).items()):
-        interpreted.spans += _attempts(runs, saga_spans.repetition_key(number))
-    return interpreted
+    roots = [saga_spans.root(span) for span in spans if not span.mark.step]
+    works = [
+        span
+        for (_, number), runs in sorted(_repetitions(span for span in spans if span.mark.step).items())
+        for span in _attempts(runs, saga_spans.repetition_key(number))
+    ]
+    attempts, repeated = [span for span in works if span.mark.role], [span for span in works if not span.mark.role]
+    return EngineSpans([*roots, *saga_spans.with_compensations(attempts), *repeated])
 
 
 def _repetitions(steps: Iterable[Span]) -> dict[tuple[str, int], list[Span]]:

@@ -52,7 +52,7 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
         [
             *map(saga_spans.participant, suspended),
             *(saga_spans.with_outcome(saga_spans.participant(span), _outcome(span)) for span in ends),
-            *saga_spans.numbered_attempts(executed),
+            *saga_spans.with_compensations(saga_spans.numbered_attempts(executed)),
         ]
     )
 

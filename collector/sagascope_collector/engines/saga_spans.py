@@ -1,8 +1,8 @@
 """Rewrites a span of an engine as a saga's root, an attempt of a step, or participant work. Pure."""
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sagascope import semconv
@@ -161,6 +161,56 @@ def _ending_exception(span: Span) -> Event | None:
 def _has_escaped(event: Event) -> bool:
     escaped = event.attributes.get(EXCEPTION_ESCAPED)
     return escaped is True or (isinstance(escaped, str) and escaped.lower() == "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One execution of a step with its attempts, as far as needed to tell whether it is a compensation."""
+
+    name: str
+    start: int
+    succeeded_at: int
+    """The end of the first attempt that succeeded; 0: none did."""
+    is_tried: bool
+    is_declared: bool
+    """Whether an attribute or a rule of the user declares what it is."""
+
+    @classmethod
+    def of(cls, attempts: Sequence[Span]) -> "Work":
+        """Returns the work of these attempts, of which there is at least one."""
+        return cls(
+            attempts[0].mark.step,
+            min(span.start for span in attempts),
+            min((span.end for span in attempts if span.end and span.has_succeeded), default=0),
+            is_tried=True,
+            is_declared=any(span.mark.type or semconv.STEP_COMPENSATES in span.attributes for span in attempts),
+        )
+
+
+def compensated_steps(works: Iterable[Work]) -> Iterator[str]:
+    """Yields the step that each work of a run compensates by its name, ``""``: none; `works` are in order of start."""
+    committed_at, has_failed = dict[str, int](), False
+    for work in works:
+        if work.is_declared:
+            yield ""
+            continue
+        committed = (step for step, at in committed_at.items() if at <= work.start)
+        step = compensated_by_name(work.name, committed, has_failed=has_failed)
+        if step:
+            committed_at.pop(step, None)
+        elif work.succeeded_at:
+            committed_at.setdefault(work.name, work.succeeded_at)
+        has_failed |= work.is_tried and not work.succeeded_at
+        yield step
+
+
+def with_compensations(attempts: Iterable[Span]) -> list[Span]:
+    """Makes those attempts of a run compensations whose names tell that they are, unless they are declared."""
+    repetitions: dict[tuple[str, str], list[Span]] = {}
+    for span in in_order(attempts):
+        repetitions.setdefault((span.mark.step, span.mark.key), []).append(span)
+    compensated = zip(repetitions.values(), compensated_steps(map(Work.of, repetitions.values())), strict=True)
+    return [compensating(span, step) if step else span for spans, step in compensated for span in spans]
 
 
 def compensated_by_name(name: str, committed: Iterable[str], *, has_failed: bool) -> str:

@@ -145,20 +145,17 @@ class _Activity:
 
 def _recognise_compensations(activities: Sequence[_Activity]) -> None:
     """Recognises compensations by their names, unless an attribute or a rule of the user declares them."""
-    committed_at, has_failed = dict[str, int](), False
-    for activity in activities:
-        name, start = activity.first_span.mark.step, activity.first_span.start
-        spans = (activity.first_span, *activity.attempts)
-        if any(span.mark.type or semconv.STEP_COMPENSATES in span.attributes for span in spans):
-            continue
-        committed = (step for step, at in committed_at.items() if at <= start)
-        step = saga_spans.compensated_by_name(name, committed, has_failed=has_failed)
+    works = [_work(activity) for activity in activities]
+    for activity, step in zip(activities, saga_spans.compensated_steps(works), strict=True):
         if step:
             activity.compensate(step)
-            committed_at.pop(step, None)
-        elif activity.succeeded_at:
-            committed_at.setdefault(name, activity.succeeded_at)
-        has_failed |= bool(activity.attempts) and not activity.succeeded_at
+
+
+def _work(activity: _Activity) -> saga_spans.Work:
+    work = saga_spans.Work.of([activity.first_span, *activity.attempts])
+    return replace(
+        work, start=activity.first_span.start, succeeded_at=activity.succeeded_at, is_tried=bool(activity.attempts)
+    )
 
 
 def _is_outstanding(attempts: Sequence[Span], *, is_over: bool, latest_start: int) -> bool:

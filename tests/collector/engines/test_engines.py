@@ -230,6 +230,72 @@ def test_steps_that_a_dbos_recovery_repeats_are_not_further_executions(
     assert len(shown["traces"]) == 2
 
 
+def has_ended(shown: Any) -> bool:
+    return shown["ended_at"] is not None
+
+
+def assert_refunded(shown: Any) -> None:
+    compensated = [(each["name"], each["type"], each["state"]) for each in shown["steps"] if "/" not in each["name"]]
+    assert compensated == [
+        ("charge_card", "action", "compensated"),
+        ("ship", "action", "failed"),
+        ("refund_charge_card", "compensation", "done"),
+    ]
+    assert shown["attention"] is None
+    assert {each["code"] for each in shown["anomalies"]} <= {"missing_span"}
+    assert shown["customer_line"].endswith("failed; everything that was done was reversed.")
+
+
+def test_a_dbos_step_that_is_named_after_another_compensates_it(
+    http: httpx.Client, api: httpx.Client, number: int
+) -> None:
+    story = Dbos(number)
+    workflow = story.span(story.name, story.of("workflow"), 0, 2, error="out of stock")
+    story.step("charge_card", 0.1, 0.1, workflow)
+    story.step("ship", 0.5, 0.1, workflow, error="out of stock")
+    story.step("refund_charge_card", 1, 0.1, workflow)
+    story.send(http)
+    assert_refunded(saga(api, f"wf-{number}", story.name, has_ended))
+
+
+def test_a_dbos_refund_that_a_recovery_repeats_is_one(http: httpx.Client, api: httpx.Client, number: int) -> None:
+    story = Dbos(number)
+    missing_parent = 7777
+    for name, at, error in (("charge_card", 0.1, None), ("ship", 0.5, "out of stock"), ("refund_charge_card", 1, None)):
+        story.step(name, at, 0.1, missing_parent, error=error)
+    again = story.span(story.name, story.of("workflow"), 10, 2, trace=1, error="out of stock")
+    for name, at in (("charge_card", 10.1), ("refund_charge_card", 10.3)):
+        story.step(name, at, 0.001, again, trace=1)
+    story.send(http)
+    assert_refunded(saga(api, f"wf-{number}", story.name, has_ended))
+
+
+def test_a_dapr_activity_that_is_named_after_another_compensates_it(
+    http: httpx.Client, api: httpx.Client, number: int
+) -> None:
+    story, of = Story(number), {"durabletask.task.instance_id": f"dapr-{number}"}
+    root = story.span(f"orchestration||{story.name}", of, 0, 3, kind=SERVER, error="out of stock")
+    activities = (("charge_card", 0.1, None), ("ship", 0.5, "out of stock"), ("refund_charge_card", 1, None))
+    for task, (name, at, error) in enumerate(activities):
+        called = of | {"durabletask.task.name": name, "durabletask.task.task_id": task}
+        story.span(f"activity||{name}", called, at, 0.1, parent=root, kind=SERVER, error=error)
+    story.send(http)
+    assert_refunded(saga(api, f"dapr-{number}", story.name, has_ended))
+
+
+def test_a_restate_run_that_is_named_after_another_compensates_it(
+    http: httpx.Client, api: httpx.Client, number: int
+) -> None:
+    target = f"Cart{number}/k7/pay"
+    story, of = Story(number), {"restate.invocation.id": f"inv_{number}", "restate.invocation.target": target}
+    attempt = story.span(f"invocation-attempt {target}", of, 0, 2, error="out of stock")
+    for name, at, error in (("charge_card", 0.1, None), ("ship", 0.5, "out of stock"), ("refund_charge_card", 1, None)):
+        story.span(f"run ({name})", of | {"restate.run.name": name}, at, 0.1, parent=attempt, error=error)
+    story.span(f"invocation-end {target}", of | {"restate.invocation.result": "failure"}, 0, 2.1)
+    story.send(http)
+    assert_refunded(saga(api, f"inv_{number}", f"Cart{number}/pay", has_ended))
+
+
 def test_a_restate_invocation_ends_with_its_result(http: httpx.Client, api: httpx.Client, number: int) -> None:
     target = f"Cart{number}/k7/pay"
     story, of = Story(number), {"restate.invocation.id": f"inv_{number}", "restate.invocation.target": target}
