@@ -227,6 +227,9 @@ TABLE_KEY: Final = "sagascope.table.key"
 EVENT_PREPARED_LOCKS: Final = "sagascope.prepared.locks"
 """Event name of the log record that lists the locks of a prepared transaction and the sessions that wait for them."""
 
+EVENT_PREPARED_FORGOTTEN: Final = "sagascope.prepared.forgotten"
+"""Event name of the log record of a prepared transaction that ended, and of which PostgreSQL no longer knows how."""
+
 PREPARED_GID: Final = "sagascope.prepared.gid"
 """string, attempts of a bridge to PostgreSQL: the global id of the prepared transaction."""
 

@@ -1,11 +1,14 @@
 """`sagascope bridge postgres` against real PostgreSQL servers and a real collector."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import httpx
 import pytest
 
 import sagascope
+from sagascope_collector.bridges import postgres
+from sagascope_collector.bridges.postgres import Checkpoint, Database, GlobalIdFormat, PostgresSource
 from support import preloaded
 from support.collector import RunningCollector, running_collector
 from support.command import run
@@ -130,12 +135,16 @@ def test_sessions_that_wait_for_its_locks_are_listed(
                 lambda: "1 session waits for it: checkout" in bodies(collector, "b1"), "no waiting session was shown"
             )
             assert "holds accounts (RowExclusiveLock)" in bodies(collector, "b1")
+            evidence = wait_for(collector, "b1", attention="in_doubt")["verdict"]["evidence"]
+            (locks,) = [each["text"] for each in evidence if "holds accounts" in each["text"]]
+            assert re.search(r"; 1 session waits for it: checkout \(pid \d+, since \d\d:\d\d:\d\dZ\)$", locks), locks
             end(server, "b1", "wallet", "ROLLBACK")
             assert asking.wait(30) == 0
         finally:
             asking.kill()
             asking.wait()
-        wait_for(collector, "b1", status="compensated", attention=None)
+        found = wait_for(collector, "b1", status="compensated", attention=None)
+        assert found["customer_line"] == "The transfer was canceled; what is recorded of it was rolled back."
 
 
 WAIT = """
@@ -178,6 +187,39 @@ def test_a_decision_while_the_bridge_is_down_is_reported_once(
     assert show(collector, "c1")["spans_total"] == 4
 
 
+def test_a_decision_that_is_not_readable_yet_is_read_by_a_later_poll(server: Server) -> None:
+    prepare(server, "q1", 15, "ledger")
+    database, elsewhere = (Database(name, server.dsn("ledger")) for name in ("ledger", "wallet"))
+    format_ = GlobalIdFormat(GID)
+    with PostgresSource([database], format_) as source:
+        (undecided,) = source.poll(Checkpoint(), time.time_ns()).checkpoint.databases["ledger"].values()
+    # its id is in progress, and the database that is asked has no prepared transaction of it
+    known = Checkpoint(databases={"wallet": {undecided.prepared.xid: undecided}})
+    with PostgresSource([replace(elsewhere, dsn=server.dsn("wallet"))], format_) as source:
+        polled = source.poll(known, time.time_ns())
+        assert (polled.checkpoint, polled.telemetry.spans) == (known, [])
+        end(server, "q1", "ledger")
+        polled = source.poll(known, time.time_ns())
+    assert polled.checkpoint.databases == {"wallet": {}}
+    assert [span.name for span in polled.telemetry.spans] == ["COMMIT PREPARED"]
+
+
+def test_a_decision_that_postgresql_no_longer_knows_is_reported_as_that(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(server, "r1", 16, "ledger")
+    with PostgresSource([Database("ledger", server.dsn("ledger"))], GlobalIdFormat(GID)) as source:
+        known = source.poll(Checkpoint(), time.time_ns()).checkpoint
+        end(server, "r1", "ledger")
+        # as after a million transactions and a VACUUM
+        monkeypatch.setitem(postgres.source._SQL, "get_status", "SELECT NULL::text AS status, NULL AS committed_at")
+        polled = source.poll(known, time.time_ns())
+    assert polled.error == "ledger no longer knows how transfer:r1:ledger ended."
+    assert polled.checkpoint.databases == {"ledger": {}}
+    (record,) = polled.telemetry.logs
+    assert "no longer knows whether it was committed" in record.body
+
+
 def test_different_decisions_of_participants_are_a_mixed_outcome(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
@@ -210,11 +252,12 @@ def test_a_participant_decided_before_the_first_look_is_to_be_verified(
         sagascope.shutdown()
         end(server, "p1", "ledger")
     assert [each["state"] for each in found["steps"]] == ["done", "not_seen"]
-    _, verify, *_, roll_back = found["verdict"]["actions"]
+    _, verify, decide = found["verdict"]["actions"]
     assert verify.startswith(
         "Verify in wallet whether it took part, and committed or rolled back: nothing was received from it"
     )
-    assert "decided nothing, and wallet did not commit: Run in ledger: ROLLBACK PREPARED" in roll_back
+    assert decide.startswith("Only then have ledger carry out what the coordinator decided")
+    assert "PREPARED" not in decide
 
 
 def test_a_server_restart_loses_nothing_and_does_not_delay_other_servers(

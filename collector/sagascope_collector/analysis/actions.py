@@ -39,6 +39,8 @@ def instance_lost(case: Case, finding: Finding) -> list[Action]:
     lost = process_label(finding.process) if finding.process else "the process that runs it"
     text = "Verify that {} has stopped and that no other instance has taken over {}, and find out why it stopped."
     found = [Action.verify(text, lost, case.saga.label)]
+    if case.unseen_after_rollback and not case.undecided:
+        return [*found, *_of_unseen_participants(case)]
     if subject is not None and is_retrier_lost(case, finding):
         return [*found, *_check_then_repeat(case, finding, subject)]
     return [*found, *_continue_after(case, finding)]
@@ -85,6 +87,8 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
     if found := messages.actions(case, finding):
         return found
     subject = finding.subject
+    if case.unseen_after_rollback and not case.undecided:
+        return list(_of_unseen_participants(case))
     if (
         subject is not None
         and subject.attempt.state is AttemptState.ERROR
@@ -416,12 +420,28 @@ def _of_coordinator(case: Case) -> Iterator[Action]:
     if unseen:
         text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
         yield Action.verify(text, unseen)
+        text = "Only then have {} carry out what the coordinator decided, and never the opposite of what {} did."
+        yield Action.repeat(text, _participants(case), unseen)
+        return
+    others = case.saga.may_have_other_participants
+    if others:
+        yield Action.verify("Verify whether another participant has committed or rolled back: no plan names them.")
     yield Action.repeat("Have {} carry out what the coordinator decided.", _participants(case))
     if run := _run(case, semconv.TYPE_COMMIT):
         yield Action.repeat("If it decided to commit: {}", run)
     if run := _run(case, semconv.TYPE_ROLLBACK):
-        nothing = phrase(", and {} did not commit", unseen) if unseen else Text("")
+        nothing = ", and no other participant committed" if others else ""
         yield Action.repeat("If it decided to roll back, or its log shows that it decided nothing{}: {}", nothing, run)
+
+
+def _of_unseen_participants(case: Case) -> Iterator[Action]:
+    """Actions where one participant rolled back, and nothing was received of others that the plan names."""
+    unseen = listing(case.unseen_after_rollback)
+    text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
+    yield Action.verify(text, unseen)
+    rolled_back = [each for each in case.step_attempts if each.step.type == semconv.TYPE_ROLLBACK]
+    text = "Only if one committed, correct by hand what ended otherwise than the coordinator decided: {}."
+    yield Action.reverse(text, joined("; ", [_decision(case, each) for each in rolled_back]))
 
 
 def _last_record(case: Case) -> int:

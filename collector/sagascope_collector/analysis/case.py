@@ -232,6 +232,18 @@ class Case:
             for step in self.saga.steps
         )
 
+    @cached_property
+    def unseen_after_rollback(self) -> list[str]:
+        """The planned steps of which nothing was received, where a participant of a two-phase commit rolled back.
+
+        They may have been decided otherwise: nothing tells that they were not participants, too.
+        """
+        rolled_back = any(
+            each.step.type == semconv.TYPE_ROLLBACK and each.attempt.state is AttemptState.OK
+            for each in self.step_attempts
+        )
+        return [step.name for step in self.saga.steps if step.state is StepState.NOT_SEEN] if rolled_back else []
+
     def _inner_first(self, in_flight_attempt: list[StepAttempt]) -> list[StepAttempt]:
         outer = {id(above) for each in in_flight_attempt for above in self.tree.above(each.attempt.views[0])}
         return sorted(in_flight_attempt, key=lambda each: any(id(view) in outer for view in each.attempt.views))

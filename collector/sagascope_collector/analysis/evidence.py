@@ -6,6 +6,7 @@ Times are on the saga's clock.
 from collections.abc import Iterator
 from itertools import islice
 
+from sagascope import semconv
 from sagascope_collector.analysis import messages
 from sagascope_collector.analysis.anomalies import orphans
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
@@ -15,7 +16,7 @@ from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence
 from sagascope_collector.analysis.spans import is_sampled
 from sagascope_collector.analysis.wording import Text, phrase, process_label, shortened
 from sagascope_collector.attention_codes import AttentionCode
-from sagascope_collector.records import Instance, Process, Span
+from sagascope_collector.records import Instance, Process, Span, as_text
 
 
 def evidence(case: Case, finding: Finding) -> tuple[Evidence, ...]:
@@ -44,6 +45,19 @@ def _of_two_phase_commit(case: Case, finding: Finding) -> Iterator[Evidence]:
         for mixed in case.saga.mixed_outcomes:
             for participant in (*mixed.committed, *mixed.rolled_back):
                 yield from _of_step_attempt(StepAttempt(*participant))
+    if finding.reason is AttentionCode.IN_DOUBT:
+        for undecided in case.undecided:
+            yield from _of_prepared(case, undecided)
+
+
+def _of_prepared(case: Case, undecided: StepAttempt) -> Iterator[Evidence]:
+    """The last report of a prepared transaction: its locks, and the sessions that wait for them."""
+    span_ids = {view.span_id for view in undecided.attempt.views}
+    events = (semconv.EVENT_PREPARED_LOCKS, semconv.EVENT_PREPARED_FORGOTTEN)
+    reports = [log for log in case.saga.logs if log.event_name in events and log.span_id in span_ids]
+    for log in reports[-1:]:
+        text = phrase("{} reports: {}", process_label(log.process), as_text(log.body).rstrip("."))
+        yield Evidence(text, log.at, log.process.service or None, log.trace_id or None, log.span_id or None)
 
 
 def _of_block(case: Case, finding: Finding) -> Iterator[Evidence]:

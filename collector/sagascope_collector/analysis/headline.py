@@ -13,7 +13,15 @@ from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_l
 from sagascope_collector.analysis.failures import failure, is_wrapped
 from sagascope_collector.analysis.ledger import has_ended, is_for_good
 from sagascope_collector.analysis.ledger_text import committed, with_amount
-from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Saga, Status, StepState
+from sagascope_collector.analysis.model import (
+    TWO_PHASE_TYPES,
+    Attempt,
+    AttemptState,
+    LedgerState,
+    Saga,
+    Status,
+    StepState,
+)
 from sagascope_collector.analysis.wording import (
     Text,
     capitalized,
@@ -70,7 +78,11 @@ def _ended(saga: Saga, ended_at: int) -> Text:
         run = f"run {saga.superseded_by.run}" if saga.superseded_by.run else "a newer run"
         return sentences(phrase("Ended: {} of this id replaced it at {}", run, at))
     why = _reason_of_failure(saga) if saga.status is not Status.COMPLETED else ""
-    return sentences(phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else ""))
+    ended = phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else "")
+    if saga.status is Status.COMPENSATED and saga.may_have_other_participants:
+        decided = listing(list(dict.fromkeys(step.name for step in saga.steps if step.type in TWO_PHASE_TYPES)))
+        return sentences(ended, phrase("Only {} reported a decision; no plan tells whether others took part", decided))
+    return sentences(ended)
 
 
 def _reason_of_failure(saga: Saga) -> str:
@@ -215,6 +227,11 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
             "Stopped at its start at {}: no start of {} was received{}", started, finding.step or "a step", due
         )
     end = _end(case, last.attempt)
+    if last.step.type in TWO_PHASE_TYPES and case.unseen_after_rollback:
+        names = listing([step.name for step in case.saga.steps if step.type == semconv.TYPE_ROLLBACK])
+        return phrase(
+            "{} rolled back, and nothing was received of {}{}", names, listing(case.unseen_after_rollback), due
+        )
     if last.attempt.state is AttemptState.ERROR and is_for_good(last.attempt, case.saga.status):
         text = "Stopped at {}: its last attempt failed at {}{}, and no compensation and no end of the {} was received{}"
         return phrase(text, last.step.name, end, because(last.attempt), case.saga.type_label, due)

@@ -10,7 +10,16 @@ from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import is_late, is_overdue, of_attempt, of_next
 from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, is_proven_after, took_effect_after
-from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence, LedgerState, Phase, Step, StepState
+from sagascope_collector.analysis.model import (
+    TWO_PHASE_TYPES,
+    Attempt,
+    AttemptState,
+    Confidence,
+    LedgerState,
+    Phase,
+    Step,
+    StepState,
+)
 from sagascope_collector.analysis.plans import COMPENSABLE_STATES
 from sagascope_collector.attention_codes import AttentionCode
 
@@ -165,9 +174,6 @@ def _is_given_up(case: Case) -> bool:
     if not ledger.is_for_good(failed.attempt, case.saga.status):
         return False
     return is_overdue(case, failed)
-
-
-TWO_PHASE_TYPES = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
 
 
 def in_doubt(case: Case) -> Finding | None:

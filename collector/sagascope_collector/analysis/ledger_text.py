@@ -268,7 +268,8 @@ def _of_steps(saga: Saga) -> Iterator[str]:
     if has_amount and may_be_in_effect:
         yield f"the amount may have been {verbs.charged}"
     elif has_amount:
-        yield _of_whole_amount(saga, verbs, is_reversed=LedgerState.COMPENSATED in states)
+        is_reversed = LedgerState.COMPENSATED in states and not saga.may_have_other_participants
+        yield _of_whole_amount(saga, verbs, is_reversed=is_reversed)
     elif _is_nothing_done(saga) and saga.status is not Status.RUNNING:
         yield "nothing of it took effect"
 
@@ -298,6 +299,8 @@ def _of_each_state(saga: Saga, states: Collection[LedgerState]) -> Iterator[str]
                 yield f"{part} is being reversed"
             case LedgerState.COMPENSATION_UNKNOWN:
                 yield f"it is not known whether {part} was reversed"
+            case LedgerState.COMPENSATED if saga.may_have_other_participants:
+                yield f"{'what is recorded of it' if len(present) == 1 else part} was rolled back"
             case LedgerState.COMPENSATED:
                 yield f"{'everything that was done' if len(present) == 1 else part} was reversed"
             case LedgerState.UNKNOWN:

@@ -388,6 +388,21 @@ class Saga:
         """The saga's type and id for sentences: ``payment 8492``."""
         return f"{self.type_label} {self.key.id}"
 
+    @property
+    def may_have_other_participants(self) -> bool:
+        """Whether a two-phase commit may have had a participant of which no decision was received.
+
+        Another process than its coordinator ended it, and no plan names its participants, or one of them was not seen.
+        """
+        if not any(step.type in TWO_PHASE_TYPES for step in self.steps):
+            return False
+        if self.closing is not None and self.closing.mark.role == semconv.ROLE_SAGA:
+            return False
+        return self.plan.source == "none" or any(step.state is StepState.NOT_SEEN for step in self.steps)
+
+
+TWO_PHASE_TYPES: Final = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+
 
 def type_label(name: str) -> str:
     """Returns a saga type for sentences: ``transaction`` if it is unknown."""

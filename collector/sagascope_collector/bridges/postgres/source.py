@@ -112,6 +112,7 @@ class PostgresSource:
                 poll = self._database_poll(database, now)
                 undecided[database.name] = poll.run(checkpoint.databases.get(database.name, {}), telemetry)
                 decisions += poll.decisions
+                errors += poll.errors
             except psycopg.Error as error:
                 self._disconnect(database)
                 errors.append(f"{database.name} does not respond: {first_line(error)}.")
@@ -151,28 +152,36 @@ class _DatabasePoll:
         self._now = now
         self.decisions: list[Decision] = []
         """The decisions since the previous poll."""
+        self.errors: list[str] = []
 
     def run(self, known: Mapping[int, UndecidedTransaction], telemetry: Telemetry) -> dict[int, UndecidedTransaction]:
         """Returns the undecided transactions; adds what is new to the telemetry."""
         prepared = map(_prepared_transaction, self._rows("list_prepared"))
         undecided = {each.xid: known.get(each.xid) or self._report_prepared(each, telemetry) for each in prepared}
-        for xid, transaction in known.items():
-            if xid not in undecided:
-                self._read_decision(transaction.prepared)
-        return self._report_locks(undecided, telemetry)
+        ended = {xid: transaction for xid, transaction in known.items() if xid not in undecided}
+        read_again = {xid: each for xid, each in ended.items() if not self._read_decision(each.prepared, telemetry)}
+        return {**self._report_locks(undecided, telemetry), **read_again}
 
     def _report_prepared(self, prepared: PreparedTransaction, telemetry: Telemetry) -> UndecidedTransaction:
         telemetry.spans.append(self._of(prepared).prepare_span())
         return UndecidedTransaction(prepared=prepared)
 
-    def _read_decision(self, prepared: PreparedTransaction) -> None:
-        """Reads the status of a transaction that is no longer prepared; PostgreSQL keeps it for a long time."""
+    def _read_decision(self, prepared: PreparedTransaction, telemetry: Telemetry) -> bool:
+        """Reads the status of a transaction that is no longer prepared; returns whether the next poll need not read it.
+
+        PostgreSQL keeps it for a long time, and shows it as in progress for a moment after the transaction has ended.
+        """
         (row,) = self._rows("get_status", {"xid": prepared.xid})
+        if row.status is None:
+            telemetry.logs.append(self._of(prepared).forgotten_record(self._now))
+            self.errors.append(f"{self._participant.name} no longer knows how {prepared.gid} ended.")
+            return True
         type_ = _TYPE_BY_STATUS.get(row.status)
         if type_ is None:
-            return
+            return False
         at = _nanoseconds(row.committed_at) if row.committed_at else self._now
         self.decisions.append(Decision(self._of(prepared), type_, at))
+        return True
 
     def _report_locks(
         self, undecided: dict[int, UndecidedTransaction], telemetry: Telemetry
@@ -215,8 +224,13 @@ def _locks(relations: Mapping[str, str], xid: int, waiting: Sequence[Any]) -> Lo
         if not found:
             break
         blocked |= found
-    sessions = [f"{row.application or 'a session'} (pid {row.pid})" for row in blocked.values()]
+    sessions = [_waiting_session(row) for row in blocked.values()]
     return Locks(tuple(relations.values())[:MAX_LISTED_LOCKS], tuple(sessions[:MAX_LISTED_LOCKS]))
+
+
+def _waiting_session(row: Any) -> str:
+    since = f", since {row.since.astimezone(UTC):%H:%M:%S}Z" if row.since else ""
+    return f"{row.application or 'a session'} (pid {row.pid}{since})"
 
 
 def _waits(row: Any, relations: Mapping[str, str], xid: int, blocked: Mapping[int, Any]) -> bool:

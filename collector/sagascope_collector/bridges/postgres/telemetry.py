@@ -156,15 +156,26 @@ class PreparedTelemetry:
 
     def locks_record(self, locks: Locks, at: int) -> LogRecord:
         """Returns the log record that lists the locks of the transaction."""
+        is_warning = bool(locks.waiting_sessions)
+        return self._record(
+            semconv.EVENT_PREPARED_LOCKS, f"The prepared transaction {locks}.", at, is_warning=is_warning
+        )
+
+    def forgotten_record(self, at: int) -> LogRecord:
+        """Returns the log record of a transaction whose decision PostgreSQL no longer knows."""
+        text = "The transaction is no longer prepared, and PostgreSQL no longer knows whether it was committed."
+        return self._record(semconv.EVENT_PREPARED_FORGOTTEN, text, at, is_warning=True)
+
+    def _record(self, event_name: str, text: str, at: int, *, is_warning: bool) -> LogRecord:
         return LogRecord(
             resource=self.participant.resource,
             trace_id=self._trace_id(),
             span_id=self._span_id(semconv.TYPE_PREPARE),
             at=at,
-            event_name=semconv.EVENT_PREPARED_LOCKS,
-            body=f"The prepared transaction {locks}.",
+            event_name=event_name,
+            body=text,
             attributes=self._attributes(semconv.TYPE_PREPARE),
-            is_warning=bool(locks.waiting_sessions),
+            is_warning=is_warning,
         )
 
     def _span(self, type_: str, name: str, at: int, attributes: Attributes) -> Span:
