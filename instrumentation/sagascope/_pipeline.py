@@ -148,7 +148,7 @@ class Pipeline(Runtime):
     def emit_span(self, span: DetachedSpan) -> None:
         self._exporter.add_span(to_readable_span(span, self._detached_resource, self._max_length))
 
-    def emit_log(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
+    def emit_log(self, body: str, context: Context, attributes: Mapping[str, Any], *, event_name: str = "") -> None:
         now = self._clock()
         saga_context = get_saga_context(context)
         saga_attributes = saga_context.attributes if saga_context is not None else {}
@@ -160,6 +160,7 @@ class Pipeline(Runtime):
             severity_text="INFO",
             body=body,
             attributes=self.truncate({**saga_attributes, **attributes}),
+            event_name=event_name or None,
         )
         self._exporter.add_log(ReadableLogRecord(record, self._resource, SCOPE))
 

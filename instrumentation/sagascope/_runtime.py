@@ -97,8 +97,8 @@ class Runtime(ABC):
         """Exports a detached span."""
 
     @abstractmethod
-    def emit_log(self, body: str, context: Context, attributes: Attributes) -> None:
-        """Exports a log record."""
+    def emit_log(self, body: str, context: Context, attributes: Attributes, *, event_name: str = "") -> None:
+        """Exports a log record, or an event if it has a name."""
 
     def propagated_context(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """Returns the ids of `own` with the flags that the service's sampler gives."""

@@ -317,7 +317,7 @@ class Recorder(Runtime):
         recorded.started_at, recorded.ended_at = span.start, span.end
         self._keep(recorded)
 
-    def emit_log(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
+    def emit_log(self, body: str, context: Context, attributes: Mapping[str, Any], *, event_name: str = "") -> None:
         """Keeps a log record."""
         self.logs.append((body, dict(attributes)))
 

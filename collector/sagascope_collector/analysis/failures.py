@@ -70,13 +70,21 @@ def recorded_exception(span: Span) -> Failure | None:
     """The last exception that a span recorded, whether or not it failed."""
     for event in reversed(span.events):
         if event.name == "exception":
-            attributes = event.attributes
-            return Failure(
-                values.text(attributes.get(EXCEPTION_TYPE)),
-                values.text(attributes.get(EXCEPTION_MESSAGE)) or span.status_message or None,
-                values.text(attributes.get(EXCEPTION_STACKTRACE)),
-            )
+            return _exception(event.attributes, span.status_message)
     return None
+
+
+def exception_of(log: Log) -> Failure | None:
+    """The exception that a log record carries."""
+    return _exception(log.attributes) if EXCEPTION_MESSAGE in log.attributes else None
+
+
+def _exception(attributes: Mapping[str, object], status_message: str = "") -> Failure:
+    return Failure(
+        values.text(attributes.get(EXCEPTION_TYPE)),
+        values.text(attributes.get(EXCEPTION_MESSAGE)) or status_message or None,
+        values.text(attributes.get(EXCEPTION_STACKTRACE)),
+    )
 
 
 def leaves_outcome_unknown(span: Span, failure: Failure | None) -> bool:

@@ -291,6 +291,8 @@ class BlockReport:
     trace_id: str
     span_id: str
     """The span that cannot proceed."""
+    error: Failure | None = None
+    """The error that blocks it, if the report has one apart from the text."""
 
 
 class Participant(NamedTuple):

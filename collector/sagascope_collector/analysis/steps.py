@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sagascope import semconv
-from sagascope_collector.analysis import values
+from sagascope_collector.analysis import failures, values
 from sagascope_collector.analysis.attempts import AttemptContext, StepKey, Views, attempt
 from sagascope_collector.analysis.model import (
     COMPENSATING_TYPES,
@@ -171,7 +171,7 @@ def _events(records: Iterable[Span | Log], offsets: Mapping[ProcessKey, int]) ->
 def block_reports(
     spans: Sequence[Span], logs: Iterable[Log], steps: Sequence[Step], offsets: Mapping[ProcessKey, int]
 ) -> tuple[BlockReport, ...]:
-    """Returns the reports about open spans that were not withdrawn, the earliest first.
+    """Returns the reports about open spans that were not withdrawn: those on the whole saga first, then the earliest.
 
     The latest report of each span counts; another cause starts a new report. Work retried since is not blocked.
     """
@@ -186,7 +186,7 @@ def block_reports(
     if not blocked:
         return ()
     found = [_report(span, blocked[span.span_id], offsets) for span in _open(spans, steps) if span.span_id in blocked]
-    return tuple(sorted(found, key=lambda each: (each.since, each.span_id)))
+    return tuple(sorted(found, key=lambda each: (each.step is not None, each.since, each.span_id)))
 
 
 def _open(spans: Sequence[Span], steps: Sequence[Step]) -> Iterator[Span]:
@@ -215,6 +215,7 @@ def _report(span: Span, row: Sequence[Log], offsets: Mapping[ProcessKey, int]) -
         step=span.mark.step or None if span.mark.role != semconv.ROLE_SAGA else None,
         trace_id=span.trace_id,
         span_id=span.span_id,
+        error=failures.exception_of(last),
     )
 
 

@@ -36,7 +36,7 @@ def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
         step=finding.step,
         service=finding.service,
         attempts=len(attempted.attempts) if attempted else 0,
-        error=_latest_error(attempted),
+        error=_latest_error(attempted) or _reported_error(case, finding),
         verdict=verdict,
         headline=verdict.headline,
         customer_line=customer_line(case.saga, twice),
@@ -91,6 +91,10 @@ def _current_step(case: Case) -> tuple[str | None, Step | None]:
         return case.failing.step.name, case.failing.step
     wanted = progress_rules.awaited(case)
     return (wanted.step, case.step(wanted.step)) if wanted and wanted.step else (None, None)
+
+
+def _reported_error(case: Case, finding: Finding) -> Failure | None:
+    return case.saga.blocked[0].error if finding.reason is AttentionCode.BLOCKED else None
 
 
 def _latest_error(step: Step | None) -> Failure | None:

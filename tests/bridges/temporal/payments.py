@@ -1,22 +1,30 @@
 """Temporal workflows for the tests; the start of a workflow id selects what happens to it.
 
 Arguments: the address of the server and workflow ids. The program starts these workflows and runs a worker. It uses
-Sagascope only if the first id is `--plugin=ENDPOINT`.
+Sagascope only if the first id is `--plugin=ENDPOINT`. The environment variable `DEPLOYED` names the version of the
+workflow's code: `fixed` has no bug, `changed` breaks the determinism of running workflows.
 """
 
 import asyncio
+import os
 import sys
 from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
 from temporalio.client import Client
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, WorkerDeploymentVersion
 from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 QUEUE = "payments"
 UNPOLLED_QUEUE = "night-shift"
+DEPLOYED = os.environ.get("DEPLOYED", "")
+DEPLOYMENT = (
+    WorkerDeploymentConfig(WorkerDeploymentVersion("payments", DEPLOYED), use_worker_versioning=False)
+    if DEPLOYED
+    else None
+)
 MINUTE = timedelta(minutes=1)
 RETRY_POLICY = RetryPolicy(initial_interval=timedelta(seconds=0.5), backoff_coefficient=1.5, maximum_attempts=40)
 
@@ -54,12 +62,14 @@ class Payment:
 
     @workflow.run
     async def run(self, payment: str) -> None:
-        queue = UNPOLLED_QUEUE if payment.startswith("unpolled") else QUEUE
-        if payment.startswith("bug"):
+        queue = UNPOLLED_QUEUE if payment.startswith(("unpolled", "changed")) else QUEUE
+        if payment.startswith("bug") and DEPLOYED != "fixed":
             raise ZeroDivisionError("a bug in the workflow")
+        if payment.startswith("changed") and DEPLOYED == "changed":
+            await workflow.sleep(MINUTE)
         if payment.startswith("timer"):
             await workflow.sleep(timedelta(hours=1))
-        if payment.startswith("approval"):
+        if payment.startswith(("approval", "bug")):
             await workflow.wait_condition(lambda: self.is_approved)
         if payment.startswith("parent"):
             await workflow.execute_child_workflow(Payment.run, f"slow/{payment}", id=f"slow/{payment}")
@@ -109,6 +119,7 @@ async def main(address: str, payments: list[str]) -> None:
         workflows=[Payment],
         activities=[charge, fulfil, refund],
         workflow_runner=UnsandboxedWorkflowRunner(),
+        deployment_config=DEPLOYMENT,
     ):
         await asyncio.Event().wait()
 

@@ -150,10 +150,10 @@ def test_local_activities_of_go_and_java_are_steps(telemetry: Telemetry) -> None
 def test_a_failing_workflow_task_names_the_build_in_which_it_first_failed(telemetry: Telemetry) -> None:
     failed = WorkflowTaskFailedEventAttributes(identity="7@host", failure=Failure(message="[TMPRL1100] nondeterminism"))
     run = apply(telemetry, STARTED, event(3, workflow_task_failed_event_attributes=failed))
-    assert run.task_failure == "[TMPRL1100] nondeterminism (first in worker 7@host)"
+    assert (run.task_failure, run.task_worker) == ("[TMPRL1100] nondeterminism", "worker 7@host")
     failed.worker_version.build_id = "2026.12"
     run = apply(telemetry, STARTED, event(3, workflow_task_failed_event_attributes=failed))
-    assert run.task_failure == "[TMPRL1100] nondeterminism (first in build 2026.12)"
+    assert (run.task_failure, run.task_worker) == ("[TMPRL1100] nondeterminism", "build 2026.12")
 
 
 def test_a_failing_workflow_task_is_reported_with_its_cause(telemetry: Telemetry) -> None:

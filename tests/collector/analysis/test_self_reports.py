@@ -74,6 +74,15 @@ engine-1  40  log "its own task fails" in=root {FAILING}
     assert blocked(story) == [("task_failing", None, 40)]
 
 
+def test_what_blocks_the_whole_saga_comes_before_what_blocks_a_step() -> None:
+    story = f"""{BASE}
+engine-1  3..  call ledger.record as=try
+engine-1  5    log  "no worker polls" in=try {NO_WORKER}
+engine-1  8    log  "its own task fails" in=root {FAILING}
+"""
+    assert blocked(story) == [("task_failing", None, 8), ("no_worker", "ledger.record", 5)]
+
+
 def test_participants_of_a_mixed_outcome_are_listed_by_their_decision() -> None:
     story = """
 coord-1  0..9   root plan="stock, wallet" outcome=completed

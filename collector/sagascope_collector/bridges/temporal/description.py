@@ -54,6 +54,7 @@ class Obstacle(NamedTuple):
     cause: str = ""
     """One of `semconv.BLOCKED_CAUSES`; ``""``: it can proceed."""
     text: str = ""
+    error: Error | None = None
 
 
 NO_OBSTACLE: Final = Obstacle()
@@ -159,14 +160,16 @@ class DescriptionReader:
         """Reports what blocks the workflow task, after the timer: a blocked task does not wait for a timer."""
         obstacle = self._workflow_task_obstacle(task) if task is not None else NO_OBSTACLE
         if obstacle.text != self._run.obstacle:
-            self._telemetry.obstacle(obstacle.text, self._now, cause=obstacle.cause)
+            self._telemetry.obstacle(obstacle.text, self._now, cause=obstacle.cause, error=obstacle.error)
             self._run.obstacle = obstacle.text
 
     def _workflow_task_obstacle(self, task: PendingWorkflowTaskInfo) -> Obstacle:
         run = self._run
         if task.attempt > 1 and run.task_failure:
             since = format_time(run.task_failed_at)
-            return Obstacle("task_failing", f"the workflow task fails (since {since}): {run.task_failure}")
+            first = f", first in {run.task_worker}" if run.task_worker else ""
+            text = f"the workflow task fails (since {since}{first}): {run.task_failure}"
+            return Obstacle("task_failing", text, Error(run.task_failure, run.task_failure_type))
         scheduled_at = task.scheduled_time.ToNanoseconds()
         if task.HasField("started_time") or not scheduled_at or self._now < scheduled_at + POLLER_CHECK_DELAY_NS:
             return NO_OBSTACLE

@@ -141,8 +141,9 @@ class HistoryReader:
         """A workflow task failed; Temporal records the first of several failures in a row."""
         if reset_time(event):
             return
-        error = _with_worker(_failure(attributes), attributes)
-        self._run.task_failure, self._run.task_failed_at = error.message, _time_ns(event)
+        run, error = self._run, _failure(attributes)
+        run.task_failure, run.task_failure_type, run.task_failed_at = error.message, error.type, _time_ns(event)
+        run.task_worker = _worker(attributes)
         self._telemetry.failed_workflow_task(attributes.started_event_id, _time_ns(event), error)
 
     def workflow_task_completed(self, event: HistoryEvent, attributes: Any) -> None:
@@ -308,11 +309,10 @@ def _no_error(_: Any) -> None:
     return None
 
 
-def _with_worker(error: Error, attributes: Any) -> Error:
-    """Adds the build of the worker, else its identity: it tells with which deployment the failures began."""
+def _worker(attributes: Any) -> str:
+    """Returns the worker's build, else its identity: it tells with which deployment the failures began."""
     build = attributes.worker_version.build_id or attributes.binary_checksum
-    worker = f"build {build}" if build else f"worker {attributes.identity}" if attributes.identity else ""
-    return Error(f"{error.message} (first in {worker})", error.type) if worker else error
+    return f"build {build}" if build else f"worker {attributes.identity}" if attributes.identity else ""
 
 
 def _failure(attributes: Any) -> Error:

@@ -85,6 +85,9 @@ class Run(BaseModel):
     """Whether a call has failed."""
     task_failure: str = ""
     """The error of the workflow task that failed; ``""`` since a workflow task completed."""
+    task_failure_type: str = ""
+    task_worker: str = ""
+    """The build of the worker in which the workflow task first failed, else its identity."""
     task_failed_at: int = 0
     obstacle: str = ""
     """The reported reason why the workflow cannot proceed."""
@@ -251,13 +254,19 @@ class RunTelemetry:
         span_id = self._span_id("task", started_event_id)
         self._span(f"workflow task of {self.run.workflow_type}", span_id, {}, at, at, error=error)
 
-    def obstacle(self, text: str, at: int, call: PendingCall | None = None, *, cause: str = "") -> None:
+    def obstacle(
+        self, text: str, at: int, call: PendingCall | None = None, *, cause: str = "", error: Error | None = None
+    ) -> None:
         """Adds the reason why the run, or a call, waits; an empty text withdraws the previous one.
 
-        With a `cause`, one of `semconv.BLOCKED_CAUSES`, it cannot proceed.
+        With a `cause`, one of `semconv.BLOCKED_CAUSES`, it cannot proceed, for this error.
         """
         span_id = self._attempt_id(call, call.attempt) if call is not None else self._span_id("saga")
-        self._log(span_id, text, at, {semconv.BLOCKED_CAUSE: cause} if cause else {})
+        attributes: dict[str, Value] = {semconv.BLOCKED_CAUSE: cause} if cause else {}
+        if error is not None:
+            type_: dict[str, Value] = {"exception.type": error.type} if error.type else {}
+            attributes |= {**type_, "exception.message": error.message}
+        self._log(span_id, text, at, attributes)
 
     def wait(self, at: int) -> None:
         """Adds that the run waits for a signal or an update."""

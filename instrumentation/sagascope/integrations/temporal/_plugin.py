@@ -18,7 +18,13 @@ from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowH
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, WorkerConfig, WorkflowRunner
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    UnsandboxedWorkflowRunner,
+    WorkerConfig,
+    WorkflowRunner,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from sagascope import _runtime, semconv
@@ -28,6 +34,7 @@ from sagascope._runtime import Runtime
 from sagascope.integrations.temporal import _workflow
 from sagascope.integrations.temporal._compensations import CompensationRule, CompensationRules
 from sagascope.integrations.temporal._reporting import (
+    REPORTER_FUNCTION,
     Describe,
     StepCall,
     WorkflowReporter,
@@ -38,6 +45,7 @@ from sagascope.integrations.temporal._reporting import (
     span_id,
     starting_links,
 )
+from sagascope.integrations.temporal._tasks import following
 
 MAX_BACKOFF_EXPONENT = 64
 """Beyond it the maximum interval is reached whatever the coefficient."""
@@ -79,9 +87,22 @@ class SagascopePlugin(SimplePlugin):
         super().__init__("sagascope", interceptors=[interceptor], workflow_runner=_with_passthrough)
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Registers which of the worker's activities compensate another."""
+        """Registers which of the worker's activities compensate another, and follows its workflow tasks."""
         self._rules.register(config.get("activities") or ())
-        return super().configure_worker(config)
+        config = super().configure_worker(config)
+        worker = _worker_name(config)
+        config["workflow_runner"] = following(config.get("workflow_runner") or SandboxedWorkflowRunner(), worker)
+        unsandboxed = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
+        config["unsandboxed_workflow_runner"] = following(unsandboxed, worker)
+        return config
+
+
+def _worker_name(config: WorkerConfig) -> str:
+    """Returns the worker's build, else its identity: it tells with which deployment failures began."""
+    deployment, client = config.get("deployment_config"), config.get("client")
+    build = deployment.version.build_id if deployment is not None else config.get("build_id")
+    identity = config.get("identity") or (client.service_client.config.identity if client is not None else "")
+    return f"build {build}" if build else f"worker {identity}"
 
 
 class _Interceptor(temporalio.client.Interceptor, temporalio.worker.Interceptor):
@@ -101,7 +122,7 @@ class _Interceptor(temporalio.client.Interceptor, temporalio.worker.Interceptor)
         input: temporalio.worker.WorkflowInterceptorClassInput,  # noqa: A002
     ) -> type[temporalio.worker.WorkflowInboundInterceptor]:
         reporter: Callable[[], Any] = lambda: self._reporter  # noqa: E731 - a name in a mapping
-        input.unsafe_extern_functions[_workflow.REPORTER_FUNCTION] = reporter
+        input.unsafe_extern_functions[REPORTER_FUNCTION] = reporter
         return _workflow.InboundInterceptor
 
 

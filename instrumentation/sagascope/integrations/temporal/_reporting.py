@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypedDict
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind, get_current_span
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
@@ -19,6 +19,12 @@ from sagascope._guard import Guard
 from sagascope._runtime import SAMPLED, DetachedSpan
 from sagascope._saga import declared_plan
 from sagascope.integrations.temporal._compensations import CompensationRules
+
+REPORTER_FUNCTION: Final = "__sagascope_reporter"
+"""Name of the extern function that returns the reporter, which is outside the workflow's sandbox."""
+
+MAX_KNOWN_RUNS: Final = 10_000
+"""Runs of which a reporter remembers whether their latest workflow task failed."""
 
 _DESCRIBING = Guard("describing a workflow")
 _REPORTING = Guard("reporting a workflow")
@@ -101,6 +107,8 @@ class WorkflowReporter:
         self.uninstrumented_queues = frozenset(uninstrumented_queues)
         """Task queues whose workers report nothing."""
         self._describe = describe
+        self._are_failing: dict[str, bool] = {}
+        """By run id, the latest last: whether the latest workflow task failed."""
 
     def report_workflow(
         self,
@@ -189,6 +197,40 @@ class WorkflowReporter:
         name, attributes = f"workflow task of {run.workflow_type}", {semconv.TEMPORAL_TASK_QUEUE: run.task_queue}
         with _REPORTING:
             _emit(run, name, ("task", history_length), at, at, attributes, error=error)
+
+    def report_failing_task(self, run: WorkflowRun, worker: str, error: Mapping[str, Any]) -> None:
+        """Reports that a run cannot proceed, because its workflow task fails in this worker.
+
+        Args:
+            run: the run.
+            worker: the worker, for people.
+            error: the attributes of the error, as of an exception event.
+        """
+        self._remember(run, is_failing=True)
+        name = ": ".join(str(error[key]) for key in ("exception.type", "exception.message") if key in error)
+        attributes = {semconv.BLOCKED_CAUSE: "task_failing", **error}
+        report_waiting(run, f"the workflow task fails (in {worker}): {name}", attributes)
+
+    def report_task_success(self, run: WorkflowRun, *, is_taken_over: bool) -> None:
+        """Withdraws the report of a failing task, also that of another worker from which this one took the run over."""
+        was_failing = self._are_failing.get(run.run_id, is_taken_over)
+        self._remember(run, is_failing=False)
+        if was_failing:
+            report_waiting(run, "", {})
+
+    def _remember(self, run: WorkflowRun, *, is_failing: bool) -> None:
+        self._are_failing.pop(run.run_id, None)
+        self._are_failing[run.run_id] = is_failing
+        if len(self._are_failing) > MAX_KNOWN_RUNS:
+            self._are_failing.pop(next(iter(self._are_failing)), None)
+
+
+def report_waiting(run: WorkflowRun, text: str, attributes: Mapping[str, Any]) -> None:
+    """Reports what a run waits for; an empty text withdraws the previous report."""
+    if _runtime.active is not None:
+        context = set_span_in_context(NonRecordingSpan(root_span_context(run.run_id)), Context())
+        waiting = {**run.attributes, **attributes}
+        _runtime.active.emit_log(text, context, waiting, event_name=semconv.EVENT_WAITING)
 
 
 def _step_attributes(call: StepCall) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from sagascope._plan import Progress
 from sagascope._runtime import NANOSECONDS_PER_SECOND
 from sagascope.integrations.temporal._compensations import compensated_by_name
 from sagascope.integrations.temporal._reporting import (
+    REPORTER_FUNCTION,
     ChildWorkflow,
     StepCall,
     WorkflowReporter,
@@ -36,9 +37,6 @@ from sagascope.integrations.temporal._reporting import (
     root_span_context,
     starting_links,
 )
-
-REPORTER_FUNCTION = "__sagascope_reporter"
-"""Name of the extern function that returns the reporter, which is outside the sandbox."""
 
 _FOLLOWING = Guard("following a workflow")
 
