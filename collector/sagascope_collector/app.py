@@ -1,61 +1,49 @@
 """The running collector: creates its parts and connects them."""
 
 import asyncio
-import gc
-import json
 import logging
 import os
-import signal
 import socket
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib.abc import MetaPathFinder
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc.aio
-import pyarrow as pa
 
-from sagascope_collector import alerting, analysis, logging_setup, scrubbing
-from sagascope_collector.access import guarded, protected, protected_from_pages, sharing
+from sagascope_collector import alerting, analysis, logging_setup, process, receive, scrubbing
+from sagascope_collector.access import guarded, protected, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.configuration import Configuration
 from sagascope_collector.connections import KnownHosts
 from sagascope_collector.engines import read_mapping
-from sagascope_collector.errors import PortTaken
+from sagascope_collector.errors import CannotStart
 from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
-from sagascope_collector.http_server import Server, address_of, listen, max_connections, port_taken, server
+from sagascope_collector.http_server import Server, address_of, listen, max_connections, server
 from sagascope_collector.incidents import FailureRates, Incidents
-from sagascope_collector.ingest import Ingest, Limits
+from sagascope_collector.ingest import LAKE_LIMITS, Ingest, Limits
+from sagascope_collector.listeners import OtlpListeners, renew_certificates, write_ready_file
 from sagascope_collector.metrics import Counters, Exposition, with_metrics
-from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
+from sagascope_collector.otlp import decode
 from sagascope_collector.otlp.budget import Budget
-from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import BaselineLearner, Projection, SystemState
 from sagascope_collector.remapping import Remapping
-from sagascope_collector.settings import Address, Settings, memory_limit_bytes
+from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
-Clock = Callable[[], int]
+if TYPE_CHECKING:
+    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter
 
-CERTIFICATES_INTERVAL_SECONDS: Final = 2.0
-"""The interval at which changed certificates are looked for."""
+Clock = Callable[[], int]
 
 MAX_HEALTHY_LAG_SECONDS: Final = 30.0
 """A collector with a greater lag is unhealthy, and sends no dead man's signal."""
 
 DRAIN_SECONDS: Final = 10.0
 """The time that a stop allows for requests in progress."""
-
-THREAD_SWITCH_SECONDS: Final = 0.0002
-"""Ingest makes about a hundred short calls, and would wait for Python's default of 5 ms after each of them."""
-
-GC_THRESHOLDS: Final = (100_000, 20, 20)
-"""Decoding creates many objects and no cycles."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -75,16 +63,28 @@ class _Ports:
         }
 
 
+class LakeParts(NamedTuple):
+    """What connects a collector with a lake: telemetry goes into the lake, and comes from it."""
+
+    writer: "LakeWriter"
+    follower: "Follower"
+    beating: "Callable[[Callable[[], int | None]], Heartbeat]"
+    """Creates the heartbeat from a function that returns when the oldest waiting request was received."""
+
+
 class Collector:
     """One collector on one event loop. `run` can be called once."""
 
-    def __init__(self, configuration: Configuration, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self, configuration: Configuration, storage: Storage, clock: Clock, lake: LakeParts | None = None
+    ) -> None:
         settings = configuration.settings
         self._settings = settings
         self._configuration = configuration
         self._storage = storage
         self._clock = clock
-        self._outages = IngestOutages(storage, clock)
+        self._lake = lake
+        self._outages = IngestOutages(storage, clock, recorded=lake.follower.outages if lake else None)
         self._counters = Counters()
         key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
         self._scrubber = scrubbing.Scrubber(
@@ -96,12 +96,13 @@ class Collector:
         )
         storage.remap = self._remapping.step
         self._ingest = Ingest(
-            storage,
+            lake.writer if lake else storage.records,
             lambda payloads: decode(payloads, self._scrubber, self._remapping.mapping),
-            limits=Limits(settings.queue_bytes),
+            limits=replace(LAKE_LIMITS if lake else Limits(), queue_bytes=settings.queue_bytes),
             refused=self._outages.refused,
             committed=self._counters.committed,
         )
+        self._listeners = OtlpListeners(configuration, self._ingest, self._counters.refused)
         self._learner = BaselineLearner(storage)
         self._system_state = SystemState()
         self._projection = Projection(
@@ -116,8 +117,9 @@ class Collector:
             storage.incidents, last_success_at=self._last_success_at, failure_rates=FailureRates(storage), clock=clock
         )
         self._maintenance = Maintenance(storage)
+        self._heartbeat = lake.beating(self._ingest.oldest) if lake else None
         self._health = ProcessHealth(
-            storage, self._ingest, self._projection, self._outages, clock, self._remapping.notices
+            storage, self._ingest, self._projection, self._outages, clock, self._notices, self._lake_unready
         )
         self._alerts = self._alerter(configuration.alerts) if configuration.alerts else None
 
@@ -130,6 +132,9 @@ class Collector:
         budget, connections = Budget(self._settings.queue_bytes), max_connections()
         ports = self._take_ports(budget, connections)
         http, api = self._servers(budget, connections)
+        if self._lake and self._heartbeat:
+            self._lake.follower.start()
+            self._heartbeat.start()
         self._ingest.start()
         self._projection.start()
         self._incidents.start()
@@ -141,8 +146,8 @@ class Collector:
         liveness = LivenessRecorder(
             self._outages, self._storage, self._ingest.oldest, self._health.record_write, self._clock
         )
-        periodic = [asyncio.create_task(liveness.run()), asyncio.create_task(self._renew_certificates())]
-        stopped = _stop_signal()
+        periodic = [asyncio.create_task(liveness.run()), asyncio.create_task(renew_certificates(self._configuration))]
+        stopped = process.stop_signal()
         addresses = ports.addresses()
         self._health.listens(addresses["otlp_http"], addresses["otlp_grpc"])
         self._announce(addresses, announce)
@@ -154,11 +159,23 @@ class Collector:
             task.cancel()
         if not await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS):
             _log.error("Queued requests could not be stored within %s s.", DRAIN_SECONDS)
+        if self._lake and self._heartbeat:
+            await asyncio.to_thread(self._heartbeat.stop)
+            await asyncio.to_thread(self._lake.follower.stop)
+            self._lake.writer.close()
         await asyncio.to_thread(self._projection.stop)
         await asyncio.to_thread(self._incidents.stop)
         await asyncio.to_thread(self._maintenance.stop)
         if self._alerts:
             await asyncio.to_thread(self._alerts.stop)
+
+    def _notices(self) -> Sequence[str]:
+        return [*(self._lake.follower.notices() if self._lake else []), *self._remapping.notices()]
+
+    def _lake_unready(self) -> str | None:
+        if self._lake is None or self._heartbeat is None:
+            return None
+        return self._heartbeat.failure or self._lake.follower.unready()
 
     def _is_healthy(self) -> bool:
         """Returns whether telemetry is received and evaluated; a collector that receives none is not healthy."""
@@ -199,37 +216,16 @@ class Collector:
         )
 
     def _take_ports(self, budget: Budget, connections: int) -> _Ports:
-        settings = self._settings
-        receiver = OtlpGrpc(
-            self._ingest,
-            self._clock,
-            budget=budget,
-            max_growth_bytes=settings.queue_bytes // 2,
-            tokens=self._configuration.tokens,
-            refused=self._counters.refused,
-        )
-        server = receiver.server(max_bytes=settings.max_request_bytes, max_connections=connections)
-        try:
-            port = bind(server, *settings.otlp_grpc, self._configuration.tls)
-        except PortTaken as error:
-            raise port_taken(settings.otlp_grpc, "--otlp-grpc") from error
+        grpc_server, otlp_grpc = self._listeners.bind_grpc(budget, connections)
         return _Ports(
-            grpc_server=server,
-            otlp_grpc=settings.otlp_grpc._replace(port=port),
-            otlp_http=listen(settings.otlp_http, "--otlp-http"),
-            api=listen(settings.api, "--api"),
+            grpc_server=grpc_server,
+            otlp_grpc=otlp_grpc,
+            otlp_http=listen(self._settings.otlp_http, "--otlp-http"),
+            api=listen(self._settings.api, "--api"),
         )
 
     def _servers(self, budget: Budget, connections: int) -> tuple[Server, ...]:
         settings = self._settings
-        http = OtlpHttp(
-            self._ingest,
-            self._clock,
-            max_bytes=settings.max_request_bytes,
-            budget=budget,
-            tokens=self._configuration.tokens,
-            refused=self._counters.refused,
-        )
         exposition = Exposition(
             self._storage,
             self._ingest,
@@ -251,16 +247,14 @@ class Collector:
             with_sql=settings.serves_sql,
             mapper=self._remapping,
             on_erased=self._system_state.record_erasures,
+            with_erasure=self._lake is None,
         )
         api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
         tls = self._configuration.tls.for_http() if self._configuration.tls else None
         hosts = KnownHosts.of(
             (settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin
         )
-        applications = (
-            protected_from_pages(sharing(http, settings.cors_origin), hosts),
-            protected(sharing(api, settings.cors_origin), hosts),
-        )
+        applications = (self._listeners.http(budget, hosts), protected(sharing(api, settings.cors_origin), hosts))
         return tuple(
             server(each, drain_seconds=DRAIN_SECONDS, tls=tls, connections=connections) for each in applications
         )
@@ -270,15 +264,7 @@ class Collector:
             _log.info("The collector is listening.", extra={"db": self._settings.db, **addresses})
         else:
             announce(addresses)
-        if file := self._settings.ready_file:
-            temporary = file.with_name(f"{file.name}.part")
-            temporary.write_text(json.dumps(addresses), encoding="utf-8")
-            temporary.rename(file)
-
-    async def _renew_certificates(self) -> None:
-        while self._configuration.tls:
-            await asyncio.to_thread(self._configuration.tls.renew)
-            await asyncio.sleep(CERTIFICATES_INTERVAL_SECONDS)
+        write_ready_file(self._settings, addresses)
 
 
 def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:
@@ -288,8 +274,8 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
         CannotStart: a file, the database or an address cannot be used; the text names it and the remedy.
     """
     logging_setup.configure(settings.log_format, settings.log_level)
-    sys.meta_path.insert(0, _WithoutPandas())
-    settings = _within_memory(settings)
+    process.prepare()
+    settings = process.within_memory(settings)
     configuration = Configuration.load(settings, os.environ)
     for warning in configuration.warnings(os.environ):
         _log.warning(warning)
@@ -303,44 +289,42 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     )
     if storage.data_loss:
         _log.error("%s", storage.data_loss)
-    _use_jemalloc()
-    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(Collector(configuration, storage, clock).run(announce))
+        if settings.lake:
+            lake = _lake(settings, storage)
+            process.run(Collector(configuration, storage, lake.follower.as_of, lake).run(announce))
+        else:
+            _require_own_records(storage)
+            process.run(Collector(configuration, storage, clock).run(announce))
     finally:
         storage.close()
-        gc.unfreeze()  # otherwise DuckDB's binding reports uncollectable objects at exit
 
 
-def _within_memory(settings: Settings) -> Settings:
-    limit = memory_limit_bytes()
-    if limit is None or (limited := settings.within_memory(limit)) == settings:
-        return settings
-    _log.warning(
-        "This process may use %d MB of memory: the database is limited to %d MB, and the queue to %d MB.",
-        *(each // 1_000_000 for each in (limit, limited.memory_bytes, limited.queue_bytes)),
-    )
-    return limited
+def _lake(settings: Settings, storage: Storage) -> LakeParts:
+    """Opens the lake, and copies its records into the local database.
 
-
-class _WithoutPandas(MetaPathFinder):
-    """Prevents PyArrow from importing pandas, which this process does not use.
-
-    The import takes a tenth of the start-up time, and 32 MB.
+    Raises:
+        CannotStart: a package is missing, the lake does not answer, or the settings do not fit a lake.
     """
+    if settings.alerts:
+        raise CannotStart("--alerts does not work with --lake yet; see docs/scale.md.")
+    opened = receive.open_lake(settings)
+    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter
 
-    def find_spec(self, fullname: str, *_: object) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("The collector does without pandas.", name=fullname)
+    name = receive.process_name()
+    writer, follower = LakeWriter(opened, name), Follower(opened, storage)
+    follower.catch_up()
+    return LakeParts(writer, follower, lambda oldest: Heartbeat(opened, name, writer, oldest))
 
 
-def _use_jemalloc() -> None:
-    """Makes Arrow return freed memory: its default pool keeps hundreds of MB at full load."""
-    if "jemalloc" in pa.supported_memory_backends():
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
+def _require_own_records(storage: Storage) -> None:
+    """Refuses the local database of a lake, whose records would then differ from the lake's.
+
+    Raises:
+        CannotStart: the database follows a lake.
+    """
+    if storage.database.rows("SELECT lake FROM lake_cursor"):
+        raise CannotStart("The database of --db follows a lake. Start with --lake, or name another file.")
 
 
 def _check_ports(settings: Settings) -> None:
@@ -357,30 +341,5 @@ def _check_ports(settings: Settings) -> None:
         listen(address, option).close()
 
 
-serve = cli.command(run)
+serve = cli.command(run, "Run the collector until Ctrl-C.")
 """The ``serve`` command."""
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Returns uvloop's event loop if it is installed; it serves a third more requests."""
-    try:
-        import uvloop
-    except ModuleNotFoundError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _stop_signal() -> asyncio.Future[None]:
-    """Returns a future that the first SIGTERM or SIGINT completes; a second one ends the process."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[None] = loop.create_future()
-
-    def stop() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        if not stopped.done():  # two signals may have arrived together
-            stopped.set_result(None)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return stopped

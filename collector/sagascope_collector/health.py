@@ -42,11 +42,22 @@ NOTICE_NS: Final = 3_600_000_000_000
 class IngestOutages:
     """The known outages of a database, and the current one, if any. Thread-safe."""
 
-    def __init__(self, storage: Storage, clock: Callable[[], int], steady: Callable[[], int] = steady_clock) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Callable[[], int],
+        steady: Callable[[], int] = steady_clock,
+        recorded: Callable[[], Sequence[Interval]] | None = None,
+    ) -> None:
         """Reads the stored outages.
 
-        `clock` returns nanoseconds since 1970, `steady` monotonic nanoseconds.
+        Args:
+            storage: the storage that keeps them.
+            clock: returns nanoseconds since 1970.
+            steady: returns monotonic nanoseconds.
+            recorded: returns the outages that the receivers of a lake recorded, which count instead of this process's.
         """
+        self._recorded = recorded
         self._storage = storage
         self._clock = clock
         self._steady = steady
@@ -113,6 +124,8 @@ class IngestOutages:
                 self._kept = current
 
     def _all(self) -> Sequence[Interval]:
+        if self._recorded:
+            return self._recorded()[-MAX_INTERVALS:]
         with self._lock:
             stop = self._stop()  # a query right after a stop must not be evaluated before the stop is recorded
             return [*self._known, *(each for each in (self._interval(), stop) if each)]
@@ -201,8 +214,10 @@ class ProcessHealth:
         outages: IngestOutages,
         clock: Callable[[], int],
         further: Callable[[], Sequence[str]] = tuple,
+        further_unready: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Creates it; `further` returns notices of other parts."""
+        """Creates it; `further` returns notices of other parts, `further_unready` why these are not ready."""
+        self._further_unready = further_unready
         self._storage = storage
         self._ingest = ingest
         self._projection = projection
@@ -237,7 +252,7 @@ class ProcessHealth:
             return f"{self._storage.data_loss} Restore the log, or start with --accept-data-loss."
         if not self._ingest.is_alive():
             return "The collector cannot store anything; see its log."
-        return self._unwritable
+        return self._unwritable or self._further_unready()
 
     def degraded(self) -> Sequence[str]:
         """Returns one sentence for each function that fails while ingest and queries work."""

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from sagascope_collector.errors import Overloaded, SagascopeError, StorageUnavailable
-from sagascope_collector.storage import Batch, Storage
+from sagascope_collector.storage import Batch
 
 FULL: Final = "The collector has as much waiting as it may hold."
 
@@ -102,6 +102,26 @@ class Limits:
     before they are answered."""
     enough_bytes: int = 1024 * 1024
     """Bytes that are committed at once."""
+    is_interval_minimal: bool = False
+    """Whether the writer always waits for the interval or enough bytes, because a commit is expensive."""
+
+
+LAKE_LIMITS: Final = Limits(
+    interval=1.0, group_bytes=16 * 1024 * 1024, enough_bytes=8 * 1024 * 1024, is_interval_minimal=True
+)
+"""The bounds where a commit writes files: about one a second, and about 20,000 records."""
+
+
+class RecordSink(Protocol):
+    """Stores batches."""
+
+    def append(self, batch: Batch, *, rejected: int = 0) -> object:
+        """Stores a batch, completely or not at all. It is safe when this returns.
+
+        Raises:
+            StorageUnavailable: the same batch may be appended again.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +135,7 @@ class Ingest:
 
     def __init__(
         self,
-        storage: Storage,
+        records: RecordSink,
         decode: Callable[[Sequence[Payload]], Decoded],
         *,
         limits: Limits = Limits(),
@@ -125,13 +145,13 @@ class Ingest:
         """Stores what `decode` returns for requests.
 
         Args:
-            storage: the database.
+            records: stores the batches.
             decode: decodes requests together; it returns a receipt or an error for each, and raises nothing.
             limits: the bounds of the queue.
             refused: called when a request is refused because of overload.
             committed: called with the seconds that each commit took.
         """
-        self._storage = storage
+        self._records = records
         self._decode = decode
         self._limits = limits
         self._refused = refused
@@ -217,13 +237,14 @@ class Ingest:
     def _should_commit(self) -> bool:
         """Returns whether a commit need not wait for more requests."""
         waiting = self._queue.cost - self._queue.length * REQUEST_COST
-        return self._closing or not self._absent or waiting >= self._limits.enough_bytes
+        is_waiting_useless = not (self._absent or self._limits.is_interval_minimal)
+        return self._closing or is_waiting_useless or waiting >= self._limits.enough_bytes
 
     def _stored(self, group: Sequence[_QueuedRequest]) -> Sequence[Outcome]:
         try:
             decoded = self._decode([each.payload for each in group])
             begun = time.perf_counter()
-            self._storage.records.append(decoded.batch, rejected=decoded.rejected)
+            self._records.append(decoded.batch, rejected=decoded.rejected)
             self._committed(time.perf_counter() - begun)
         except SagascopeError as error:
             self._refused()

@@ -131,6 +131,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     db: Annotated[str, Option("PATH")] = Field(DEFAULT_DB, description="Path of the database file.")
+    lake: Annotated[str | None, Option("URL")] = Field(
+        None,
+        repr=False,
+        description="Database in PostgreSQL with the catalog of a lake, postgresql://...; the file of --db is then a "
+        "copy. See docs/scale.md.",
+    )
+    lake_data: Annotated[str | None, Option("PLACE")] = Field(
+        None, description="Folder of the lake's files, or s3://BUCKET/PREFIX with keys in AWS_* variables."
+    )
+    s3_endpoint: Annotated[str | None, Option("URL")] = Field(
+        None, description="Endpoint of an object store that is not AWS, for example http://127.0.0.1:8333."
+    )
     otlp_grpc: HostAndPort = Field(OTLP_GRPC, description="Address for OTLP over gRPC.")
     otlp_http: HostAndPort = Field(OTLP_HTTP, description="Address for OTLP over HTTP.")
     api: HostAndPort = Field(API, description="Address of the HTTP API.")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import BusinessKey, NoParameters, new_router
 from sagascope_collector.client import schemas
+from sagascope_collector.errors import Disabled
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import SagaRow, Storage
@@ -34,6 +35,8 @@ class Eraser:
     """Returns the form in which a text is stored after scrubbing."""
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
     """Called with the erased sagas, so that they are removed from memory as well."""
+    is_enabled: bool = True
+    """Whether sagas can be erased: not in a copy of a lake, which would get them again."""
 
     def preview(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Returns what `erase` would erase: all runs and names of an id are erased together.
@@ -46,8 +49,11 @@ class Eraser:
         """Erases the sagas that have the key.
 
         Raises:
+            Disabled: the records are in a lake.
             StorageUnavailable: the erasure is not finished; the next start finishes it.
         """
+        if not self.is_enabled:
+            raise Disabled("Erasure does not work with --lake yet: it would erase this copy only; see docs/scale.md.")
         rows = self._matching(request)
         result = self._result(rows, 0)
         ids = list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in rows))

@@ -62,6 +62,7 @@ def create_api(
     with_sql: bool = True,
     mapper: Mapper | None = None,
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None,
+    with_erasure: bool = True,
 ) -> FastAPI:
     """Returns the API over one storage, as an ASGI application.
 
@@ -76,6 +77,7 @@ def create_api(
         with_sql: whether SQL queries are allowed.
         mapper: maps stored records; None: the API has no route for it.
         on_erased: called with the erased sagas.
+        with_erasure: whether sagas can be erased here.
     """
     api = FastAPI(
         title="Sagascope",
@@ -96,7 +98,9 @@ def create_api(
     tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
     api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
     api.include_router(_sql_routes(Queries(storage) if with_sql else None))
-    api.include_router(erasure_routes(Eraser(storage, stored_as, on_erased), read_slot))  # has no time limit
+    api.include_router(
+        erasure_routes(Eraser(storage, stored_as, on_erased, with_erasure), read_slot)
+    )  # has no time limit
     if mapper:
         api.include_router(_mapping_routes(storage, mapper, read_slot))
     process = _process_routes(storage, health, with_sql=with_sql)

@@ -1,7 +1,7 @@
 """The command `serve`, and the options of all commands that are derived from the collector's settings."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import Annotated, Any, get_args
 
@@ -17,23 +17,27 @@ Announce = Callable[[Mapping[str, str]], None]
 Run = Callable[[Settings, Announce], None]
 
 
-def command(run: Run) -> Callable[..., None]:
-    """Returns the command; `run` serves until the process is told to stop."""
+def command(run: Run, summary: str, names: Sequence[str] = tuple(Settings.model_fields)) -> Callable[..., None]:
+    """Returns the command; `run` serves until the process is told to stop.
+
+    Args:
+        run: the function.
+        summary: the first line of the command's help.
+        names: the settings that it has options for.
+    """
 
     def serve(**values: Any) -> None:
-        """Run the collector until Ctrl-C.
-
-        Port 0 selects any free port; the addresses are printed.
-        """
         settings = _settings(values)
-        run(settings, lambda addresses: _announce(settings.db, addresses))
+        run(settings, lambda addresses: _announce(settings, addresses))
 
-    serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
+    serve.__doc__ = f"{summary}\n\nPort 0 selects any free port; the addresses are printed."
+    serve.__signature__ = inspect.Signature(_parameters(names))  # type: ignore[attr-defined]
     return serve
 
 
-def _announce(db: str, addresses: Mapping[str, str]) -> None:
-    typer.echo(f"Sagascope is listening; its database is {db}. Ctrl-C stops it.")
+def _announce(settings: Settings, addresses: Mapping[str, str]) -> None:
+    place = "its records are in the lake" if settings.lake else f"its database is {settings.db}"
+    typer.echo(f"Sagascope is listening; {place}. Ctrl-C stops it.")
     typer.echo(f"  OTLP over gRPC  {addresses['otlp_grpc']}")
     typer.echo(f"  OTLP over HTTP  http://{addresses['otlp_http']}")
     typer.echo(f"  HTTP API        http://{addresses['api']}")
@@ -56,7 +60,7 @@ def option(name: str) -> Any:
     )
 
 
-def _parameters() -> list[inspect.Parameter]:
+def _parameters(names: Sequence[str]) -> list[inspect.Parameter]:
     """Returns a parameter for each setting, in the order of their declaration."""
     return [
         inspect.Parameter(
@@ -65,7 +69,8 @@ def _parameters() -> list[inspect.Parameter]:
             default=_default(field),
             annotation=Annotated[_option_type(field), option(name)],
         )
-        for name, field in Settings.model_fields.items()
+        for name in names
+        for field in [Settings.model_fields[name]]
     ]
 
 

@@ -143,7 +143,12 @@ _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 @cache
 def statements(subject: str) -> Statements:
     """Returns the statements of one subject."""
-    text = files(__package__).joinpath("sql", f"{subject}.sql").read_text(encoding="utf-8")
+    return statements_of(__package__, subject)
+
+
+def statements_of(package: str, subject: str) -> Statements:
+    """Returns the statements of one subject in another package."""
+    text = files(package).joinpath("sql", f"{subject}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     return MappingProxyType({name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)})
 

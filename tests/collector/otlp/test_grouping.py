@@ -37,7 +37,7 @@ class Commits:
 @asynccontextmanager
 async def ingest(commits: Commits, limits: Limits) -> AsyncIterator[Ingest]:
     store = Storage()
-    taking = Ingest(store, commits.decode, limits=limits)
+    taking = Ingest(store.records, commits.decode, limits=limits)
     taking.start()
     try:
         yield taking

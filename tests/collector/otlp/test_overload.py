@@ -41,7 +41,7 @@ def store() -> Iterator[Storage]:
 
 @pytest.fixture
 def ingest(store: Storage) -> Iterator[Ingest]:
-    made = Ingest(store, decode, limits=LIMITS)
+    made = Ingest(store.records, decode, limits=LIMITS)
     made.start()
     yield made
     assert made.close(10)
@@ -112,7 +112,7 @@ def test_grpc_answers_unavailable_with_retry_info_and_later_accepts(store: Stora
 
 
 def test_a_closing_ingest_stores_what_waits_and_takes_no_more(store: Storage) -> None:
-    ingest = Ingest(store, decode)
+    ingest = Ingest(store.records, decode)
 
     async def scenario() -> None:
         waiting = [ingest.submit(payload(number)) for number in range(1, 6)]
@@ -127,7 +127,7 @@ def test_a_closing_ingest_stores_what_waits_and_takes_no_more(store: Storage) ->
 
 
 def test_one_undecodable_request_spoils_none_of_its_group(store: Storage) -> None:
-    ingest = Ingest(store, decode)
+    ingest = Ingest(store.records, decode)
 
     async def scenario() -> list:
         waiting = [

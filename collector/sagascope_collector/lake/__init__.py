@@ -1,0 +1,7 @@
+"""Records in a DuckLake: a catalog in PostgreSQL, and Parquet files in a folder or an object store."""
+
+from sagascope_collector.lake.catalog import Lake
+from sagascope_collector.lake.follower import Follower
+from sagascope_collector.lake.writer import Heartbeat, LakeWriter
+
+__all__ = ["Follower", "Heartbeat", "Lake", "LakeWriter"]

@@ -1,0 +1,133 @@
+"""Opens a lake: loads DuckDB's extensions from installed packages, attaches the lake, and creates its tables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import psycopg
+
+from sagascope_collector.errors import CannotStart
+from sagascope_collector.storage.connection import quoted, statements_of
+
+SQL: Final = statements_of(__package__, "lake")
+
+INSTALL: Final = 'pip install "sagascope[lake]"'
+
+EXTENSIONS: Final = ("postgres_scanner", "httpfs", "ducklake")
+
+LOCK: Final = 8_492_017
+"""The key of the session advisory lock that every commit takes: DuckLake 1.0 loses statistics of concurrent commits."""
+
+LOCK_TIMEOUT_SECONDS: Final = 10
+CONNECT_TIMEOUT_SECONDS: Final = 5
+
+_S3_OPTIONS: Final = {
+    "KEY_ID": "AWS_ACCESS_KEY_ID",
+    "SECRET": "AWS_SECRET_ACCESS_KEY",
+    "SESSION_TOKEN": "AWS_SESSION_TOKEN",
+    "REGION": "AWS_REGION",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The address of a lake. Its text never shows the password of the catalog."""
+
+    catalog: str = field(repr=False)
+    """The URL of a database in PostgreSQL."""
+    data: str
+    """A folder, or ``s3://BUCKET/PREFIX``."""
+    s3_endpoint: str = ""
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    memory_bytes: int = 400_000_000
+
+    def check(self) -> None:
+        """Checks the installed packages.
+
+        Raises:
+            CannotStart: one is missing, or DuckDB has a version without these extensions.
+        """
+        for name in EXTENSIONS:
+            try:
+                wanted = version(f"duckdb-extension-{name.replace('_', '-')}")
+            except PackageNotFoundError as error:
+                raise CannotStart(f"--lake needs further packages. Install them with: {INSTALL}") from error
+            if wanted != duckdb.__version__:
+                raise CannotStart(
+                    f"--lake needs DuckDB {wanted}, and this is {duckdb.__version__}. Install it with: {INSTALL}"
+                )
+
+    def create(self) -> None:
+        """Creates what is missing of the lake's tables.
+
+        Raises:
+            CannotStart: the catalog or the place of the data cannot be used.
+        """
+        self.check()
+        if not self.data.startswith("s3://"):
+            Path(self.data).mkdir(parents=True, exist_ok=True)
+        try:
+            with self.session() as session:
+                session.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+                session.execute(SQL["create_signs_of_life"])
+                with self.attached() as connection:
+                    connection.execute(SQL["create_tables"])
+        except (psycopg.Error, duckdb.Error) as error:
+            raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
+
+    def session(self) -> Any:
+        """Opens a session with PostgreSQL that commits each statement.
+
+        Raises:
+            psycopg.Error: it does not answer.
+        """
+        options = f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={2 * LOCK_TIMEOUT_SECONDS}s"
+        return psycopg.connect(self.catalog, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS, options=options)
+
+    def attached(self) -> duckdb.DuckDBPyConnection:
+        """Opens a database in memory with the lake attached and chosen. Only statements of this package run in it.
+
+        Raises:
+            duckdb.Error: the catalog does not answer.
+        """
+        connection = duckdb.connect(
+            config={
+                "threads": "1",
+                "memory_limit": f"{self.memory_bytes}B",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "python_enable_replacements": "false",
+                "allow_community_extensions": "false",
+            }
+        )
+        for name in EXTENSIONS:
+            file = files(f"duckdb_extension_{name}") / "extensions" / f"v{duckdb.__version__}"
+            connection.execute(f"LOAD {quoted(str(file / f'{name}.duckdb_extension'))}")
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        if self.data.startswith("s3://"):
+            connection.execute("SET GLOBAL http_timeout = 10")
+            connection.execute("SET GLOBAL http_retries = 2")
+            connection.execute(f"CREATE SECRET (TYPE s3, {self._s3_secret()})")
+        catalog, data = quoted(f"ducklake:postgres:{self.catalog}"), quoted(self.data)
+        # without the limit, small commits would be rows in PostgreSQL, which cost fifty times more
+        connection.execute(f"ATTACH {catalog} AS lake (DATA_PATH {data}, DATA_INLINING_ROW_LIMIT 0)")
+        connection.execute("USE lake")
+        return connection
+
+    def _s3_secret(self) -> str:
+        found = {option: self.environment.get(variable) for option, variable in _S3_OPTIONS.items()}
+        parts = [f"{option} {quoted(value)}" for option, value in found.items() if value]
+        if self.s3_endpoint:
+            scheme, _, address = self.s3_endpoint.rpartition("://")
+            parts += [f"ENDPOINT {quoted(address)}", "URL_STYLE 'path'", f"USE_SSL {scheme != 'http'}"]
+        return ", ".join(parts)
+
+    def reason(self, error: Exception) -> str:
+        """Returns the first line of an error, without the address of the catalog, which may hold a password."""
+        lines = str(error).replace(self.catalog, "the catalog").splitlines() or [type(error).__name__]
+        return lines[0]

@@ -1,0 +1,161 @@
+"""Follows a lake by snapshots, and appends what receivers committed to a local database."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import duckdb
+import psycopg
+
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import CannotStart, StorageUnavailable
+from sagascope_collector.lake.catalog import SQL, Lake
+from sagascope_collector.lake.columns import to_batch
+from sagascope_collector.lake.cursor import LakeCursor
+from sagascope_collector.storage import Storage
+from sagascope_collector.storage.instances import load_observations
+
+POLL_SECONDS: Final = 0.25
+
+BATCH_SNAPSHOTS: Final = 50
+"""Commits that are read together while catching up."""
+
+STALE_NS: Final = 5 * NANOSECONDS_PER_SECOND
+
+Interval = tuple[int, int]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Follower:
+    """Copies the records of a lake to a local database, from its own thread.
+
+    The cursor is stored after the records. Reading a commit twice changes nothing: records are stored once.
+    """
+
+    def __init__(self, lake: Lake, storage: Storage) -> None:
+        """Reads the cursor.
+
+        Raises:
+            CannotStart: the database has the records of something else than this lake, or the lake does not answer.
+        """
+        self._lake = lake
+        self._storage = storage
+        self._session: Any = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._stopping = threading.Event()
+        self._as_of = 0
+        self._outages: Sequence[Interval] = ()
+        self._failure: str | None = None
+        try:
+            with lake.session() as session:
+                ((identity,),) = session.execute(SQL["select_identity"]).fetchall()
+        except psycopg.Error as error:
+            raise CannotStart(f"The lake cannot be opened: {lake.reason(error)}") from error
+        self._cursor = LakeCursor(storage)
+        known = self._cursor.read()
+        if known is None and storage.records.seq:
+            raise CannotStart("The database of --db has records of its own. Name a new file, which the lake fills.")
+        if known and known[0] != identity:
+            raise CannotStart("The database of --db belongs to another lake. Name a new file, which the lake fills.")
+        self._identity = identity
+        self._snapshot = known[1] if known else 0
+        self._cursor.write(identity, self._snapshot)
+        self._thread = threading.Thread(target=self._run, name="sagascope-follower", daemon=True)
+
+    def catch_up(self) -> None:
+        """Copies everything that is in the lake.
+
+        Raises:
+            CannotStart: the lake cannot be read, or the local database cannot be written.
+        """
+        try:
+            while self._poll():
+                continue
+        except (duckdb.Error, psycopg.Error, StorageUnavailable) as error:
+            raise CannotStart(f"The lake cannot be read: {self._lake.reason(error)}") from error
+
+    def start(self) -> None:
+        """Follows the lake from a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops after the commits that are being read."""
+        self._stopping.set()
+        self._thread.join()
+
+    def as_of(self) -> int:
+        """Returns up to when all telemetry is known, in nanoseconds since 1970: the time of every verdict.
+
+        It is the current time less the lag of the slowest live receiver, and stands while the lake cannot be read.
+        """
+        return self._as_of or time.time_ns()
+
+    def outages(self) -> Sequence[Interval]:
+        """Returns the ingest outages that receivers recorded, earliest first."""
+        return self._outages
+
+    def unready(self) -> str | None:
+        """Returns why answers are missing records; None: the database has caught up."""
+        if self._as_of and time.time_ns() - self._as_of < 2 * STALE_NS:
+            return None
+        return self._failure or "The collector is catching up with the lake."
+
+    def notices(self) -> Sequence[str]:
+        """Returns a notice while answers lag behind."""
+        lag = (time.time_ns() - self._as_of) // NANOSECONDS_PER_SECOND if self._as_of else 0
+        if lag * NANOSECONDS_PER_SECOND < STALE_NS:
+            return []
+        return [f"lake_lag: answers are as of {lag} s ago. {self._failure or 'A receiver has telemetry that waits.'}"]
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                is_more = self._poll()
+                self._failure = None
+            except (duckdb.Error, psycopg.Error) as error:
+                self._fail(f"The lake cannot be read: {self._lake.reason(error)}")
+                is_more = False
+            except StorageUnavailable as error:
+                self._fail(str(error))
+                is_more = False
+            if not is_more:
+                self._stopping.wait(POLL_SECONDS)
+
+    def _fail(self, reason: str) -> None:
+        if reason != self._failure:
+            _log.warning("%s", reason)
+        self._failure = reason
+        self._session = self._connection = None
+
+    def _poll(self) -> bool:
+        """Copies the next commits; returns whether there may be more."""
+        if self._session is None:
+            self._session = self._lake.session()
+        # in this order: what a receiver calls committed is then among the snapshots
+        now = time.time_ns()
+        ((lag,),) = self._session.execute(SQL["select_lag"]).fetchall()
+        outages = self._session.execute(SQL["select_outages"]).fetchall()
+        asked = {"after": self._snapshot, "limit": BATCH_SNAPSHOTS}
+        found = self._session.execute(SQL["select_snapshots"], asked).fetchall()
+        if found:
+            self._copy(self._snapshot + 1, found[-1][0], [text for _, text in found if text])
+        if len(found) == BATCH_SNAPSHOTS:
+            return True
+        self._outages = outages
+        self._as_of = max(self._as_of, now - round((lag or 0) * NANOSECONDS_PER_SECOND))
+        return False
+
+    def _copy(self, first: int, last: int, observed: Sequence[str]) -> None:
+        if self._connection is None:
+            self._connection = self._lake.attached()
+        spans, logs, links = (
+            self._connection.execute(f"FROM lake.table_insertions('{table}', {first}, {last})").to_arrow_table()
+            for table in ("spans", "logs", "linked_spans")
+        )
+        observations = [each for text in observed for each in load_observations(text)]
+        self._storage.records.append(to_batch(spans, logs, links, observations))
+        self._cursor.write(self._identity, last)
+        self._snapshot = last

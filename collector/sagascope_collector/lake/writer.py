@@ -1,0 +1,144 @@
+"""Appends batches to a lake, one commit at a time, and reports that this process does so."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import duckdb
+import psycopg
+
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.lake.catalog import LOCK, SQL, Lake
+from sagascope_collector.lake.columns import to_lake
+from sagascope_collector.storage import Batch
+from sagascope_collector.storage.instances import dump
+
+INTERVAL_SECONDS: Final = 2.0
+"""The interval of signs of life."""
+
+FAILURE_SECONDS: Final = 10.0
+"""Time after a failed commit in which senders may retry; until then, later telemetry counts as missing."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class LakeWriter:
+    """The records of a lake, for one thread that appends."""
+
+    def __init__(self, lake: Lake, name: str) -> None:
+        """Creates a writer; `name` identifies it in the history of the lake. Connects at the first append."""
+        self._lake = lake
+        self._name = name
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._session: Any = None
+        self._failing: tuple[float, float] | None = None
+        """The times of the first and the latest failure since the last success, by the steady clock."""
+
+    def failing_seconds(self) -> float:
+        """Returns for how long telemetry has been refused; 0 if it is stored."""
+        failing = self._failing
+        if failing is None or time.monotonic() - failing[1] > FAILURE_SECONDS:
+            return 0.0
+        return time.monotonic() - failing[0]
+
+    def append(self, batch: Batch, *, rejected: int = 0) -> None:
+        """Commits a batch, completely or not at all.
+
+        Raises:
+            StorageUnavailable: it may or may not be in the lake; a repetition counts once in all answers.
+        """
+        if not (batch.spans.num_rows or batch.logs.num_rows):
+            return
+        try:
+            self._commit(batch)
+        except (duckdb.Error, psycopg.Error) as error:
+            now = time.monotonic()
+            is_new = self._failing is None or now - self._failing[1] > FAILURE_SECONDS
+            self._failing = (now, now) if is_new or self._failing is None else (self._failing[0], now)
+            self.close()
+            raise StorageUnavailable(f"The lake cannot be written: {self._lake.reason(error)}") from error
+        self._failing = None
+
+    def _commit(self, batch: Batch) -> None:
+        if self._session is None:
+            self._session = self._lake.session()
+        if self._connection is None:
+            self._connection = self._lake.attached()
+        session, connection = self._session, self._connection
+        session.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        connection.begin()
+        for statement, rows in (
+            ("insert_spans", to_lake(batch.spans, batch.origins)),
+            ("insert_logs", to_lake(batch.logs, batch.origins)),
+            ("insert_linked_spans", batch.links),
+        ):
+            if rows.num_rows:
+                connection.register("batch", rows)
+                connection.execute(SQL[statement])
+                connection.unregister("batch")
+        said = [self._name, dump(batch.observations)]
+        connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", said)
+        connection.commit()
+        ((was_held,),) = session.execute("SELECT pg_advisory_unlock(%s)", [LOCK]).fetchall()
+        if not was_held:
+            raise psycopg.OperationalError("the lock of commits was lost during the commit")
+
+    def close(self) -> None:
+        """Closes the connections; the next append opens new ones. What was not committed is rolled back."""
+        for opened in (self._connection, self._session):
+            with contextlib.suppress(duckdb.Error, psycopg.Error):
+                if opened is not None:
+                    opened.close()
+        self._connection = self._session = None
+
+
+class Heartbeat:
+    """Reports to the catalog every two seconds up to when the telemetry of this process is in the lake."""
+
+    def __init__(self, lake: Lake, name: str, writer: LakeWriter, oldest: Callable[[], int | None]) -> None:
+        """Creates it; `oldest` returns when the request that waits longest was received, None if none waits."""
+        self._lake = lake
+        self._name = name
+        self._writer = writer
+        self._oldest = oldest
+        self._session: Any = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sagascope-heartbeat", daemon=True)
+        self.failure: str | None = "The lake was not reached yet."
+        """Why the last sign of life could not be written; None: it was."""
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops, and withdraws this receiver if another one lives."""
+        self._stopping.set()
+        self._thread.join()
+        if self._session is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._session.execute(SQL["delete_sign_of_life"], {"receiver": self._name})
+                self._session.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._report()
+                self.failure = None
+            except psycopg.Error as error:
+                self.failure = f"The lake's catalog does not answer: {self._lake.reason(error)}"
+                self._session = None
+            if self._stopping.wait(INTERVAL_SECONDS):
+                return
+
+    def _report(self) -> None:
+        if self._session is None:
+            self._session = self._lake.session()
+        oldest = self._oldest()
+        waiting = max(0.0, (time.time_ns() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
+        values = {"receiver": self._name, "waiting": max(waiting, self._writer.failing_seconds())}
+        self._session.execute(SQL["put_sign_of_life"], values)

@@ -1,0 +1,161 @@
+"""A receiver of telemetry without state of its own: it commits to a lake, and answers after the commit."""
+
+import asyncio
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING, Final
+
+from sagascope_collector import logging_setup, process, scrubbing
+from sagascope_collector.access import Application, Receive, Scope, Send, protected
+from sagascope_collector.cli import serve as cli
+from sagascope_collector.configuration import Configuration
+from sagascope_collector.connections import KnownHosts
+from sagascope_collector.errors import CannotStart
+from sagascope_collector.http_server import address_of, listen, max_connections, server
+from sagascope_collector.ingest import LAKE_LIMITS, Ingest
+from sagascope_collector.listeners import OtlpListeners, renew_certificates, write_ready_file
+from sagascope_collector.metrics import Counters
+from sagascope_collector.otlp import decode
+from sagascope_collector.otlp.budget import Budget
+from sagascope_collector.scrubbing.pseudonyms import KEY_VARIABLE
+from sagascope_collector.settings import Settings
+
+if TYPE_CHECKING:
+    from sagascope_collector.lake import Heartbeat, Lake
+
+OPTIONS: Final = (
+    "lake",
+    "lake_data",
+    "s3_endpoint",
+    "otlp_grpc",
+    "otlp_http",
+    "api",
+    "ready_file",
+    "max_request_bytes",
+    "queue_bytes",
+    "memory_bytes",
+    "ingest_token_file",
+    "cors_origin",
+    "allowed_host",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "mapping",
+    "scrub",
+    "scrub_key_file",
+    "log_format",
+    "log_level",
+)
+"""The settings of a receiver. Its API has ``/healthz`` and ``/readyz`` only."""
+
+DRAIN_SECONDS: Final = 10.0
+"""The time that a stop allows for requests in progress."""
+
+
+def process_name() -> str:
+    """Returns a name of this process that no other has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def open_lake(settings: Settings) -> "Lake":
+    """Returns the lake, with its tables.
+
+    Raises:
+        CannotStart: a package is missing, the settings do not fit a lake, or it does not answer.
+    """
+    if not (settings.lake and settings.lake_data):
+        raise CannotStart("A lake needs --lake postgresql://... and --lake-data with a folder or s3://BUCKET/PREFIX.")
+    if not (settings.scrub_key_file or os.environ.get(KEY_VARIABLE)):
+        raise CannotStart(
+            f"All processes of a lake need the same key for pseudonyms: set --scrub-key-file or {KEY_VARIABLE}."
+        )
+    try:
+        from sagascope_collector.lake import Lake
+    except ModuleNotFoundError as error:
+        raise CannotStart(
+            f'--lake needs the package {error.name}. Install it with: pip install "sagascope[lake]"'
+        ) from error
+    lake = Lake(settings.lake, settings.lake_data, settings.s3_endpoint or "", memory_bytes=settings.memory_bytes)
+    lake.create()
+    return lake
+
+
+async def _run(settings: Settings, configuration: Configuration, lake: "Lake", announce: cli.Announce) -> None:
+    from sagascope_collector.lake import Heartbeat, LakeWriter
+
+    key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
+    mapping = configuration.attribute_mapping
+    scrubber = scrubbing.Scrubber(configuration.scrub_rules, scrubbing.Pseudonyms(key), mapping.keys)
+    counters, name = Counters(), process_name()
+    writer = LakeWriter(lake, name)
+    ingest = Ingest(
+        writer, lambda payloads: decode(payloads, scrubber, mapping), limits=LAKE_LIMITS, committed=counters.committed
+    )
+    heartbeat = Heartbeat(lake, name, writer, ingest.oldest)
+    listeners, budget, connections = (
+        OtlpListeners(configuration, ingest, counters.refused), Budget(settings.queue_bytes), max_connections()
+    )  # fmt: skip
+    grpc_server, otlp_grpc = listeners.bind_grpc(budget, connections)
+    otlp_http, api = listen(settings.otlp_http, "--otlp-http"), listen(settings.api, "--api")
+    hosts = KnownHosts.of((settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin)
+    tls = configuration.tls.for_http() if configuration.tls else None
+    http_servers = [
+        server(each, drain_seconds=DRAIN_SECONDS, tls=tls, connections=connections)
+        for each in (listeners.http(budget, hosts), protected(_probes(ingest, heartbeat), hosts))
+    ]
+    ingest.start()
+    heartbeat.start()
+    await grpc_server.start()
+    serving = [
+        asyncio.create_task(each.serve([place])) for each, place in zip(http_servers, (otlp_http, api), strict=True)
+    ]
+    renewing = asyncio.create_task(renew_certificates(configuration))
+    stopped = process.stop_signal()
+    addresses = {"otlp_grpc": str(otlp_grpc), "otlp_http": str(address_of(otlp_http)), "api": str(address_of(api))}
+    announce(addresses)
+    write_ready_file(settings, addresses)
+    await asyncio.wait([stopped, *serving], return_when=asyncio.FIRST_COMPLETED)
+    for each in http_servers:
+        each.should_exit = True
+    await asyncio.gather(grpc_server.stop(DRAIN_SECONDS), *serving)
+    renewing.cancel()
+    await asyncio.to_thread(ingest.close, DRAIN_SECONDS)
+    await asyncio.to_thread(heartbeat.stop)
+    writer.close()
+
+
+def _probes(ingest: Ingest, heartbeat: "Heartbeat") -> Application:
+    """Returns the application with the routes for health checks."""
+
+    async def answered(scope: Scope, _: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        status, text = 404, "A receiver has /healthz and /readyz only."
+        if scope["path"] in {"/healthz", "/readyz"}:
+            failure = None if ingest.is_alive() else "The receiver cannot store anything; see its log."
+            if scope["path"] == "/readyz":
+                failure = failure or heartbeat.failure
+            status, text = (503, failure) if failure else (200, "ok")
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text.encode()})
+
+    return answered
+
+
+def run(settings: Settings, announce: cli.Announce) -> None:
+    """Receives until the process receives a stop signal.
+
+    Raises:
+        CannotStart: the lake, a file or an address cannot be used.
+    """
+    logging_setup.configure(settings.log_format, settings.log_level)
+    process.prepare()
+    settings = process.within_memory(settings)
+    configuration = Configuration.load(settings, os.environ)
+    process.run(_run(settings, configuration, open_lake(settings), announce))
+
+
+receive = cli.command(run, "Receive telemetry into a lake until Ctrl-C.", OPTIONS)
+"""The ``receive`` command."""

