@@ -236,6 +236,10 @@ PREPARED_GID: Final = "sagascope.prepared.gid"
 PREPARED_OWNER: Final = "sagascope.prepared.owner"
 """string, likewise: the user who may commit or roll back the transaction, besides a superuser."""
 
+PREPARED_FOLLOWED: Final = "sagascope.prepared.followed"
+"""string[], ``prepare`` attempts of a bridge to PostgreSQL: the databases that it follows. Those without a prepared
+transaction may have taken part."""
+
 # --- messages --------------------------------------------------------------------------------------
 
 MESSAGING_SYSTEM: Final = "messaging.system"

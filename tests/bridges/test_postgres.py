@@ -1,5 +1,6 @@
 """`sagascope bridge postgres` against real PostgreSQL servers and a real collector."""
 
+import json
 import os
 import re
 import signal
@@ -8,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 import sagascope
-from sagascope_collector.bridges import postgres
-from sagascope_collector.bridges.postgres import Checkpoint, Database, GlobalIdFormat, PostgresSource
+from sagascope import semconv
+from sagascope_collector.bridges.bridge import PollResult
+from sagascope_collector.bridges.postgres import Checkpoint, Database, GlobalIdFormat, PostgresSource, statement_start
 from support import preloaded
 from support.collector import RunningCollector, running_collector
 from support.command import run
@@ -135,16 +136,20 @@ def test_sessions_that_wait_for_its_locks_are_listed(
                 lambda: "1 session waits for it: checkout" in bodies(collector, "b1"), "no waiting session was shown"
             )
             assert "holds accounts (RowExclusiveLock)" in bodies(collector, "b1")
-            evidence = wait_for(collector, "b1", attention="in_doubt")["verdict"]["evidence"]
-            (locks,) = [each["text"] for each in evidence if "holds accounts" in each["text"]]
-            assert re.search(r"; 1 session waits for it: checkout \(pid \d+, since \d\d:\d\d:\d\dZ\)$", locks), locks
+            found = wait_for(collector, "b1", attention="in_doubt")
+            (waits,) = [each["text"] for each in found["verdict"]["evidence"] if "holds accounts" in each["text"]]
+            session = r"checkout \(pid \d+, since \d\d:\d\d:\d\dZ: UPDATE accounts SET amount = …\)$"
+            assert re.search(f"; 1 session waits for it: {session}", waits), waits
+            shown = run("show", "b1", "--url", collector.api).stdout
+            assert "UPDATE accounts SET amount = …" in " ".join(shown.split()), shown
+            assert "WHERE id = 2" not in shown
             end(server, "b1", "wallet", "ROLLBACK")
             assert asking.wait(30) == 0
         finally:
             asking.kill()
             asking.wait()
-        found = wait_for(collector, "b1", status="compensated", attention=None)
-        assert found["customer_line"] == "The transfer was canceled; what is recorded of it was rolled back."
+        found = wait_for(collector, "b1", status="failed", attention="mixed_outcome")
+        assert "whether ledger took part, and committed, is not known" in found["headline"]
 
 
 WAIT = """
@@ -176,48 +181,27 @@ def test_a_decision_while_the_bridge_is_down_is_reported_once(
         end(server, "c1", name, "ROLLBACK")
     with bridging(server, collector, tmp_path) as bridge:
         found = wait_for(collector, "c1", status="compensated", attention=None)
-        assert found["spans_total"] == 4
+        assert found["spans_total"] == 5
         bridge.terminate()
         assert bridge.wait(20) == 0
     with bridging(server, collector, tmp_path):
         prepare(server, "c2", 3, "wallet")
         wait_for(collector, "c2", attention="in_doubt")
         end(server, "c2", "wallet")
-        assert wait_for(collector, "c2", status="completed")["spans_total"] == 2
-    assert show(collector, "c1")["spans_total"] == 4
+        assert wait_for(collector, "c2", status="completed")["spans_total"] == 3
+    assert show(collector, "c1")["spans_total"] == 5
 
 
 def test_a_decision_that_is_not_readable_yet_is_read_by_a_later_poll(server: Server) -> None:
-    prepare(server, "q1", 15, "ledger")
-    database, elsewhere = (Database(name, server.dsn("ledger")) for name in ("ledger", "wallet"))
-    format_ = GlobalIdFormat(GID)
-    with PostgresSource([database], format_) as source:
-        (undecided,) = source.poll(Checkpoint(), time.time_ns()).checkpoint.databases["ledger"].values()
+    prepare(server, "u1", 19, "ledger")
+    (undecided,) = polled(server, Checkpoint(), time.time_ns(), "ledger").checkpoint.databases["ledger"].values()
     # its id is in progress, and the database that is asked has no prepared transaction of it
     known = Checkpoint(databases={"wallet": {undecided.prepared.xid: undecided}})
-    with PostgresSource([replace(elsewhere, dsn=server.dsn("wallet"))], format_) as source:
-        polled = source.poll(known, time.time_ns())
-        assert (polled.checkpoint, polled.telemetry.spans) == (known, [])
-        end(server, "q1", "ledger")
-        polled = source.poll(known, time.time_ns())
-    assert polled.checkpoint.databases == {"wallet": {}}
-    assert [span.name for span in polled.telemetry.spans] == ["COMMIT PREPARED"]
-
-
-def test_a_decision_that_postgresql_no_longer_knows_is_reported_as_that(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare(server, "r1", 16, "ledger")
-    with PostgresSource([Database("ledger", server.dsn("ledger"))], GlobalIdFormat(GID)) as source:
-        known = source.poll(Checkpoint(), time.time_ns()).checkpoint
-        end(server, "r1", "ledger")
-        # as after a million transactions and a VACUUM
-        monkeypatch.setitem(postgres.source._SQL, "get_status", "SELECT NULL::text AS status, NULL AS committed_at")
-        polled = source.poll(known, time.time_ns())
-    assert polled.error == "ledger no longer knows how transfer:r1:ledger ended."
-    assert polled.checkpoint.databases == {"ledger": {}}
-    (record,) = polled.telemetry.logs
-    assert "no longer knows whether it was committed" in record.body
+    first = polled(server, known, time.time_ns(), "wallet")
+    assert (first.in_flight, first.telemetry.spans) == (1, [])
+    end(server, "u1", "ledger")
+    second = polled(server, first.checkpoint, time.time_ns(), "wallet")
+    assert [span.name for span in second.telemetry.spans] == ["COMMIT PREPARED", "two-phase commit"]
 
 
 def test_different_decisions_of_participants_are_a_mixed_outcome(
@@ -252,12 +236,116 @@ def test_a_participant_decided_before_the_first_look_is_to_be_verified(
         sagascope.shutdown()
         end(server, "p1", "ledger")
     assert [each["state"] for each in found["steps"]] == ["done", "not_seen"]
-    _, verify, decide = found["verdict"]["actions"]
+    _, verify, *rest = found["verdict"]["actions"]
     assert verify.startswith(
         "Verify in wallet whether it took part, and committed or rolled back: nothing was received from it"
     )
-    assert decide.startswith("Only then have ledger carry out what the coordinator decided")
-    assert "PREPARED" not in decide
+    assert rest == [
+        "Only then have ledger carry out what the coordinator decided, and never the opposite of what others did."
+    ]
+    assert not STATEMENT.search(json.dumps(found))
+
+
+STATEMENT = re.compile("(COMMIT|ROLLBACK) PREPARED '")
+"""A statement that ends a prepared transaction, as a person would copy it."""
+
+
+def test_the_outcome_of_a_participant_that_no_plan_names_is_not_claimed(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    for name in NAMES:
+        prepare(server, "q1", 15, name)
+    end(server, "q1", "wallet")
+    with bridging(server, collector, tmp_path):
+        found = wait_for(collector, "q1", attention="in_doubt")
+        assert ("wallet", "not_seen") in [(each["name"], each["state"]) for each in found["steps"]]
+        shown = run("show", "q1", "--url", collector.api).stdout
+        assert "whether it took part" in " ".join(shown.split())
+        assert not STATEMENT.search(json.dumps(found) + shown)
+
+        end(server, "q1", "ledger", "ROLLBACK")
+        found = wait_for(collector, "q1", status="failed", attention="mixed_outcome")
+    assert found["verdict"]["confidence"] == "possible"
+    assert "long after it was prepared; whether wallet took part, and committed, is not known" in found["headline"]
+    assert found["verdict"]["actions"][1].startswith("Verify in wallet whether it took part, and how it ended")
+
+
+def test_a_quick_decision_needs_no_attention_and_says_what_was_not_seen(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    with bridging(server, collector, tmp_path):
+        prepare(server, "r1", 16, "wallet")
+        wait_until(lambda: show(collector, "r1"), "the transaction was not shown")
+        end(server, "r1", "wallet")
+        found = wait_for(collector, "r1", status="completed", attention=None)
+    assert "Only wallet reported a decision; no plan tells whether others took part." in found["headline"]
+
+
+def polled(server: Server, checkpoint: Checkpoint, now: int, *names: str) -> PollResult[Checkpoint]:
+    """Polls once, at a time."""
+    databases = [Database(name, server.dsn(name)) for name in names]
+    with PostgresSource(databases, GlobalIdFormat(GID)) as source:
+        return source.poll(checkpoint, now)
+
+
+def outcomes(result: PollResult[Checkpoint]) -> list[object]:
+    """Returns the outcomes that a poll reports."""
+    found = [span.attributes.get(semconv.SAGA_OUTCOME) for span in result.telemetry.spans]
+    return [each for each in found if each]
+
+
+def test_no_outcome_is_claimed_while_a_database_does_not_respond(server: Server) -> None:
+    prepare(server, "s1", 17, "wallet")
+    names, now = ("wallet", "missing"), time.time_ns()
+    first = polled(server, Checkpoint(), now, *names)
+    assert "missing does not respond" in first.error
+    end(server, "s1", "wallet")
+    second = polled(server, first.checkpoint, now, *names)
+    assert [span.name for span in second.telemetry.spans] == ["COMMIT PREPARED"]
+    server.create("missing")
+    third = polled(server, second.checkpoint, now, *names)
+    assert outcomes(third) == ["completed"]
+    assert polled(server, third.checkpoint, now, *names).telemetry.spans == []
+
+
+def test_a_decision_that_cannot_be_read_is_read_again_and_then_reported(server: Server) -> None:
+    for name in NAMES:
+        prepare(server, "t1", 18, name)
+    now = time.time_ns()
+    checkpoint = polled(server, Checkpoint(), now, *NAMES).checkpoint
+    end(server, "t1", "ledger")
+    with running_postgres() as restored:  # it has not reached the transaction, like a server restored from a backup
+        for name in NAMES:
+            restored.create(name)
+        first = polled(restored, checkpoint, now, *NAMES)
+        assert (first.error, first.in_flight, len(first.telemetry)) == ("", 2, 0)
+        later = polled(restored, first.checkpoint, now + 61 * 10**9, *NAMES)
+        assert "wallet does not tell how 'transfer:t1:wallet' ended" in later.error
+        assert [log.event_name for log in later.telemetry.logs] == [semconv.EVENT_PREPARED_FORGOTTEN] * 2
+        again = polled(restored, later.checkpoint, now + 62 * 10**9, *NAMES)
+        assert (again.error, len(again.telemetry)) == (later.error, 0)
+        given_up = polled(restored, again.checkpoint, now + 90_000 * 10**9, *NAMES)
+        assert (given_up.error, given_up.in_flight, len(given_up.telemetry)) == ("", 0, 0)
+    end(server, "t1", "wallet", "ROLLBACK")
+    found = polled(server, again.checkpoint, now + 63 * 10**9, *NAMES)
+    assert found.error == ""
+    assert outcomes(found) == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ("UPDATE accounts\n SET owner = 'Ada'", "UPDATE accounts SET owner = …"),
+        ("SELECT * FROM t1 WHERE id = 4111111111111111", "SELECT * FROM t1 WHERE id = …"),
+        ("UPDATE a SET b = $1", "UPDATE a SET b = …"),
+        ("LOCK TABLE accounts", "LOCK TABLE accounts"),
+        ("/* user=ada */ SELECT", ""),
+        ("<insufficient privilege>", ""),
+        (f"SELECT {'column_a, ' * 20}x FROM t", "SELECT " + "column_a, " * 6 + "column_a, …"),
+    ],
+)
+def test_a_statement_is_shown_up_to_its_first_value(query: str, start: str) -> None:
+    assert statement_start(query) == start
 
 
 def test_a_server_restart_loses_nothing_and_does_not_delay_other_servers(
@@ -278,7 +366,7 @@ def test_a_server_restart_loses_nothing_and_does_not_delay_other_servers(
             second.start()
             with second.connect("ledger") as connection:
                 connection.execute("COMMIT PREPARED 'transfer:e1:spare'")
-            assert wait_for(collector, "e1", status="completed")["spans_total"] == 2
+            assert wait_for(collector, "e1", status="completed")["spans_total"] == 3
             assert bridge.poll() is None
         end(server, "e2", "wallet")
 
@@ -293,7 +381,7 @@ def test_a_decision_while_the_collector_is_down_is_reported_afterwards(server: S
             first.stop(signal.SIGKILL)
             end(server, "f1", "wallet")
             with running_collector(tmp_path, addresses=addresses) as again:
-                assert wait_for(again, "f1", status="completed")["spans_total"] == 2
+                assert wait_for(again, "f1", status="completed")["spans_total"] == 3
 
 
 def services(collector: RunningCollector, saga: str) -> set[str]:

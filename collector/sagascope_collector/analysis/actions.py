@@ -173,6 +173,17 @@ def in_doubt(case: Case, finding: Finding) -> list[Action]:
 def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
     """Participants of one two-phase commit ended differently."""
     del finding
+    if not case.saga.mixed_outcomes:
+        unseen = case.unseen_participants
+        return [
+            Action.inspect(
+                "Look up in the coordinator's log which participants {} had, and what it decided.", case.saga.label
+            ),
+            Action.verify("Verify in {} whether it took part, and how it ended: nothing was received from it.", unseen),
+            Action.reverse(
+                "Only if it ended differently, correct by hand the participants that ended otherwise than decided."
+            ),
+        ]
     mixed = case.saga.mixed_outcomes[0]
     names = list(dict.fromkeys(each.step.name for each in (*mixed.committed, *mixed.rolled_back)))
     text = "Verify in each participant ({}) whether {} is in effect, and in the coordinator's log what was decided."
@@ -377,6 +388,7 @@ def _service(finding: Finding) -> str:
 DECISION_VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
 DECISION_PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}
 DECISION_STATEMENTS = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_ROLLBACK: semconv.SETTLE_ROLLBACK}
+POSTGRES_STATEMENTS = {semconv.TYPE_COMMIT: "COMMIT PREPARED", semconv.TYPE_ROLLBACK: "ROLLBACK PREPARED"}
 
 
 def _decide(case: Case) -> Iterator[Action]:
@@ -398,6 +410,7 @@ def _decide(case: Case) -> Iterator[Action]:
         (way,) = ways
         text = "Verify in the coordinator's log that it decided to {}, as {}."
         yield Action.verify(text, DECISION_VERBS[way], _decision(case, decided[0]))
+        yield from _verify_unseen(case)
         run = _run(case, way)
         yield Action.repeat(
             "Then have {} {}, too.{}", _participants(case), DECISION_VERBS[way], f" {run}" if run else ""
@@ -416,22 +429,28 @@ def _of_coordinator(case: Case) -> Iterator[Action]:
         seen = phrase("Its last record here is from {}", _clock(case, _last_record(case)))
     name = case.saga.label
     yield Action.verify("Look up in the log of {} what it decided about {}. {}.", coordinator, name, seen)
-    unseen = joined(" and ", [step.name for step in case.saga.steps if step.state is StepState.NOT_SEEN])
-    if unseen:
-        text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
-        yield Action.verify(text, unseen)
-        text = "Only then have {} carry out what the coordinator decided, and never the opposite of what {} did."
-        yield Action.repeat(text, _participants(case), unseen)
+    verifications = list(_verify_unseen(case))
+    if verifications:
+        yield from verifications
+        text = "Only then have {} carry out what the coordinator decided, and never the opposite of what others did."
+        yield Action.repeat(text, _participants(case))
         return
-    others = case.saga.may_have_other_participants
-    if others:
-        yield Action.verify("Verify whether another participant has committed or rolled back: no plan names them.")
     yield Action.repeat("Have {} carry out what the coordinator decided.", _participants(case))
     if run := _run(case, semconv.TYPE_COMMIT):
         yield Action.repeat("If it decided to commit: {}", run)
     if run := _run(case, semconv.TYPE_ROLLBACK):
-        nothing = ", and no other participant committed" if others else ""
-        yield Action.repeat("If it decided to roll back, or its log shows that it decided nothing{}: {}", nothing, run)
+        yield Action.repeat("If it decided to roll back, or its log shows that it decided nothing: {}", run)
+
+
+def _verify_unseen(case: Case) -> Iterator[Action]:
+    """Actions for participants whose decision is not known. Until they are verified, no statement is given."""
+    for each in case.undecided:
+        if case.decision_unknown(each):
+            text = "Verify in {} whether it committed or rolled back: it is no longer prepared."
+            yield Action.verify(text, each.step.name)
+    if case.unseen_participants:
+        text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
+        yield Action.verify(text, case.unseen_participants)
 
 
 def _of_unseen_participants(case: Case) -> Iterator[Action]:
@@ -458,15 +477,20 @@ def _participants(case: Case) -> Text:
 
 
 def _run(case: Case, way: str) -> str:
-    """The statements to run, if participants report them."""
-    statements = [(each, _statement(each, DECISION_STATEMENTS[way])) for each in case.undecided]
+    """The statements to run, if participants report them; none before every participant is known."""
+    if case.unseen_participants or any(case.decision_unknown(each) for each in case.undecided):
+        return ""
+    statements = [(each, _statement(each, way)) for each in case.undecided]
     return " ".join(f"Run in {each.step.service or each.step.name}: {text}" for each, text in statements if text)
 
 
-def _statement(each: StepAttempt, name: str) -> str | None:
+def _statement(each: StepAttempt, way: str) -> str | None:
     for view in each.attempt.views:
-        if text := values.text(view.attributes.get(name)):
+        if text := values.text(view.attributes.get(DECISION_STATEMENTS[way])):
             return text
+        if gid := values.text(view.attributes.get(semconv.PREPARED_GID)):
+            quoted = gid.replace("'", "''")
+            return f"{POSTGRES_STATEMENTS[way]} '{quoted}';"
     return None
 
 

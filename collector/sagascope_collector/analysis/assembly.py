@@ -193,6 +193,9 @@ class _Assembly:
         lines = ledger.entries(effects, declared, status, is_complete=not self._may_lack)
         amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
         settled = steps.settled(found, lines, declared, self._unstarted(status))
+        if declared.source != "declared":
+            names = {step.name for step in settled}
+            settled += tuple(step for step in steps.unseen_participants(found) if step.name not in names)
         ended = frame.closing is not None
         blocked = () if ended else steps.block_reports(self._spans, self._logs, found, self._about.offsets)
         return Saga(

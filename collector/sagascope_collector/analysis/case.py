@@ -223,6 +223,20 @@ class Case:
             and not self._has_decision(each.step)
         ]
 
+    @cached_property
+    def unseen_participants(self) -> str:
+        """The participants of a two-phase commit of which nothing was received; ``""`` if all are known."""
+        if not self.saga.may_have_other_participants:
+            return ""
+        unseen = [step.name for step in self.saga.steps if step.state is StepState.NOT_SEEN]
+        return " and ".join(unseen) or "every other participant"
+
+    def decision_unknown(self, prepared: StepAttempt) -> int | None:
+        """When a participant was found to be no longer prepared, if its database does not tell how it ended."""
+        ids = {view.span_id for view in prepared.attempt.views}
+        logs = (log for log in self.saga.logs if log.event_name == semconv.EVENT_PREPARED_FORGOTTEN)
+        return next((log.at for log in logs if log.span_id in ids), None)
+
     def _has_decision(self, prepared: Step) -> bool:
         """Whether a commit or rollback of this participant started and has not failed."""
         return any(

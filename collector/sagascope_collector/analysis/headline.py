@@ -79,7 +79,7 @@ def _ended(saga: Saga, ended_at: int) -> Text:
         return sentences(phrase("Ended: {} of this id replaced it at {}", run, at))
     why = _reason_of_failure(saga) if saga.status is not Status.COMPLETED else ""
     ended = phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else "")
-    if saga.status is Status.COMPENSATED and saga.may_have_other_participants:
+    if saga.may_have_other_participants:
         decided = listing(list(dict.fromkeys(step.name for step in saga.steps if step.type in TWO_PHASE_TYPES)))
         return sentences(ended, phrase("Only {} reported a decision; no plan tells whether others took part", decided))
     return sentences(ended)
@@ -264,6 +264,11 @@ def never_closed(case: Case, finding: Finding) -> Text:
 def in_doubt(case: Case, finding: Finding) -> Text:
     """The fact of `in_doubt`."""
     prepared = case.undecided
+    if gone := [each for each in prepared if case.decision_unknown(each)]:
+        text = "In doubt: {} was prepared until {}; whether it committed or rolled back is not known"
+        return phrase(
+            text, listing([_participant(each) for each in gone]), _at(case, case.decision_unknown(gone[0]) or 0)
+        )
     have = "has" if len(prepared) == 1 else "have"
     text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
     names = listing([_participant(each) for each in prepared])
@@ -278,6 +283,13 @@ def _participant(prepared: StepAttempt) -> str:
 
 def mixed_outcome(case: Case, finding: Finding) -> Text:
     """The fact of `mixed_outcome`."""
+    if not case.saga.mixed_outcomes:
+        each = about(finding)
+        verb, other = (
+            ("committed", "rolled back") if each.step.type == semconv.TYPE_COMMIT else ("rolled back", "committed")
+        )
+        text = "{} {} at {}, long after it was prepared; whether {} took part, and {}, is not known"
+        return phrase(text, each.step.name, verb, _end(case, each.attempt), case.unseen_participants, other)
     mixed = case.saga.mixed_outcomes[0]
     sides = [
         phrase("{} {} at {}", each.step.name, verb, _end(case, each.attempt))

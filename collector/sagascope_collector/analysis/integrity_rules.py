@@ -21,7 +21,9 @@ from sagascope_collector.analysis.model import (
     StepState,
 )
 from sagascope_collector.analysis.plans import COMPENSABLE_STATES
+from sagascope_collector.analysis.steps import DECISIONS, unseen_participants
 from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 
 class _Pair(NamedTuple):
@@ -199,9 +201,9 @@ def _decision_is_late(case: Case, prepared: Step) -> bool:
 
 
 def mixed_outcome(case: Case) -> Finding | None:
-    """One participant of a two-phase commit committed and another rolled back."""
+    """One participant of a two-phase commit committed and another rolled back, or may have."""
     if not case.saga.mixed_outcomes:
-        return None
+        return _unproven_outcome(case)
     mixed = case.saga.mixed_outcomes[0]
     latest = max(
         (*mixed.committed, *mixed.rolled_back), key=lambda each: each.attempt.finished_at or each.attempt.called_at
@@ -216,3 +218,28 @@ def mixed_outcome(case: Case) -> Finding | None:
         Confidence.CERTAIN,
         subject=StepAttempt(step, latest.attempt),
     )
+
+
+def _unproven_outcome(case: Case) -> Finding | None:
+    """A participant was decided late, probably by a person, and one that was not seen may have ended differently."""
+    is_ended = ledger.has_ended(case.saga.status) and not case.undecided
+    if not is_ended or not case.saga.may_have_other_participants or not _is_place_to_verify_known(case):
+        return None
+    votes = (each for each in case.step_attempts if each.step.type == semconv.TYPE_PREPARE)
+    voted_at = max((each.attempt.finished_at or 0 for each in votes), default=0)
+    for each in reversed(case.step_attempts):
+        step, decided_at = each.step, each.attempt.finished_at
+        if step.type not in DECISIONS or each.attempt.state is not AttemptState.OK or decided_at is None:
+            continue
+        due = of_next(case, step.name, voted_at)
+        if decided_at > due.start + round(due.seconds * NANOSECONDS_PER_SECOND):
+            service, reason = case.service_of(step.name), AttentionCode.MIXED_OUTCOME
+            return Finding(reason, Phase.FORWARD, step.name, service, decided_at, Confidence.POSSIBLE, subject=each)
+    return None
+
+
+def _is_place_to_verify_known(case: Case) -> bool:
+    """Whether a declared plan or a bridge names a participant that was not seen; other sagas may have had more."""
+    if case.saga.plan.source == "declared":
+        return any(step.state is StepState.NOT_SEEN for step in case.saga.steps)
+    return any(unseen_participants(case.saga.steps))

@@ -400,7 +400,16 @@ class Saga:
             return False
         if self.closing is not None and self.closing.mark.role == semconv.ROLE_SAGA:
             return False
-        return self.plan.source == "none" or any(step.state is StepState.NOT_SEEN for step in self.steps)
+        if any(step.state is StepState.NOT_SEEN for step in self.steps):
+            return True
+        return self.plan.source == "none" and not self._are_followed_databases_seen
+
+    @property
+    def _are_followed_databases_seen(self) -> bool:
+        """Whether a bridge saw a participant in each database that it follows; one alone is no two-phase commit."""
+        votes = [step for step in self.steps if step.type == semconv.TYPE_PREPARE]
+        views = (view for step in votes for attempt in step.attempts for view in attempt.views)
+        return len(votes) > 1 and any(semconv.PREPARED_FOLLOWED in view.attributes for view in views)
 
 
 TWO_PHASE_TYPES: Final = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)

@@ -7,6 +7,7 @@ from sagascope_collector.analysis import failures, values
 from sagascope_collector.analysis.attempts import AttemptContext, StepKey, Views, attempt
 from sagascope_collector.analysis.model import (
     COMPENSATING_TYPES,
+    TWO_PHASE_TYPES,
     Attempt,
     AttemptState,
     AwaitedEvent,
@@ -222,6 +223,15 @@ def _report(span: Span, row: Sequence[Log], offsets: Mapping[ProcessKey, int]) -
 DECISIONS = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
 
 
+def unseen_participants(found: Iterable[Step]) -> Iterator[Step]:
+    """Returns the databases that a bridge follows and in which it saw no participant of the two-phase commit."""
+    votes = [step for step in found if step.type == semconv.TYPE_PREPARE]
+    views = [view for step in votes for attempt in step.attempts for view in attempt.views]
+    seen = {step.name for step in votes} | {view.process.service for view in views}
+    followed = [name for view in views for name in values.texts(view.attributes.get(semconv.PREPARED_FOLLOWED)) or ()]
+    return (_planned(name, StepState.NOT_SEEN) for name in dict.fromkeys(followed) if name not in seen)
+
+
 def mixed_outcomes(steps: Iterable[Step]) -> tuple[MixedOutcome, ...]:
     """Returns every two-phase commit with a mixed outcome, in order of start.
 
@@ -229,7 +239,7 @@ def mixed_outcomes(steps: Iterable[Step]) -> tuple[MixedOutcome, ...]:
     """
     by_key: dict[str, list[Participant]] = {}
     for step in steps:
-        if step.type in (semconv.TYPE_PREPARE, *DECISIONS):
+        if step.type in TWO_PHASE_TYPES:
             by_key.setdefault(step.key, []).extend(Participant(step, attempt) for attempt in step.attempts)
     found = (_mixed(one) for _, parts in sorted(by_key.items()) for one in _divided(parts))
     return tuple(each for each in found if each)

@@ -92,6 +92,24 @@ def test_a_mixed_outcome_needs_attention_also_after_the_end(root: str) -> None:
     )
 
 
+def test_a_participant_whose_decision_its_database_does_not_tell_is_to_be_verified() -> None:
+    verdict = diagnosed(
+        f"""
+        stock-1  1..2   run  stock  type=prepare as=one @{semconv.SETTLE_COMMIT}=CommitIt
+        wallet-1 1..2   run  wallet type=prepare as=two @{semconv.SETTLE_COMMIT}=CommitIt
+        wallet-1 5      log  "gone" in=two event={semconv.EVENT_PREPARED_FORGOTTEN}
+    """,
+        now=60,
+    ).verdict
+    assert verdict is not None
+    assert verdict.reason == "in_doubt"
+    assert verdict.headline.startswith(
+        "In doubt: wallet-1 (wallet) was prepared until 11:06:45Z; whether it committed or rolled back is not known."
+    )
+    assert "Verify in wallet whether it committed or rolled back: it is no longer prepared." in verdict.actions
+    assert "CommitIt" not in str(verdict.actions)
+
+
 PARENT = f"""
 engine-1  0..   root plan="Shipping"
 engine-1  1..   call Shipping @{semconv.TEMPORAL_CHILD_ID}=ship-9

@@ -10,6 +10,14 @@ from sagascope_collector.bridges.postgres.source import (
     PostgresSource,
     first_line,
 )
-from sagascope_collector.bridges.postgres.telemetry import GlobalIdFormat
+from sagascope_collector.bridges.postgres.telemetry import GlobalIdFormat, statement_start
 
-__all__ = ["CONNECTION_OPTIONS", "Checkpoint", "Database", "GlobalIdFormat", "PostgresSource", "first_line"]
+__all__ = [
+    "CONNECTION_OPTIONS",
+    "Checkpoint",
+    "Database",
+    "GlobalIdFormat",
+    "PostgresSource",
+    "first_line",
+    "statement_start",
+]

@@ -1,6 +1,6 @@
 """Polls PostgreSQL databases for prepared transactions, for their decisions and for the sessions that they block."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -12,16 +12,16 @@ from pydantic import BaseModel, ConfigDict
 
 from sagascope import semconv
 from sagascope_collector.bridges.bridge import PollResult
-from sagascope_collector.bridges.otlp import Telemetry
+from sagascope_collector.bridges.otlp import Span, Telemetry
 from sagascope_collector.bridges.postgres.telemetry import (
     Decision,
-    GlobalId,
+    Decisions,
     GlobalIdFormat,
     Locks,
     Participant,
     PreparedTelemetry,
     PreparedTransaction,
-    decision_spans,
+    statement_start,
 )
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
@@ -40,6 +40,12 @@ LOCKS_INTERVAL_NS: Final = 30 * NANOSECONDS_PER_SECOND
 
 MAX_LISTED_LOCKS: Final = 10
 """The number of tables, and of sessions, that a report of locks lists."""
+
+UNREADABLE_DELAY_NS: Final = 60 * NANOSECONDS_PER_SECOND
+"""How long a decision that cannot be read is read again before it is reported as an error."""
+
+UNREADABLE_LIMIT_NS: Final = 86_400 * NANOSECONDS_PER_SECOND
+"""How long such an error is reported, and the decision read again."""
 
 XID_BITS_32: Final = 1 << 32
 
@@ -61,6 +67,9 @@ class UndecidedTransaction(BaseModel):
     prepared: PreparedTransaction
     locks: str = ""
     locks_reported_at: int = 0
+    gone_since: int = 0
+    """When it was first found to be no longer prepared, while its decision cannot be read; 0: it is prepared."""
+    is_reported_unknown: bool = False
 
 
 class Checkpoint(BaseModel):
@@ -70,8 +79,8 @@ class Checkpoint(BaseModel):
 
     databases: dict[str, dict[int, UndecidedTransaction]] = {}
     """By database and transaction id."""
-    decided: dict[str, list[str]] = {}
-    """The decisions so far of sagas with undecided participants, by the saga's key."""
+    decided: dict[str, Decisions] = {}
+    """The decisions of sagas that have not ended, by the saga's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +115,47 @@ class PostgresSource:
     def poll(self, checkpoint: Checkpoint, now: int) -> PollResult[Checkpoint]:
         """Polls all databases. One that does not respond does not delay the others."""
         telemetry, undecided = Telemetry(), dict(checkpoint.databases)
-        decisions, errors = list[Decision](), list[str]()
+        decided = {saga: known.model_copy(deep=True) for saga, known in checkpoint.decided.items()}
+        errors, unreadable = list[str](), list[str]()
         for database in self._databases:
             try:
                 poll = self._database_poll(database, now)
                 undecided[database.name] = poll.run(checkpoint.databases.get(database.name, {}), telemetry)
-                decisions += poll.decisions
-                errors += poll.errors
+                unreadable += poll.errors
+                for decision in poll.decisions:
+                    saga = decision.of.gid.saga
+                    decided.setdefault(saga.saga_key, Decisions(saga=saga)).add(decision)
+                    if decision.type:
+                        telemetry.spans.append(decision.of.decision_span(decision.type, decision.at))
             except psycopg.Error as error:
                 self._disconnect(database)
                 errors.append(f"{database.name} does not respond: {first_line(error)}.")
-        spans, decided = decision_spans(decisions, checkpoint.decided, self._undecided_sagas(undecided))
-        telemetry.spans += spans
+        if not errors:  # a database that does not respond may have a participant that is still prepared
+            open_sagas = self._open_sagas(undecided)
+            telemetry.spans += self._closing_spans(each for saga, each in decided.items() if saga not in open_sagas)
+            decided = {saga: each for saga, each in decided.items() if saga in open_sagas}
         in_flight = sum(map(len, undecided.values()))
-        return PollResult(telemetry, Checkpoint(databases=undecided, decided=decided), in_flight, " ".join(errors))
+        next_checkpoint, errors = Checkpoint(databases=undecided, decided=decided), errors + unreadable
+        return PollResult(telemetry, next_checkpoint, in_flight, " ".join(errors))
 
-    def _undecided_sagas(self, undecided: Mapping[str, Mapping[int, UndecidedTransaction]]) -> set[GlobalId]:
+    def _open_sagas(self, undecided: Mapping[str, Mapping[int, UndecidedTransaction]]) -> set[str]:
         gids = (each.prepared.gid for transactions in undecided.values() for each in transactions.values())
-        return {self._gid_format.parse(gid).saga for gid in gids}
+        return {self._gid_format.parse(gid).saga.saga_key for gid in gids}
+
+    def _closing_spans(self, decided: Iterable[Decisions]) -> Iterator[Span]:
+        followed = self._followed
+        for each in decided:
+            if outcome := each.outcome(followed):
+                yield each.closing_span(self._participant(each.databases[-1]), outcome)
+
+    @property
+    def _followed(self) -> tuple[str, ...]:
+        return tuple(database.name for database in self._databases)
+
+    def _participant(self, name: str) -> Participant:
+        connection = self._connections.get(name)
+        database = connection.info.dbname if connection else ""
+        return Participant(name, database, self._environment, self._saga_name, self._followed)
 
     def _database_poll(self, database: Database, now: int) -> "_DatabasePoll":
         if database.name not in self._connections:
@@ -131,8 +163,7 @@ class PostgresSource:
                 database.dsn, autocommit=True, row_factory=namedtuple_row, **CONNECTION_OPTIONS
             )
         connection = self._connections[database.name]
-        participant = Participant(database.name, connection.info.dbname, self._environment, self._saga_name)
-        return _DatabasePoll(connection, participant, self._gid_format, now)
+        return _DatabasePoll(connection, self._participant(database.name), self._gid_format, now)
 
     def _disconnect(self, database: Database) -> None:
         """Closes the connection; the next poll opens another one."""
@@ -153,40 +184,55 @@ class _DatabasePoll:
         self.decisions: list[Decision] = []
         """The decisions since the previous poll."""
         self.errors: list[str] = []
+        """Decisions that cannot be read."""
 
     def run(self, known: Mapping[int, UndecidedTransaction], telemetry: Telemetry) -> dict[int, UndecidedTransaction]:
         """Returns the undecided transactions; adds what is new to the telemetry."""
         prepared = map(_prepared_transaction, self._rows("list_prepared"))
         undecided = {each.xid: known.get(each.xid) or self._report_prepared(each, telemetry) for each in prepared}
-        ended = {xid: transaction for xid, transaction in known.items() if xid not in undecided}
-        read_again = {xid: each for xid, each in ended.items() if not self._read_decision(each.prepared, telemetry)}
-        return {**self._report_locks(undecided, telemetry), **read_again}
+        for xid, transaction in known.items():
+            if xid not in undecided and (unreadable := self._read_decision(transaction, telemetry)):
+                undecided[xid] = unreadable
+        return self._report_locks(undecided, telemetry)
 
     def _report_prepared(self, prepared: PreparedTransaction, telemetry: Telemetry) -> UndecidedTransaction:
         telemetry.spans.append(self._of(prepared).prepare_span())
         return UndecidedTransaction(prepared=prepared)
 
-    def _read_decision(self, prepared: PreparedTransaction, telemetry: Telemetry) -> bool:
-        """Reads the status of a transaction that is no longer prepared; returns whether the next poll need not read it.
+    def _read_decision(self, transaction: UndecidedTransaction, telemetry: Telemetry) -> UndecidedTransaction | None:
+        """Reads the status of a transaction that is no longer prepared; PostgreSQL keeps it for a long time.
 
-        PostgreSQL keeps it for a long time, and shows it as in progress for a moment after the transaction has ended.
+        Returns the transaction if its status is not known, to be read again.
         """
-        (row,) = self._rows("get_status", {"xid": prepared.xid})
-        if row.status is None:
-            telemetry.logs.append(self._of(prepared).forgotten_record(self._now))
-            self.errors.append(f"{self._participant.name} no longer knows how {prepared.gid} ended.")
-            return True
-        type_ = _TYPE_BY_STATUS.get(row.status)
-        if type_ is None:
-            return False
-        at = _nanoseconds(row.committed_at) if row.committed_at else self._now
-        self.decisions.append(Decision(self._of(prepared), type_, at))
-        return True
+        of, gone_since = self._of(transaction.prepared), transaction.gone_since or self._now
+        status, committed_at = self._status(transaction.prepared.xid)
+        if type_ := _TYPE_BY_STATUS.get(status or ""):
+            self.decisions.append(Decision(of, type_, _nanoseconds(committed_at) if committed_at else self._now))
+            return None
+        if self._now - gone_since > UNREADABLE_LIMIT_NS:
+            self.decisions.append(Decision(of, "", self._now))
+            return None
+        is_reported = self._now - gone_since >= UNREADABLE_DELAY_NS
+        if is_reported:
+            gid, name = transaction.prepared.gid, self._participant.name
+            self.errors.append(f"{name} does not tell how {gid!r} ended, which is no longer prepared.")
+            if not transaction.is_reported_unknown:
+                telemetry.logs.append(of.forgotten_record(gone_since))
+        return transaction.model_copy(update={"gone_since": gone_since, "is_reported_unknown": is_reported})
+
+    def _status(self, xid: int) -> tuple[str | None, datetime | None]:
+        """Returns the status of a transaction, and the time of its commit if PostgreSQL records it."""
+        try:
+            (row,) = self._rows("get_status", {"xid": xid})
+        except psycopg.DataError:  # a server that was restored from a backup has not reached the transaction yet
+            return None, None
+        return row.status, row.committed_at
 
     def _report_locks(
         self, undecided: dict[int, UndecidedTransaction], telemetry: Telemetry
     ) -> dict[int, UndecidedTransaction]:
-        old = {xid for xid, each in undecided.items() if self._now - each.prepared.at > LOCKS_DELAY_NS}
+        prepared = {xid: each.prepared for xid, each in undecided.items() if not each.gone_since}
+        old = {xid for xid, each in prepared.items() if self._now - each.at > LOCKS_DELAY_NS}
         if not old:
             return undecided
         relations: dict[int, dict[str, str]] = {}
@@ -224,13 +270,14 @@ def _locks(relations: Mapping[str, str], xid: int, waiting: Sequence[Any]) -> Lo
         if not found:
             break
         blocked |= found
-    sessions = [_waiting_session(row) for row in blocked.values()]
-    return Locks(tuple(relations.values())[:MAX_LISTED_LOCKS], tuple(sessions[:MAX_LISTED_LOCKS]))
+    sessions = [_waiting_session(row) for row in list(blocked.values())[:MAX_LISTED_LOCKS]]
+    return Locks(tuple(relations.values())[:MAX_LISTED_LOCKS], tuple(sessions), len(blocked))
 
 
 def _waiting_session(row: Any) -> str:
     since = f", since {row.since.astimezone(UTC):%H:%M:%S}Z" if row.since else ""
-    return f"{row.application or 'a session'} (pid {row.pid}{since})"
+    statement = f": {start}" if (start := statement_start(row.query or "")) else ""
+    return f"{row.application or 'a session'} (pid {row.pid}{since}{statement})"
 
 
 def _waits(row: Any, relations: Mapping[str, str], xid: int, blocked: Mapping[int, Any]) -> bool:

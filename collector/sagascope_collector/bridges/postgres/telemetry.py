@@ -6,7 +6,7 @@ Trace and span ids are derived from what PostgreSQL reports, so that a repeated 
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,8 +21,16 @@ XA_GLOBAL_ID: Final = re.compile(
 )
 """An XA id as PostgreSQL's JDBC driver writes it. All participants share the part between the underscores."""
 
-_STATEMENTS: Final = {semconv.TYPE_COMMIT: "COMMIT PREPARED", semconv.TYPE_ROLLBACK: "ROLLBACK PREPARED"}
-_SETTLE_ATTRIBUTES: Final = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_ROLLBACK: semconv.SETTLE_ROLLBACK}
+_SPAN_NAMES: Final = {
+    semconv.TYPE_PREPARE: "PREPARE TRANSACTION",
+    semconv.TYPE_COMMIT: "COMMIT PREPARED",
+    semconv.TYPE_ROLLBACK: "ROLLBACK PREPARED",
+}
+
+MAX_STATEMENT_LENGTH: Final = 80
+
+_VALUE: Final = re.compile(r"['$]|--|/\*|(?<![\w.])\d|<insufficient privilege>")
+"""The start of a value, comment or placeholder in a statement of SQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,8 @@ class Participant:
     environment: str
     saga_name: str
     """The saga type where the global id does not contain one; may be empty."""
+    followed: tuple[str, ...]
+    """The names of all databases that the bridge follows."""
 
     @property
     def resource(self) -> Resource:
@@ -125,15 +135,26 @@ class Locks:
     relations: tuple[str, ...]
     """Tables with the modes of their locks."""
     waiting_sessions: tuple[str, ...]
-    """One text for each session, without its query."""
+    """One text for each session that is listed, the one that waits longest first."""
+    waiting: int = 0
+    """The number of waiting sessions."""
 
     def __str__(self) -> str:
         held = f"holds {', '.join(self.relations)}" if self.relations else "holds no table"
-        if not self.waiting_sessions:
+        if not self.waiting:
             return f"{held}; no session waits for it"
-        count = len(self.waiting_sessions)
-        waits = "1 session waits" if count == 1 else f"{count} sessions wait"
+        waits = "1 session waits" if self.waiting == 1 else f"{self.waiting} sessions wait"
         return f"{held}; {waits} for it: {', '.join(self.waiting_sessions)}"
+
+
+def statement_start(query: str) -> str:
+    """Returns a statement of SQL up to its first value, so that it contains none; ``""`` if it starts with one."""
+    text = " ".join(query.split())
+    value = _VALUE.search(text)
+    start = (text[: value.start()] if value else text).strip()
+    if len(start) > MAX_STATEMENT_LENGTH:
+        start = start[:MAX_STATEMENT_LENGTH].rsplit(" ", 1)[0]
+    return start if start == text else f"{start} …" if start else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,56 +166,55 @@ class PreparedTelemetry:
     prepared: PreparedTransaction
 
     def prepare_span(self) -> Span:
-        """Returns the span of ``PREPARE TRANSACTION``, with the statements that would end the transaction."""
-        quoted = "'" + self.prepared.gid.replace("'", "''") + "'"
-        statements = {_SETTLE_ATTRIBUTES[type_]: f"{verb} {quoted};" for type_, verb in _STATEMENTS.items()}
-        return self._span(semconv.TYPE_PREPARE, "PREPARE TRANSACTION", self.prepared.at, statements)
+        """Returns the span of ``PREPARE TRANSACTION``.
 
-    def decision_span(self, type_: str, at: int, attributes: Attributes) -> Span:
+        It contains no statement that ends the transaction: that is shown only where the evidence permits it.
+        """
+        return self._span(
+            semconv.TYPE_PREPARE, self.prepared.at, {semconv.PREPARED_FOLLOWED: self.participant.followed}
+        )
+
+    def decision_span(self, type_: str, at: int) -> Span:
         """Returns the span of the commit or rollback, which is not before the prepare."""
-        return self._span(type_, _STATEMENTS[type_], max(at, self.prepared.at), attributes)
+        return self._span(type_, max(at, self.prepared.at))
 
     def locks_record(self, locks: Locks, at: int) -> LogRecord:
         """Returns the log record that lists the locks of the transaction."""
-        is_warning = bool(locks.waiting_sessions)
-        return self._record(
-            semconv.EVENT_PREPARED_LOCKS, f"The prepared transaction {locks}.", at, is_warning=is_warning
-        )
+        body = f"The prepared transaction {locks}."
+        return self._record(semconv.EVENT_PREPARED_LOCKS, body, at, is_warning=bool(locks.waiting))
 
     def forgotten_record(self, at: int) -> LogRecord:
-        """Returns the log record of a transaction whose decision PostgreSQL no longer knows."""
-        text = "The transaction is no longer prepared, and PostgreSQL no longer knows whether it was committed."
-        return self._record(semconv.EVENT_PREPARED_FORGOTTEN, text, at, is_warning=True)
+        """Returns the log record about a transaction of which PostgreSQL does not tell how it ended."""
+        body = "The transaction is no longer prepared, and PostgreSQL does not tell whether it was committed."
+        return self._record(semconv.EVENT_PREPARED_FORGOTTEN, body, at, is_warning=True)
 
-    def _record(self, event_name: str, text: str, at: int, *, is_warning: bool) -> LogRecord:
+    def _record(self, event_name: str, body: str, at: int, *, is_warning: bool) -> LogRecord:
         return LogRecord(
             resource=self.participant.resource,
             trace_id=self._trace_id(),
             span_id=self._span_id(semconv.TYPE_PREPARE),
             at=at,
             event_name=event_name,
-            body=text,
+            body=body,
             attributes=self._attributes(semconv.TYPE_PREPARE),
             is_warning=is_warning,
         )
 
-    def _span(self, type_: str, name: str, at: int, attributes: Attributes) -> Span:
+    def _span(self, type_: str, at: int, attributes: Attributes | None = None) -> Span:
         attempt: Attributes = {semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_ATTEMPT: 1}
         return Span(
             resource=self.participant.resource,
             trace_id=self._trace_id(),
             span_id=self._span_id(type_),
-            name=name,
+            name=_SPAN_NAMES[type_],
             start=at,
             end=at,
-            attributes={**self._attributes(type_), **attempt, **attributes},
+            attributes={**self._attributes(type_), **attempt, **(attributes or {})},
         )
 
     def _attributes(self, type_: str) -> Attributes:
         attributes = {
-            semconv.SAGA_ID: self.gid.saga_id,
-            semconv.SAGA_NAME: self.gid.name or self.participant.saga_name,
-            semconv.SAGA_RUN_ID: self.gid.run,
+            **_saga(self.gid, self.participant.saga_name),
             semconv.STEP_NAME: self.gid.participant or self.participant.name,
             semconv.STEP_TYPE: type_,
             semconv.PREPARED_GID: self.prepared.gid,
@@ -203,7 +223,7 @@ class PreparedTelemetry:
         return {key: value for key, value in attributes.items() if value}
 
     def _trace_id(self) -> bytes:
-        return trace_id(self.gid.name, self.gid.saga_id, self.gid.run)
+        return _trace_id(self.gid)
 
     def _span_id(self, type_: str) -> bytes:
         prepared = self.prepared
@@ -211,44 +231,61 @@ class PreparedTelemetry:
         return span_id(*database, prepared.gid, str(prepared.xid), str(prepared.at), type_)
 
 
+def _saga(gid: GlobalId, saga_name: str) -> dict[str, str]:
+    names = {semconv.SAGA_ID: gid.saga_id, semconv.SAGA_NAME: gid.name or saga_name, semconv.SAGA_RUN_ID: gid.run}
+    return {key: value for key, value in names.items() if value}
+
+
+def _trace_id(gid: GlobalId) -> bytes:
+    return trace_id(gid.name, gid.saga_id, gid.run)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The commit or rollback of a prepared transaction."""
+    """The end of a prepared transaction."""
 
     of: PreparedTelemetry
     type: str
-    """`semconv.TYPE_COMMIT` or `semconv.TYPE_ROLLBACK`."""
+    """`semconv.TYPE_COMMIT` or `semconv.TYPE_ROLLBACK`; ``""``: it cannot be read."""
     at: int
 
 
-def decision_spans(
-    decisions: Sequence[Decision], earlier: Mapping[str, Sequence[str]], undecided: Collection[GlobalId]
-) -> tuple[list[Span], dict[str, list[str]]]:
-    """Returns the spans of decisions, and the decisions so far of sagas with undecided participants.
+class Decisions(BaseModel):
+    """The decisions of one saga's participants so far, in the order in which they were seen."""
 
-    The last decision of a saga carries the saga's outcome, since a coordinator that died does not report it.
+    saga: GlobalId
+    types: list[str] = []
+    databases: list[str] = []
+    at: int = 0
 
-    Args:
-        decisions: since the previous poll.
-        earlier: the decisions so far that the previous call returned.
-        undecided: the sagas of which a participant is still prepared.
-    """
-    types = {saga: list(types) for saga, types in earlier.items()}
-    for decision in decisions:
-        types.setdefault(decision.of.gid.saga_key, []).append(decision.type)
-    last = {decision.of.gid.saga_key: decision for decision in decisions}
-    open_sagas = {gid.saga_key for gid in undecided}
-    spans = []
-    for decision in decisions:
-        saga = decision.of.gid.saga_key
-        is_last = decision is last[saga] and saga not in open_sagas
-        attributes = {semconv.SAGA_OUTCOME: _outcome(types[saga])} if is_last else {}
-        spans.append(decision.of.decision_span(decision.type, decision.at, attributes))
-    return spans, {saga: decided for saga, decided in types.items() if saga in open_sagas}
+    def add(self, decision: Decision) -> None:
+        """Adds a decision."""
+        self.types.append(decision.type)
+        self.databases.append(decision.of.participant.name)
+        self.at = max(self.at, decision.at, decision.of.prepared.at)
 
+    def outcome(self, followed: Collection[str]) -> str | None:
+        """Returns the outcome that the decisions prove; None if a decision is unknown.
 
-def _outcome(types: Collection[str]) -> str:
-    distinct = set(types)
-    if len(distinct) > 1:
-        return semconv.OUTCOME_FAILED
-    return semconv.OUTCOME_COMPLETED if semconv.TYPE_COMMIT in distinct else semconv.OUTCOME_COMPENSATED
+        A rollback proves that all participants rolled back only if a transaction of each followed database was seen:
+        another participant may have committed before the bridge saw it.
+        """
+        distinct = set(self.types)
+        if "" in distinct:
+            return None
+        if distinct == {semconv.TYPE_COMMIT}:
+            return semconv.OUTCOME_COMPLETED
+        is_proven = len(distinct) == 1 and len(self.types) > 1 and set(self.databases) >= set(followed)
+        return semconv.OUTCOME_COMPENSATED if is_proven else semconv.OUTCOME_FAILED
+
+    def closing_span(self, participant: Participant, outcome: str) -> Span:
+        """Returns the span that ends the saga, since a coordinator that died does not do so."""
+        return Span(
+            resource=participant.resource,
+            trace_id=_trace_id(self.saga),
+            span_id=span_id(self.saga.saga_key, str(self.at), "end"),
+            name="two-phase commit",
+            start=self.at,
+            end=self.at,
+            attributes={**_saga(self.saga, participant.saga_name), semconv.SAGA_OUTCOME: outcome},
+        )

@@ -6,6 +6,7 @@ SELECT
     waiting.mode,
     coalesce(waiting.waitstart, activity.query_start) AS since,
     activity.application_name AS application,
+    activity.query,
     pg_blocking_pids(waiting.pid) AS blocked_by
 FROM pg_locks AS waiting
 JOIN pg_stat_activity AS activity USING (pid)
