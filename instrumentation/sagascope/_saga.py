@@ -1,6 +1,6 @@
 """Saga types, declared once, and the sagas that run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from opentelemetry.context import Context, get_current
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _UPDATING = Guard("adding attributes to a saga")
 
 _declared: dict[str, Plan] = {}
+
+engine_sagas: "list[Callable[[], RunningSaga | None]]" = []
+"""For each engine, returns the saga whose code runs where no context is passed on; None outside of the engine."""
 
 
 class Saga:
@@ -293,7 +296,7 @@ def current() -> RunningSaga | None:
     """Returns the saga that this code runs in, also one that a caller started; None outside any saga."""
     saga_context = get_saga_context(get_current())
     if saga_context is None:
-        return None
+        return next((saga for find in engine_sagas if (saga := find()) is not None), None)
     if isinstance(saga_context.saga, RunningSaga):
         return saga_context.saga
     identity = saga_context.identity

@@ -125,6 +125,27 @@ class Hurried:
 
 
 @workflow.defn
+class Approval:
+    """Declares that it waits for a signal."""
+
+    def __init__(self) -> None:
+        self.is_approved = False
+
+    @workflow.run
+    async def run(self, payment: str) -> None:
+        await workflow.execute_activity(charge, payment, **OFTEN)
+        saga = sagascope.current()
+        assert saga is not None
+        saga.wait_for("approval", "above the limit")
+        await workflow.wait_condition(lambda: self.is_approved)
+        await workflow.execute_activity(fulfil, payment, **OFTEN)
+
+    @workflow.signal
+    def approve(self) -> None:
+        self.is_approved = True
+
+
+@workflow.defn
 class Broken:
     """Its own code fails, until it is released."""
 
@@ -172,5 +193,5 @@ class Trip:
             raise
 
 
-WORKFLOWS = [Payment, Everything, Rounds, LongWait, Hurried, Broken, Trip]
+WORKFLOWS = [Payment, Everything, Rounds, LongWait, Hurried, Approval, Broken, Trip]
 ACTIVITIES = [charge, fulfil, refund, wait_for_ever, book_hotel, book_flight, cancel_hotel]

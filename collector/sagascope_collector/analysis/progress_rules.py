@@ -246,13 +246,13 @@ def next_step_missing(case: Case) -> Finding | None:
 
 
 def _no_progress(case: Case) -> Finding | None:
-    """A saga without a known type or plan pauses for longer than any finished saga."""
-    pause = case.saga.longest_pause
-    if pause is None or case.in_flight or ledger.has_ended(case.saga.status) or case.saga.awaited_event is not None:
+    """A saga without a known type or plan pauses for longer than any finished saga, or than its own timeout."""
+    pause, waits = case.saga.longest_pause, case.saga.awaited_event is not None
+    if (pause is None and not waits) or case.in_flight or ledger.has_ended(case.saga.status):
         return None
     deadline = deadlines.of_next(case, None, case.since)
-    if not deadline.known:
-        deadline = Deadline(case.since, max(pause, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
+    if not deadline.known and not waits:
+        deadline = Deadline(case.since, max(pause or 0, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
     if not deadlines.is_late(case, deadline):
         return None
     step = case.last.step.name if case.last else None

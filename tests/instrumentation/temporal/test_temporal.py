@@ -30,7 +30,7 @@ from sagascope.testing import RecordedSaga, Recorder, record  # noqa: E402
 from support import temporal_payments as stage  # noqa: E402
 from support.clients import running  # noqa: E402
 from support.receiver import Receiver, wait_for  # noqa: E402
-from support.temporal_payments import QUEUE, Broken, Everything, Hurried, LongWait, Payment, Rounds, Trip  # noqa: E402
+from support.temporal_payments import QUEUE, Approval, Broken, Everything, Hurried, LongWait, Payment, Rounds, Trip  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("temporal")
 
@@ -346,6 +346,28 @@ def test_failing_workflow_task_does_not_end_the_workflow(temporal: str) -> None:
     with record() as recorder:
         run(story())
     recorder.saga("broken").assert_completed()
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_a_workflow_declares_what_it_waits_for_once(temporal: str, kept: int) -> None:
+    saga_id = f"approval-{kept}"
+
+    async def story() -> None:
+        async with working(temporal, max_cached_workflows=kept) as client:
+            handle = await started(client, Approval, saga_id, saga_id)
+            await until(waits, "no wait was declared")
+            await handle.signal(Approval.approve)
+            await handle.result()
+            history = await handle.fetch_history()
+        await Replayer(workflows=stage.WORKFLOWS, plugins=[SagascopePlugin()]).replay_workflow(history)
+
+    def waits() -> list[str]:
+        return [body for body, attributes in recorder.logs if attributes.get(semconv.WAIT_FOR) == "approval"]
+
+    with record() as recorder:
+        run(story())
+    recorder.saga(saga_id).assert_completed()
+    assert waits() == ["the workflow waits for approval"]
 
 
 def test_description_adds_amount_and_keys(temporal: str) -> None:

@@ -147,7 +147,9 @@ class ClientInterceptor(OutboundInterceptor):
     def _report(self, requested: StartWorkflowInput, handle: WorkflowHandle[Any, Any], at: int) -> None:
         run_id = handle.first_execution_run_id
         if run_id and not requested.start_signal:  # with a start signal the workflow may have been running before
-            run = WorkflowRun(handle.id, requested.workflow, run_id, requested.task_queue)
+            timeout = requested.execution_timeout or requested.run_timeout
+            seconds = timeout.total_seconds() if timeout else None
+            run = WorkflowRun(handle.id, requested.workflow, run_id, requested.task_queue, seconds)
             self._reporter.report_workflow(run, requested.args, at, links=starting_links(requested.headers))
 
 

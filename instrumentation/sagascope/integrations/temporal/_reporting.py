@@ -37,6 +37,8 @@ class WorkflowRun(NamedTuple):
     workflow_type: str
     run_id: str
     task_queue: str = ""
+    timeout_seconds: float | None = None
+    """The time after which the server ends it; None if it is unknown or unlimited."""
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -134,6 +136,8 @@ class WorkflowReporter:
             semconv.TEMPORAL_TASK_QUEUE: run.task_queue,
             **(plan.attributes if plan is not None else {}),
         }
+        if run.timeout_seconds:
+            attributes[semconv.SAGA_TIMEOUT] = run.timeout_seconds
         with _REPORTING:
             attributes |= amount_attributes(description.get("amount"), description.get("currency"))
             attributes |= key_attributes(description.get("keys"))

@@ -4,7 +4,7 @@ This code runs in the workflow's sandbox. It uses no clock, randomness or files 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from opentelemetry.trace import Link
@@ -23,9 +23,11 @@ from temporalio.worker import (
 )
 
 from sagascope import semconv
+from sagascope._context import SagaIdentity
 from sagascope._guard import Guard
 from sagascope._plan import Progress
 from sagascope._runtime import NANOSECONDS_PER_SECOND
+from sagascope._saga import RunningSaga, declared_plan, engine_sagas
 from sagascope.integrations.temporal._compensations import compensated_by_name
 from sagascope.integrations.temporal._reporting import (
     REPORTER_FUNCTION,
@@ -34,11 +36,44 @@ from sagascope.integrations.temporal._reporting import (
     WorkflowReporter,
     WorkflowRun,
     headers_with_call,
+    report_waiting,
     root_span_context,
     starting_links,
 )
 
 _FOLLOWING = Guard("following a workflow")
+
+
+class WorkflowSaga(RunningSaga):
+    """The saga of the workflow whose code runs, as `sagascope.current` returns it: waits can be declared.
+
+    A replay declares nothing, and no command of the workflow changes.
+    """
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: WorkflowRun) -> None:
+        identity = SagaIdentity(run.workflow_id, run.workflow_type, run.run_id)
+        super().__init__(identity, declared_plan(run.workflow_type), {}, stays_open=True, is_new=False)
+        self._run = run
+
+    def _declare_wait(self, summary: str, attributes: dict[str, Any], reason: str | None) -> None:
+        if not workflow.unsafe.is_replaying():
+            reasons = {semconv.WAIT_REASON: reason} if reason is not None else {}
+            report_waiting(self._run, f"the workflow {summary}", {**attributes, **reasons})
+
+    def _add_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Adds nothing: the root span belongs to no process."""
+
+
+def current_saga() -> WorkflowSaga | None:
+    """Returns the saga of the workflow whose code runs; None outside of workflows with the plugin."""
+    if not workflow.in_workflow() or REPORTER_FUNCTION not in workflow.extern_functions():
+        return None
+    return WorkflowSaga(_current_run())
+
+
+engine_sagas.append(current_saga)
 
 
 class InboundInterceptor(WorkflowInboundInterceptor):
@@ -257,7 +292,9 @@ class RunState:
 
 def _current_run() -> WorkflowRun:
     info = workflow.info()
-    return WorkflowRun(info.workflow_id, info.workflow_type, info.run_id, info.task_queue)
+    timeout = info.execution_timeout or info.run_timeout
+    seconds = timeout.total_seconds() if timeout else None
+    return WorkflowRun(info.workflow_id, info.workflow_type, info.run_id, info.task_queue, seconds)
 
 
 def _start_time() -> int:
