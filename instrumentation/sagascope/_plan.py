@@ -111,10 +111,11 @@ class Progress:
         self._last_was_compensation = False
 
     def compensate(self, step: str | None, key: str) -> None:
-        """Records a compensation that succeeded; without a key it compensates the step under every key."""
+        """Records a compensation that succeeded: of the step with this key, else without a key of every one."""
         self._last_was_compensation = True
+        has_same = (step, key) in self._committed
         for committed in self._committed:
-            if committed[0] == step and key in ("", committed[1]):
+            if committed == (step, key) or (committed[0] == step and not key and not has_same):
                 self._committed[committed] = False
 
     def latest_committed(self, candidates: Iterable[str]) -> str | None:

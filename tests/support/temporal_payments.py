@@ -193,5 +193,18 @@ class Trip:
             raise
 
 
-WORKFLOWS = [Payment, Everything, Rounds, LongWait, Hurried, Approval, Broken, Trip]
+@workflow.defn
+class Basket:
+    """Charges twice, and refunds as often as it is asked to."""
+
+    @workflow.run
+    async def run(self, refunds: int) -> None:
+        for item in ("1", "2"):
+            await workflow.execute_activity(charge, item, **OFTEN)
+        for number in range(refunds):
+            await workflow.execute_activity(refund, str(number), **OFTEN)
+        raise ApplicationError("out of stock")
+
+
+WORKFLOWS = [Payment, Everything, Rounds, LongWait, Hurried, Approval, Broken, Trip, Basket]
 ACTIVITIES = [charge, fulfil, refund, wait_for_ever, book_hotel, book_flight, cancel_hotel]

@@ -189,19 +189,25 @@ class Work:
 
 def compensated_steps(works: Iterable[Work]) -> Iterator[str]:
     """Yields the step that each work of a run compensates by its name, ``""``: none; `works` are in order of start."""
-    committed_at, has_failed = dict[str, int](), False
+    committed_at, has_failed = list[tuple[str, int]](), False
     for work in works:
         if work.is_declared:
             yield ""
             continue
-        committed = (step for step, at in committed_at.items() if at <= work.start)
-        step = compensated_by_name(work.name, committed, has_failed=has_failed)
+        committed = [each for each in committed_at if each[1] <= work.start]
+        step = compensated_by_name(work.name, (name for name, _ in committed), has_failed=has_failed)
         if step:
-            committed_at.pop(step, None)
+            committed_at = _without_first(committed_at, step)
         elif work.succeeded_at:
-            committed_at.setdefault(work.name, work.succeeded_at)
+            committed_at.append((work.name, work.succeeded_at))
         has_failed |= work.is_tried and not work.succeeded_at
         yield step
+
+
+def _without_first(committed_at: list[tuple[str, int]], step: str) -> list[tuple[str, int]]:
+    """Returns the commits without the first one of a step: one compensation compensates one execution."""
+    first = next((each for each in committed_at if each[0] == step), None)
+    return [each for each in committed_at if each is not first]
 
 
 def with_compensations(attempts: Iterable[Span]) -> list[Span]:

@@ -121,6 +121,19 @@ def test_a_refund_after_a_failure_compensates_the_only_committed_step(telemetry:
     assert telemetry.spans[-1].attributes[semconv.SAGA_OUTCOME] == semconv.OUTCOME_COMPENSATED
 
 
+@pytest.mark.parametrize(
+    ("refunds", "outcome"), [(1, semconv.OUTCOME_FAILED), (2, semconv.OUTCOME_COMPENSATED)], ids=["one", "both"]
+)
+def test_one_refund_compensates_one_of_two_charges(telemetry: Telemetry, refunds: int, outcome: str) -> None:
+    end = WorkflowExecutionFailedEventAttributes(failure=Failure(message="out of stock"))
+    charged = (*activity(5, "charge"), *activity(8, "charge"), *activity(11, "fulfil", "out of stock"))
+    refunded = [each for number in range(refunds) for each in activity(20 + 3 * number, "refund")]
+    apply(telemetry, STARTED, *charged, *refunded, event(40, workflow_execution_failed_event_attributes=end))
+    names = [each.attributes.get(semconv.STEP_COMPENSATES) for each in telemetry.spans if each.name == "refund"]
+    assert set(names) == {"charge"}
+    assert telemetry.spans[-1].attributes[semconv.SAGA_OUTCOME] == outcome
+
+
 def marker(number: int, **details: bytes) -> HistoryEvent:
     payloads = {name: Payloads(payloads=[Payload(data=data)]) for name, data in details.items()}
     recorded = MarkerRecordedEventAttributes(marker_name="LocalActivity", details=payloads)

@@ -69,6 +69,24 @@ def test_a_temporal_refund_after_a_failure_compensates_without_a_declaration(
     assert (shown["attention"], shown["anomalies"]) == (None, [])
 
 
+def test_two_temporal_refunds_compensate_two_charges(http: httpx.Client, api: httpx.Client, number: int) -> None:
+    story = Temporal(number)
+    workflow = story.start()
+    for position, name in enumerate(["charge", "charge", "fulfil", "refund", "refund"], 1):
+        error = "ApplicationError: out of stock" if name == "fulfil" else None
+        scheduled = story.schedule(workflow, name, position - 0.5)
+        story.run(scheduled, name, str(position), position, 0.2, error=error)
+    story.complete(workflow, 6, failed=True)
+    shown = story.shown(http, api)
+    assert [(each["name"], each["key"], each["type"], each["state"]) for each in shown["steps"]] == [
+        ("charge", "", "action", "compensated"),
+        ("charge", "2", "action", "compensated"),
+        ("fulfil", "", "action", "failed"),
+        ("refund", "", "compensation", "done"),
+        ("refund", "2", "compensation", "done"),
+    ]
+
+
 @pytest.mark.parametrize("sdk", [Temporal, TypeScript, Java])
 def test_a_temporal_workflow_is_a_saga_and_an_activity_with_its_attempts_a_step(
     sdk: type[Temporal], http: httpx.Client, api: httpx.Client, number: int

@@ -121,6 +121,18 @@ def test_a_name_tells_the_compensation_of_a_committed_step(temporal: str) -> Non
     saga.assert_compensated_steps("book_hotel")
 
 
+@pytest.mark.parametrize(("refunds", "outcome"), [(1, "failed"), (2, "compensated")])
+def test_one_refund_compensates_one_of_two_charges(temporal: str, refunds: int, outcome: str) -> None:
+    async def story() -> None:
+        async with working(temporal) as client:
+            with pytest.raises(WorkflowFailureError):
+                await (await started(client, stage.Basket, refunds, f"basket-{refunds}")).result()
+
+    with record() as recorder:
+        run(story())
+    assert recorder.saga(f"basket-{refunds}").outcome == outcome
+
+
 @pytest.mark.parametrize("rule", [{"give_back": "charge"}, lambda name: "charge" if name == "give_back" else None])
 def test_rule_declares_a_compensation(temporal: str, rule: Any) -> None:
     from sagascope.integrations.temporal._compensations import CompensationRules

@@ -183,7 +183,7 @@ class HistoryReader:
         if not call.compensates:
             run.committed.append(call.type)
         elif call.compensates in run.committed:
-            run.committed = [step for step in run.committed if step != call.compensates]
+            run.committed.remove(call.compensates)
             run.compensated.append(call.compensates)
 
     def _abandon(self, call: PendingCall, at: int) -> None:

@@ -79,7 +79,7 @@ class Run(BaseModel):
     signal_counts: dict[str, int] = {}
     """The number of signals so far, by name."""
     committed: list[str] = []
-    """Steps that are committed and not compensated."""
+    """Steps that are committed and not compensated; a step that was called twice is listed twice."""
     compensated: list[str] = []
     has_failed: bool = False
     """Whether a call has failed."""

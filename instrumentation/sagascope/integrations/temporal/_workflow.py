@@ -285,7 +285,7 @@ class RunState:
             return
         if call.compensates:
             self._compensated[call.compensates] = call.name
-            self._progress.compensate(call.compensates, "")
+            self._progress.compensate(call.compensates, call.key)
         else:
             self._progress.commit(call.name, call.key)
 
