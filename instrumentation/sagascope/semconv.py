@@ -224,6 +224,10 @@ TABLE_NAME: Final = "sagascope.table.name"
 TABLE_KEY: Final = "sagascope.table.key"
 """string, likewise: the key of the row, as a JSON array."""
 
+TABLE_STATE: Final = "sagascope.table.state"
+"""bool, attempts of a bridge to tables: the row names no step, and the attempt is named after its state. It is not part
+of the ledger."""
+
 EVENT_PREPARED_LOCKS: Final = "sagascope.prepared.locks"
 """Event name of the log record that lists the locks of a prepared transaction and the sessions that wait for them."""
 

@@ -120,6 +120,8 @@ def _close(case: Case, how: str) -> list[Action]:
 
 def uncompensated(case: Case, finding: Finding) -> list[Action]:
     """A committed step has no compensation that succeeded."""
+    if case.has_unread_steps:
+        return _of_unread_steps(case)
     step, compensation = _step(finding), _compensation(case, finding)
     service, key = _service(finding), _key_of(case, compensation)
     line = case.line(finding.step)
@@ -133,12 +135,25 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
 
 def compensation_failed(case: Case, finding: Finding) -> list[Action]:
     """A compensation failed and is not retried."""
+    if case.has_unread_steps:
+        return _of_unread_steps(case)
     step, attempt = about(finding)
     text = "Verify in {} whether {} took effect for {} in spite of the error{}."
     check = Action.verify(text, _service(finding), step.name, case.saga.label, because(attempt))
     return [
         check,
         _compensate(f"Only if it did not take effect, fix the error and run {step.name}", attempt.idempotency_key),
+    ]
+
+
+def _of_unread_steps(case: Case) -> list[Action]:
+    closing = case.saga.closing
+    table = values.text(closing.attributes.get(semconv.TABLE_NAME)) if closing is not None else None
+    return [
+        Action.verify(
+            "Verify in the row of {} and in the services which steps of {} took effect.", table or "", case.saga.label
+        ),
+        Action.reverse("Only then compensate, or correct by hand, what is still in effect."),
     ]
 
 

@@ -231,6 +231,22 @@ class Case:
         unseen = [step.name for step in self.saga.steps if step.state is StepState.NOT_SEEN]
         return " and ".join(unseen) or "every other participant"
 
+    @cached_property
+    def has_unread_steps(self) -> bool:
+        """Whether all that is known is a row of a table that was first read when its saga had failed.
+
+        Then it is not known which steps took effect. The bridge announces rows that it reads before their end.
+        """
+        closing = self.saga.closing
+        table = closing.attributes.get(semconv.TABLE_NAME) if closing is not None else None
+        if closing is None or table is None or self.saga.status is not Status.FAILED:
+            return False
+        views = (view for each in self.step_attempts for view in each.attempt.views)
+        if any(view.attributes.get(semconv.TABLE_NAME) != table for view in views):
+            return False
+        events = {log.event_name for log in self.saga.logs if log.span_id == closing.span_id}
+        return semconv.EVENT_SPAN_START not in events and not any(effect.committed for effect in self.step_effects)
+
     def decision_unknown(self, prepared: StepAttempt) -> int | None:
         """When a participant was found to be no longer prepared, if its database does not tell how it ended."""
         ids = {view.span_id for view in prepared.attempt.views}

@@ -36,6 +36,8 @@ from sagascope_collector.analysis.wording import (
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Process
 
+UNREAD_STEPS = "its row was first read after that, so that it is not known which steps took effect"
+
 ENDED_WORDS = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Compensated", Status.FAILED: "Failed"}
 
 
@@ -308,7 +310,7 @@ def blocked(case: Case, finding: Finding) -> Text:
 
 def uncompensated(case: Case, finding: Finding) -> Text:
     """The fact of `uncompensated`."""
-    left = _uncompensated_part(case, finding)
+    left = Text(UNREAD_STEPS) if case.has_unread_steps else _uncompensated_part(case, finding)
     if case.saga.ended_at is not None:
         ended, why = ENDED_WORDS[case.saga.status], _reason_of_failure(case.saga)
         return phrase("{} at {}{}, but {}", ended, _at(case, case.saga.ended_at), f": {why}" if why else "", left)
@@ -344,8 +346,9 @@ def compensation_failed(case: Case, finding: Finding) -> Text:
     row = len(failed_in_a_row(about(finding)))
     often = f", after {row} attempts," if row > 1 else ""
     where = f" in {process_label(attempt.process)}"
-    text = "The compensation {} failed for the last time{} at {}{}{}"
-    return phrase(text, step.name, often, _end(case, attempt), where, because(attempt))
+    unread = f"; {UNREAD_STEPS}" if case.has_unread_steps else ""
+    text = "The compensation {} failed for the last time{} at {}{}{}{}"
+    return phrase(text, step.name, often, _end(case, attempt), where, because(attempt), unread)
 
 
 def applied_twice(case: Case, finding: Finding) -> Text:

@@ -103,7 +103,7 @@ def _twice(case: Case, pair: _Pair) -> Finding:
 
 
 def compensation_failed(case: Case) -> Finding | None:
-    """A compensation failed permanently, and its step is still committed."""
+    """A compensation failed permanently, and its step is still committed, or may be as no other step was read."""
     for each in reversed(case.step_attempts):
         step, attempt = each
         if (
@@ -112,10 +112,11 @@ def compensation_failed(case: Case) -> Finding | None:
             or step.state is not StepState.FAILED
         ):
             continue
-        if _is_committed(case, step) and _has_failed_for_good(case, attempt):
+        is_unread = case.has_unread_steps
+        if (is_unread or _is_committed(case, step)) and _has_failed_for_good(case, attempt):
             service, reason = case.service_of(step.name), AttentionCode.COMPENSATION_FAILED
             # the missing records may include a later attempt
-            is_doubtful = case.saga.lacks_records and not ledger.is_last_allowed(attempt)
+            is_doubtful = is_unread or (case.saga.lacks_records and not ledger.is_last_allowed(attempt))
             confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
             return Finding.of_attempt(reason, each, service, case.stopped, confidence)
     return None
@@ -138,6 +139,9 @@ def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:
 
 def uncompensated(case: Case) -> Finding | None:
     """The saga ended or was given up, and a committed step with a compensation was not compensated."""
+    if case.has_unread_steps and case.clock.is_late(case.end_known_at, IN_TRANSIT_SECONDS):
+        reason, ended_at = AttentionCode.UNCOMPENSATED, case.saga.ended_at or 0
+        return Finding(reason, Phase.COMPENSATION, None, None, ended_at, Confidence.POSSIBLE, subject=case.last)
     left = next(_left_committed(case), None)
     if left is None or not _is_given_up(case):
         return None

@@ -55,7 +55,9 @@ def step_effects(steps: Sequence[Step], plan: Plan) -> list[StepEffect]:
 def _open(steps: Iterable[Step]) -> dict[tuple[str, str], StepEffect]:
     opened: dict[tuple[str, str], StepEffect] = {}
     for step in steps:
-        if step.attempts and step.type != semconv.TYPE_COMPENSATION:
+        if not step.attempts or semconv.TABLE_STATE in step.attempts[0].views[0].attributes:
+            continue
+        if step.type != semconv.TYPE_COMPENSATION:
             effect = opened.get((step.name, step.key))
             if effect is None:
                 effect = opened[step.name, step.key] = StepEffect(step.name, step.key)

@@ -49,9 +49,11 @@ def run(server: Server, statement: str, *values: Any) -> None:
         connection.execute(statement, values)
 
 
-def insert(server: Server, saga: str, state: str = "running", step: str | None = "wallet") -> None:
-    statement = "INSERT INTO sagas (id, type, state, step, attempts) VALUES (%s, 'payment', %s, %s, 1)"
-    run(server, statement, saga, state, step)
+def insert(
+    server: Server, saga: str, state: str = "running", step: str | None = "wallet", error: str | None = None
+) -> None:
+    statement = "INSERT INTO sagas (id, type, state, step, attempts, last_error) VALUES (%s, 'payment', %s, %s, 1, %s)"
+    run(server, statement, saga, state, step, error)
 
 
 def update(server: Server, saga: str, **values: Any) -> None:
@@ -139,6 +141,47 @@ def test_a_failed_compensation_without_a_step_needs_attention(
         found = wait_for(collector, "f1", status="failed", attention="compensation_failed")
         assert found["error"]["message"] == "the bank refused the refund"
         assert states(found)["compensation_failed"] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "attention"),
+    [
+        ("failed", None, "uncompensated"),
+        ("failed", "ledger", "uncompensated"),
+        ("compensation_failed", None, "compensation_failed"),
+        ("compensation_failed", "ledger", "compensation_failed"),
+    ],
+)
+def test_a_row_that_is_first_read_as_failed_needs_attention_and_claims_nothing_of_its_steps(
+    server: Server, collector: RunningCollector, tmp_path: Path, state: str, step: str | None, attention: str
+) -> None:
+    saga = f"u-{state}-{step}"
+    insert(server, f"{saga}-known")
+    with bridging(server, collector, tmp_path):
+        wait_for(collector, f"{saga}-known", step="wallet")
+        insert(server, saga, state=state, step=step, error="the bank refused it")
+        found = wait_for(collector, saga, status="failed", attention=attention)
+        update(server, f"{saga}-known", state="failed")
+        wait_for(collector, f"{saga}-known", status="failed", attention=None)
+    assert found["verdict"]["confidence"] == "possible"
+    assert "the bank refused it" in found["headline"]
+    assert "its row was first read after that, so that it is not known which steps took effect" in found["headline"]
+    assert found["verdict"]["actions"][0].startswith("Verify in the row of sagas and in the services which steps of ")
+    claimed = [each["step"] for each in found["ledger"] if each["state"] in ("committed", "not_done")]
+    assert claimed == (["ledger"] if (state, step) == ("failed", "ledger") else [])  # the step that the row names
+    assert found["amount_at_risk"] == []
+
+
+def test_a_state_without_a_step_is_not_in_the_ledger(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    insert(server, "v1", step=None)
+    with bridging(server, collector, tmp_path):
+        wait_for(collector, "v1", step="running")
+        update(server, "v1", state="failed")
+        found = wait_for(collector, "v1", status="failed")
+    assert states(found)["running"] == ["error"]
+    assert [each["step"] for each in found["ledger"] if each["step"] == "running"] == []
 
 
 def test_a_kill_while_the_collector_is_down_loses_and_repeats_nothing(server: Server, tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ class Attempt(BaseModel):
     """How many times the row has reached this step; more than once if it came back after the step was done."""
     has_failed: bool = False
     """Whether its failure was reported, and the row waits for the next attempt."""
+    is_state: bool = False
+    """Whether it is named after the row's state, although the table has a column for steps: the row names none."""
 
     def is_same_step(self, other: "Attempt") -> bool:
         """Returns whether both are attempts of one step."""

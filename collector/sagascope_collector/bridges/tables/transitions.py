@@ -161,6 +161,7 @@ def _first_attempt(table: Table, row: Row, at: int) -> Attempt:
         compensates=compensated or ("" if has_own_name else row.step),
         number=1,
         started_at=at,
+        is_state=row.step == row.state_name and table.columns.step != table.columns.state,
     )
 
 
@@ -344,6 +345,8 @@ def _attempt_attributes(row: Row, report: AttemptReport) -> dict[str, Value]:
         semconv.STEP_TYPE: attempt.type,
         semconv.STEP_ATTEMPT: attempt.number,
     }
+    if attempt.is_state:
+        attributes[semconv.TABLE_STATE] = True
     if row.step not in (attempt.step, attempt.compensates):
         return attributes
     if row.max_attempts:
