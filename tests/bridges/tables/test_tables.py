@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("tables")
 
 SAGAS = """
 CREATE TABLE sagas (
-    id text PRIMARY KEY, type text, state text, step text, attempts int, last_error text,
+    id text PRIMARY KEY, type text, state text, step text, attempts int, last_error text, next_retry_at timestamptz,
     created_at timestamptz DEFAULT now() - interval '1 hour', updated_at timestamptz DEFAULT now()
 )
 """
@@ -170,6 +170,26 @@ def test_a_row_that_is_first_read_as_failed_needs_attention_and_claims_nothing_o
     claimed = [each["step"] for each in found["ledger"] if each["state"] in ("committed", "not_done")]
     assert claimed == (["ledger"] if (state, step) == ("failed", "ledger") else [])  # the step that the row names
     assert found["amount_at_risk"] == []
+
+
+def test_a_scheduled_row_is_late_only_when_its_time_has_passed_by_a_margin(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    schedule = """INSERT INTO sagas (id, type, state, created_at, updated_at, next_retry_at)
+        VALUES (%s, 'payment', 'scheduled', now() - interval '100 s', now() - interval '100 s', now() + %s::interval)"""
+    run(server, schedule, "w1", "-40 s")
+    run(server, schedule, "w2", "1 h")
+    with bridging(server, collector, tmp_path):
+        found = wait_for(collector, "w1", attention="hung", step="scheduled")
+        wait_for(collector, "w2", attention=None, step="scheduled")
+        run(
+            server,
+            "UPDATE sagas SET next_retry_at = now() + interval '1 h', updated_at = clock_timestamp() WHERE id = 'w1'",
+        )
+        wait_for(collector, "w1", attention=None)
+        update(server, "w1", state="running", step="wallet")
+        wait_for(collector, "w1", step="wallet", attention="hung")
+    assert found["verdict"]["confidence"] == "possible"
 
 
 def test_a_state_without_a_step_is_not_in_the_ledger(

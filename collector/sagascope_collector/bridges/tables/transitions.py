@@ -10,6 +10,9 @@ from sagascope_collector.bridges.tables.mapping import FINAL_STATES, State, Tabl
 from sagascope_collector.bridges.tables.rows import Attempt, OpenRow, Row
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
+SCHEDULE_MARGIN_SECONDS: Final = 30.0
+"""How long after its time a scheduled row may still be taken."""
+
 MAX_UNSEEN_ATTEMPTS: Final = 9
 """The number of attempts before the first one that was seen, known only from the row's counter, that are reported."""
 
@@ -61,6 +64,8 @@ def transition(table: Table, before: OpenRow | None, row: Row, *, is_first: bool
     old = before.attempt if before else None
     new = _current_attempt(table, row, before, at)
     attempts = list(_attempts(table, row, old, new, at))
+    if new and not attempts and before and row.state is State.PENDING and row.retry_at != before.row.retry_at:
+        attempts.append(AttemptReport(new))
     done = (*(before.done if before else ()), *_done_steps(attempts))
     if new and _compensates_unreported(table, row, new, done, is_first=is_first, is_known=before is not None):
         attempts.insert(0, AttemptReport(_compensated_attempt(table, row, new, start), start))
@@ -349,6 +354,9 @@ def _attempt_attributes(row: Row, report: AttemptReport) -> dict[str, Value]:
         attributes[semconv.TABLE_STATE] = True
     if row.step not in (attempt.step, attempt.compensates):
         return attributes
+    if row.state is State.PENDING and row.retry_at and not report.end:
+        attributes[semconv.WAIT_UNTIL] = row.retry_at / NANOSECONDS_PER_SECOND + SCHEDULE_MARGIN_SECONDS
+        attributes[semconv.WAIT_REASON] = "scheduled"
     if row.max_attempts:
         attributes[semconv.STEP_MAX_ATTEMPTS] = row.max_attempts
     if row.timeout:
