@@ -118,6 +118,9 @@ def test_a_prepared_transaction_is_in_doubt_until_it_is_decided(
         assert check.startswith("Verify in the coordinator's log that it decided to commit, as wallet committed at ")
         assert settle == "Then have ledger commit, too. Run in ledger: COMMIT PREPARED 'transfer:a1:ledger';"
 
+        shown = run("show", "a1", "--url", collector.api).stdout
+        assert re.search(r"✓ done +wallet \(prepare ✓, commit ✓\)", shown), shown
+        assert re.search(r"▶ prepared +ledger \(prepare ✓\)", shown), shown
         end(server, "a1", "ledger")
         wait_for(collector, "a1", status="completed", attention=None)
 

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sagascope import semconv
 from sagascope_collector import safe_text
 from sagascope_collector.cli import terminal
 from sagascope_collector.client import schemas
@@ -353,6 +354,8 @@ STEP_MARKS = {
 
 ATTEMPT_MARKS = {"ok": ("✓", "green"), "error": ("✗", "red"), "in_flight": ("▶", "yellow"), "unknown": ("?", "magenta")}
 
+TWO_PHASE_TYPES: Final = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+
 MAX_ERROR_CHARACTERS: Final = 300
 
 INDENT_COLUMNS: Final = 4
@@ -362,16 +365,25 @@ MAX_COLUMN_WIDTHS: Final = (13, 40, 20, 12)
 
 
 def _steps(items: Sequence[schemas.Step], until: datetime) -> RenderableType:
-    """Renders every step with its state, service and duration, and the attempts that add information."""
-    rows = [_row(each, until) for each in items]
+    """Renders every step with its state, service and duration, and the attempts that add information.
+
+    The phases of one participant of a two-phase commit are one row.
+    """
+    groups: dict[tuple[str, str, str], list[schemas.Step]] = {}
+    for step in items:
+        kind = "" if step.type in TWO_PHASE_TYPES else step.type
+        groups.setdefault((step.name, step.key, kind), []).append(step)
+    rows = [_row(phases, until) for phases in groups.values()]
     widths = [
         min(max_width, max(cell_len(row[column].plain) for row in rows))
         for column, max_width in enumerate(MAX_COLUMN_WIDTHS)
         if rows
     ]
     lines: list[RenderableType] = []
-    for step, row in zip(items, rows, strict=True):
-        lines += [_aligned(row, widths), *_attempts(step.attempts, until)]
+    for phases, row in zip(groups.values(), rows, strict=True):
+        lines.append(_aligned(row, widths))
+        for step in phases:
+            lines += _attempts(step.attempts, until)
     return Group(*lines)
 
 
@@ -383,14 +395,20 @@ def _aligned(row: Sequence[Text], widths: Sequence[int]) -> Table:
     return table
 
 
-def _row(step: schemas.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
+def _row(phases: Sequence[schemas.Step], until: datetime) -> tuple[Text, Text, Text, Text]:
+    step = phases[-1]
     mark, color = STEP_MARKS[step.state]
+    word = step.state.replace("_", " ")
+    if step.type == semconv.TYPE_PREPARE and step.state == "done":
+        (mark, color), word = STEP_MARKS["in_flight"], "prepared"
     name = Text(safe_text.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
     if step.compensates:
         name.append(f", compensates {safe_text.line(step.compensates, 80)}", "dim")
-    attempts = step.attempts
+    if step.type in TWO_PHASE_TYPES:
+        name.append(f" ({', '.join(f'{each.type} {STEP_MARKS[each.state][0]}' for each in phases)})", "dim")
+    attempts = [attempt for each in phases for attempt in each.attempts]
     duration = terminal.elapsed(attempts[0].started_at, attempts[-1].ended_at or until) if attempts else ""
-    state = Text(f"{mark} {step.state.replace('_', ' ')}", color)
+    state = Text(f"{mark} {word}", color)
     return state, name, Text(safe_text.line(step.service or "", 40)), Text(duration)
 
 
