@@ -269,6 +269,9 @@ TEMPORAL_SCHEDULED_AT: Final = "temporal.activity.scheduled_at"
 TEMPORAL_CHILD_ID: Final = "temporal.child.workflow_id"
 """string, attempts: the child workflow that is this step."""
 
+CELERY_ROOT_ID: Final = "celery.root_id"
+"""string, spans of Celery's tasks: the id of the task that started the chain, group or chord."""
+
 TEMPORAL_NEW_RUN: Final = "temporal.new_run_id"
 """string, root: the run that continues this one."""
 

@@ -1,17 +1,22 @@
-"""Sends the steps of Celery's tasks before the process that executed them may end.
+"""Joins Celery's tasks to transactions, and sends their steps before the process that executed them may end.
 
-    from sagascope.integrations.celery import flush_after_tasks
+    from sagascope.integrations.celery import flush_after_tasks, join_tasks
 
-    flush_after_tasks()  # once, in the module of the app, after CeleryInstrumentor().instrument()
+    join_tasks()  # once, in the module of the app, after CeleryInstrumentor().instrument()
+    flush_after_tasks()
 
 A child of Celery's prefork pool ends without exit handlers: after ``--max-tasks-per-child``, at a time limit, when it
 is replaced or terminated. What it has queued would be lost.
 """
 
+from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
+from opentelemetry.trace import get_current_span
+
 import sagascope
+from sagascope import semconv
 from sagascope.errors import MissingExtra
 
 try:
@@ -40,6 +45,30 @@ def flush_after_tasks(timeout: float = FLUSH_TIMEOUT_SECONDS) -> None:
     flusher = _Flusher(timeout)
     signals.task_postrun.connect(flusher.on_task_end, weak=False, dispatch_uid="sagascope")
     signals.worker_process_shutdown.connect(_on_process_shutdown, weak=False, dispatch_uid="sagascope")
+
+
+def join_tasks() -> None:
+    """Puts the id of the root task on the spans of OpenTelemetry's instrumentation.
+
+    All tasks that one task starts, directly or in a chain, a group or a chord, have its id as the root id, and are one
+    saga. Call it in the callers of tasks and in the workers, after ``CeleryInstrumentor().instrument()``. A second call
+    has no effect.
+    """
+    signals.before_task_publish.connect(_on_publish, weak=False, dispatch_uid="sagascope-root")
+    signals.task_prerun.connect(_on_task_start, weak=False, dispatch_uid="sagascope-root")
+
+
+def _on_publish(headers: Mapping[str, Any] | None = None, **_: object) -> None:
+    _set_root((headers or {}).get("root_id"))
+
+
+def _on_task_start(task: Any = None, **_: object) -> None:
+    _set_root(getattr(getattr(task, "request", None), "root_id", None))
+
+
+def _set_root(root_id: Any) -> None:
+    if root_id:
+        get_current_span().set_attribute(semconv.CELERY_ROOT_ID, str(root_id))
 
 
 class _Flusher:
