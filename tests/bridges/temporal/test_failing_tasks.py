@@ -88,4 +88,5 @@ def test_a_nondeterminism_after_a_deployment_is_blocked(tmp_path: Path, reporter
             saga = once(collector, "changed/1", lambda saga: "the workflow task fails (" in headline(saga))
             assert is_blocked(saga)
             assert "ondeterminism" in headline(saga)
+            assert "Failure {" not in headline(saga)
             assert ("in build changed" if reporter == "plugin" else "in worker ") in headline(saga)

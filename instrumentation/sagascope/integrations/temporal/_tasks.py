@@ -4,6 +4,7 @@ It follows activations from outside of the workflow's sandbox: no interceptor se
 signal handler.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ FIRST_TASK_EVENTS = 3
 """The events of a history until its first workflow task starts."""
 
 MAX_CAUSES = 8
+
+MESSAGE = re.compile(r'message: "(?P<message>(?:[^"\\]|\\.)+)"')
 
 _FOLLOWING = Guard("following the tasks of a workflow")
 
@@ -87,11 +90,18 @@ class _Tasks:
             self._reporter.report_failing_task(self._run, self._worker, error_attributes(completion.failed.failure))
         elif evictions:
             if evictions[0].reason == RemoveFromCache.NONDETERMINISM:
-                attributes = {"exception.type": "NondeterminismError", "exception.message": evictions[0].message}
+                message = inner_message(evictions[0].message)
+                attributes = {"exception.type": "NondeterminismError", "exception.message": message}
                 self._reporter.report_failing_task(self._run, self._worker, attributes)
         elif jobs and not activation.is_replaying:
             is_taken_over = activation.history_length > FIRST_TASK_EVENTS
             self._reporter.report_task_success(self._run, is_taken_over=is_taken_over)
+
+
+def inner_message(text: str) -> str:
+    """Returns the message in an error that Temporal wrote for programmers: `Failure { message: "...", ... }`."""
+    found = MESSAGE.search(text)
+    return found["message"].replace('\\"', '"') if found else text
 
 
 def error_attributes(failure: Failure) -> dict[str, Any]:
