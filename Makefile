@@ -21,7 +21,7 @@ define install
 	esac; done; }
 endef
 
-.PHONY: help setup dev demo test pytest check accuracy screenshots format bench bench-large fuzz lock clean
+.PHONY: help setup dev demo demo-lake test pytest check accuracy screenshots format bench bench-large fuzz lock clean
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -51,6 +51,9 @@ dev: $(VENV)/.dev  ## setup, and what the tests need
 
 demo: setup  ## the whole product on this machine; Ctrl-C stops it
 	$(BIN)/sagascope demo $(ARGS)
+
+demo-lake: dev $(OTHER_DUCKDB)/.setup  ## two receivers and two collectors on a lake in PostgreSQL and an object store
+	PYTHONPATH=tests $(BIN)/python -m support.lake_demo $(ARGS)
 
 check: dev  ## style, types, import directions
 	$(BIN)/ruff check .

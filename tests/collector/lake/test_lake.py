@@ -1,7 +1,10 @@
 """Receivers, collectors and a lake, as real processes with a real PostgreSQL."""
 
 import itertools
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -158,3 +161,17 @@ def test_what_does_not_work_with_a_lake_is_refused(lake: LakePlace, tmp_path: Pa
         answer = httpx.post(f"{collector.api}/api/v1/forget", json=wanted, trust_env=False, timeout=30)
         assert answer.status_code == httpx.codes.FORBIDDEN
         assert "--lake" in answer.text
+
+
+def test_the_demo_finds_the_stuck_payment_on_both_collectors() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "support.lake_demo", "--headless"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = [line.split("): ")[1] for line in done.stdout.splitlines() if line.startswith("Collector ")]
+    assert first == second
+    assert "stuck" in first.lower()
