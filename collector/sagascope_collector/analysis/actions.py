@@ -3,7 +3,9 @@
 Work is repeated or reversed only with a key that was received, or after a check.
 """
 
+import shlex
 from collections.abc import Iterator
+from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, plans, progress_rules, values
@@ -12,7 +14,7 @@ from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_l
 from sagascope_collector.analysis.diagnosis import Action
 from sagascope_collector.analysis.headline import about, because
 from sagascope_collector.analysis.ledger import is_for_good
-from sagascope_collector.analysis.model import AttemptState, LedgerState, Phase, StepState
+from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
 from sagascope_collector.analysis.wording import (
     Text,
     capitalized,
@@ -24,6 +26,9 @@ from sagascope_collector.analysis.wording import (
     sentences,
     shortened,
 )
+
+TEMPORAL_NAMESPACE: Final = "temporal.namespace"
+"""The attribute of the resource with which the bridge names the workflow's namespace."""
 
 
 def instance_lost(case: Case, finding: Finding) -> list[Action]:
@@ -208,6 +213,19 @@ def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
     ]
 
 
+def _unpause(case: Case, report: BlockReport) -> str:
+    """Returns Temporal's command that resumes the paused activity, in brackets; ``""``: it is none of Temporal's."""
+    ids = (report.trace_id, report.span_id)
+    span = next((each for each in case.saga.spans if (each.trace_id, each.span_id) == ids), None)
+    activity = span.attributes.get(semconv.TEMPORAL_ACTIVITY_ID) if span is not None else None
+    if span is None or not activity:
+        return ""
+    options = {"workflow-id": case.saga.key.id, "activity-id": activity}
+    options["namespace"] = span.resource.attributes.get(TEMPORAL_NAMESPACE, "default")
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return f" ({shlex.join(['temporal', 'activity', 'unpause', *words])})"
+
+
 def blocked(case: Case, finding: Finding) -> list[Action]:
     """An engine or a sender reports what stops the saga."""
     report = case.saga.blocked[0]
@@ -218,7 +236,7 @@ def blocked(case: Case, finding: Finding) -> list[Action]:
         case "paused":
             return [
                 Action.inspect("Find out who paused it, and why ({}).", reason),
-                Action.start("Then resume it in the engine; {} continues by itself.", saga),
+                Action.start("Then resume it in the engine{}; {} continues by itself.", _unpause(case, report), saga),
             ]
         case "task_failing":
             since = clock(report.since, case.clock.now)

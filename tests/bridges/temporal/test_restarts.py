@@ -1,6 +1,7 @@
 """Restarts of the bridge, the server and the collector lose and repeat nothing."""
 
 import asyncio
+import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,9 +18,9 @@ from temporalio.service import RPCError
 
 from support.clients import running
 from support.collector import running_collector
-from support.following import bridging, headline_contains, once, shape
+from support.following import bridging, headline, headline_contains, once, shape
 from support.samples import wait_until
-from support.temporal import running_temporal
+from support.temporal import running_temporal, server_program
 
 pytestmark = pytest.mark.xdist_group("bridge-temporal")
 
@@ -80,6 +81,11 @@ def test_restarts_of_all_parts_lose_and_repeat_nothing(tmp_path: Path) -> None:
             paused = once(collector, "failing/1", headline_contains("the activity is paused"))
             assert "by kim" in paused["headline"]
             assert "bank maintenance" in paused["headline"]
+            command = "temporal activity unpause --workflow-id failing/1 --activity-id 1 --namespace default"
+            assert any(command in each for each in paused["verdict"]["actions"]), paused["verdict"]["actions"]
+            unpause = [server_program(), *command.split()[1:], "--address", address]
+            subprocess.run(unpause, check=True, capture_output=True, timeout=60)
+            once(collector, "failing/1", lambda saga: "paused" not in headline(saga))
 
 
 def test_plugin_and_bridge_report_one_timeline(tmp_path: Path) -> None:
