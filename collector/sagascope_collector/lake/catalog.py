@@ -12,9 +12,9 @@ import duckdb
 import psycopg
 
 from sagascope_collector.errors import CannotStart
-from sagascope_collector.storage.connection import quoted, statements_of
+from sagascope_collector.storage.connection import quoted, statements
 
-SQL: Final = statements_of(__package__, "lake")
+SQL: Final = statements("lake", __package__)
 
 INSTALL: Final = 'pip install "sagascope[lake]"'
 

@@ -141,13 +141,8 @@ _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 @cache
-def statements(subject: str) -> Statements:
-    """Returns the statements of one subject."""
-    return statements_of(__package__, subject)
-
-
-def statements_of(package: str, subject: str) -> Statements:
-    """Returns the statements of one subject in another package."""
+def statements(subject: str, package: str = __package__) -> Statements:
+    """Returns the statements of one subject, of this package or another."""
     text = files(package).joinpath("sql", f"{subject}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     return MappingProxyType({name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)})
