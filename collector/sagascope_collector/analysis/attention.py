@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from sagascope_collector.analysis import actions, headline, integrity_rules, progress_rules
+from sagascope_collector.analysis import actions, headline, integrity_rules, progress_rules, two_phase
 from sagascope_collector.analysis.case import Case, Finding
 from sagascope_collector.analysis.diagnosis import Action
 from sagascope_collector.analysis.ledger import has_ended
@@ -31,8 +31,8 @@ RULES: Final[Mapping[AttentionCode, Rule]] = {
         integrity_rules.compensation_failed, headline.compensation_failed, actions.compensation_failed
     ),
     AttentionCode.UNCOMPENSATED: Rule(integrity_rules.uncompensated, headline.uncompensated, actions.uncompensated),
-    AttentionCode.MIXED_OUTCOME: Rule(integrity_rules.mixed_outcome, headline.mixed_outcome, actions.mixed_outcome),
-    AttentionCode.IN_DOUBT: Rule(integrity_rules.in_doubt, headline.in_doubt, actions.in_doubt),
+    AttentionCode.MIXED_OUTCOME: Rule(integrity_rules.mixed_outcome, headline.mixed_outcome, two_phase.mixed_outcome),
+    AttentionCode.IN_DOUBT: Rule(integrity_rules.in_doubt, headline.in_doubt, two_phase.in_doubt),
     AttentionCode.BLOCKED: Rule(progress_rules.blocked, headline.blocked, actions.blocked),
     AttentionCode.INSTANCE_LOST: Rule(progress_rules.instance_lost, headline.instance_lost, actions.instance_lost),
     AttentionCode.RETRYING: Rule(progress_rules.retrying, headline.retrying, actions.retrying),

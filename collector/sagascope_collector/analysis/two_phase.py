@@ -1,0 +1,159 @@
+"""Recommended actions for two-phase commits.
+
+No statement is given before every participant is known, and none against the decision of another participant.
+"""
+
+from collections.abc import Iterator
+
+from sagascope import semconv
+from sagascope_collector.analysis import values
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
+from sagascope_collector.analysis.diagnosis import Action
+from sagascope_collector.analysis.model import AttemptState
+from sagascope_collector.analysis.wording import Text, clock, joined, listing, phrase, process_label
+
+DECISION_VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
+DECISION_PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}
+DECISION_STATEMENTS = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_ROLLBACK: semconv.SETTLE_ROLLBACK}
+POSTGRES_STATEMENTS = {semconv.TYPE_COMMIT: "COMMIT PREPARED", semconv.TYPE_ROLLBACK: "ROLLBACK PREPARED"}
+
+
+def in_doubt(case: Case, finding: Finding) -> list[Action]:
+    """A participant is prepared and undecided."""
+    del finding
+    return list(_decide(case))
+
+
+def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
+    """Participants of one two-phase commit ended differently."""
+    del finding
+    if not case.saga.mixed_outcomes:
+        unseen = case.unseen_participants
+        return [
+            Action.inspect(
+                "Look up in the coordinator's log which participants {} had, and what it decided.", case.saga.label
+            ),
+            Action.verify("Verify in {} whether it took part, and how it ended: nothing was received from it.", unseen),
+            Action.reverse(
+                "Only if it ended differently, correct by hand the participants that ended otherwise than decided."
+            ),
+        ]
+    mixed = case.saga.mixed_outcomes[0]
+    names = list(dict.fromkeys(each.step.name for each in (*mixed.committed, *mixed.rolled_back)))
+    text = "Verify in each participant ({}) whether {} is in effect, and in the coordinator's log what was decided."
+    return [
+        Action.verify(text, ", ".join(names), case.saga.label),
+        Action.reverse("Only then correct by hand the participants that ended otherwise than decided."),
+    ]
+
+
+def of_unseen_participants(case: Case) -> Iterator[Action]:
+    """Actions where one participant rolled back, and nothing was received of others that the plan names."""
+    unseen = listing(case.unseen_after_rollback)
+    text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
+    yield Action.verify(text, unseen)
+    rolled_back = [each for each in case.step_attempts if each.step.type == semconv.TYPE_ROLLBACK]
+    text = "Only if one committed, correct by hand what ended otherwise than the coordinator decided: {}."
+    yield Action.reverse(text, joined("; ", [_decision(case, each) for each in rolled_back]))
+
+
+def _decide(case: Case) -> Iterator[Action]:
+    """Actions that decide a prepared participant, never against the decision of another participant."""
+    decided = [
+        each
+        for each in case.step_attempts
+        if each.step.type in DECISION_VERBS and each.attempt.state is AttemptState.OK
+    ]
+    ways = {each.step.type for each in decided}
+    if len(ways) > 1:
+        decisions = joined("; ", [_decision(case, each) for each in decided])
+        yield Action.verify(
+            "The participants differ: {}. Find out in the coordinator's log what was decided.", decisions
+        )
+        yield Action.repeat("Only then decide the others, and correct by hand the participants that ended otherwise.")
+        return
+    if ways:
+        (way,) = ways
+        text = "Verify in the coordinator's log that it decided to {}, as {}."
+        yield Action.verify(text, DECISION_VERBS[way], _decision(case, decided[0]))
+        yield from _verify_unseen(case)
+        run = _run(case, way)
+        yield Action.repeat(
+            "Then have {} {}, too.{}", _participants(case), DECISION_VERBS[way], f" {run}" if run else ""
+        )
+        return
+    yield from _of_coordinator(case)
+
+
+def _of_coordinator(case: Case) -> Iterator[Action]:
+    """Actions for a commit of which no participant received a decision: only the coordinator may know it."""
+    root = case.root
+    if root is None:
+        coordinator, seen = "the coordinator", Text("Nothing was received from it")
+    else:
+        coordinator = process_label(root.process)
+        seen = phrase("Its last record here is from {}", _clock(case, _last_record(case)))
+    name = case.saga.label
+    yield Action.verify("Look up in the log of {} what it decided about {}. {}.", coordinator, name, seen)
+    verifications = list(_verify_unseen(case))
+    if verifications:
+        yield from verifications
+        text = "Only then have {} carry out what the coordinator decided, and never the opposite of what others did."
+        yield Action.repeat(text, _participants(case))
+        return
+    yield Action.repeat("Have {} carry out what the coordinator decided.", _participants(case))
+    if run := _run(case, semconv.TYPE_COMMIT):
+        yield Action.repeat("If it decided to commit: {}", run)
+    if run := _run(case, semconv.TYPE_ROLLBACK):
+        yield Action.repeat("If it decided to roll back, or its log shows that it decided nothing: {}", run)
+
+
+def _verify_unseen(case: Case) -> Iterator[Action]:
+    """Actions for participants whose decision is not known. Until they are verified, no statement is given."""
+    for each in case.undecided:
+        if case.decision_unknown(each):
+            text = "Verify in {} whether it committed or rolled back: it is no longer prepared."
+            yield Action.verify(text, each.step.name)
+    if case.unseen_participants:
+        text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
+        yield Action.verify(text, case.unseen_participants)
+
+
+def _last_record(case: Case) -> int:
+    """The time of the last report by the process that runs the saga, on the saga's clock."""
+    root = case.root
+    if root is None:
+        return 0
+    views = [view for each in case.step_attempts for view in each.attempt.views if view.process == root.process]
+    return max(case.at(root.process, each.end or each.start) for each in (root, *views))
+
+
+def _participants(case: Case) -> Text:
+    return listing([each.step.name for each in case.undecided]) or Text("the undecided participants")
+
+
+def _run(case: Case, way: str) -> str:
+    """The statements to run, if participants report them; none before every participant is known."""
+    if case.unseen_participants or any(case.decision_unknown(each) for each in case.undecided):
+        return ""
+    statements = [(each, _statement(each, way)) for each in case.undecided]
+    return " ".join(f"Run in {each.step.service or each.step.name}: {text}" for each, text in statements if text)
+
+
+def _statement(each: StepAttempt, way: str) -> str | None:
+    for view in each.attempt.views:
+        if text := values.text(view.attributes.get(DECISION_STATEMENTS[way])):
+            return text
+        if gid := values.text(view.attributes.get(semconv.PREPARED_GID)):
+            quoted = gid.replace("'", "''")
+            return f"{POSTGRES_STATEMENTS[way]} '{quoted}';"
+    return None
+
+
+def _decision(case: Case, each: StepAttempt) -> Text:
+    at = _clock(case, each.attempt.finished_at or each.attempt.called_at)
+    return phrase("{} {} at {}", each.step.name, DECISION_PAST[each.step.type], at)
+
+
+def _clock(case: Case, at: int) -> Text:
+    return clock(at, case.clock.now)
