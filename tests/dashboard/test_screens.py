@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
 
 import sagascope_dashboard
 from sagascope_dashboard import URL_VARIABLE, data
@@ -168,6 +169,30 @@ def test_only_the_table_that_is_looked_at_is_made() -> None:
     app.session_state["saga-open-tab"] = "spans"
     app.run()
     assert len(app.dataframe) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("saga-open-tab", "logs"), ("saga-open-tab", "spans"), ("saga-picture", "Sequence")]
+)
+def test_a_place_of_the_page_holds_either_an_element_or_a_container(key: str, value: str) -> None:
+    app = run(saga_screen, name="payment", id="9000")
+    before = dict(places(app.main))
+    app.session_state[key] = value
+    app.run()
+    after = dict(places(app.main))
+    assert after != before
+    assert {
+        place: is_container for place, is_container in after.items() if before.get(place, is_container) != is_container
+    } == {}
+
+
+def places(block: Block, above: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Yields each place of the page, and whether a container is there."""
+    for number, child in block.children.items():
+        place = (*above, number)
+        yield place, isinstance(child, Block)
+        if isinstance(child, Block):
+            yield from places(child, place)
 
 
 def test_services_show_which_processes_do_not_report() -> None:

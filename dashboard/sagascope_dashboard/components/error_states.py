@@ -81,10 +81,11 @@ def current(key: str, result: FetchResult[T], *others: FetchResult[Any], thing: 
     Renders the error in place of a screen without data, and a notice above a screen whose data is outdated.
     """
     missing = next((each for each in (result, *others) if each.value is None), None)
-    if missing is not None:
-        _render_error(f"{key}-error", missing, thing)
-        return None
-    _render_outdated_notice(f"{key}-outdated", result, *others)
+    with st.container():  # one place on the page, whatever is rendered (ADR 14)
+        if missing is not None:
+            _render_error(f"{key}-error", missing, thing)
+            return None
+        _render_outdated_notice(f"{key}-outdated", result, *others)
     return result.value
 
 

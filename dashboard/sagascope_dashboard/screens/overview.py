@@ -147,9 +147,11 @@ def _live_lists(filters: Filters) -> None:
     now = urgent(sagas, data.incidents().value, filters)
     stable = keep_order(now, st.session_state.get(SHOWN_KEYS, ()))
     st.session_state[SHOWN_KEYS] = stable.keys
-    render("overview-lists", go=_incidents(stable.shown) or _transactions(stable.shown, filters))
-    if stable.news_text:
-        _announce(stable.news_text)
+    with st.container():
+        render("overview-lists", go=_incidents(stable.shown) or _transactions(stable.shown, filters))
+    with st.container():
+        if stable.news_text:
+            _announce(stable.news_text)
 
 
 def _incidents(shown: Urgent) -> str | None:

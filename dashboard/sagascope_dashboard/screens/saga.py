@@ -111,15 +111,18 @@ def _live_content(address: SagaAddress) -> None:
     copied = markdown(view, _page_url(address))
     render("saga-answer", *answer_card(view, copied))
     picture = _steps(saga, view)
-    if saga.shrunk:
-        render("saga-summary-only", h("p", icon("mark"), h("span", SUMMARY_ONLY_TEXT), cls="notice", role="status"))
-    if offsets := clock_offsets(saga):
-        _clock_notice(describe_offsets(offsets))
+    # each part that varies has a container: a place never holds now an element, now a container (ADR 14)
+    with st.container():
+        if saga.shrunk:
+            render("saga-summary-only", h("p", icon("mark"), h("span", SUMMARY_ONLY_TEXT), cls="notice", role="status"))
+        if offsets := clock_offsets(saga):
+            _clock_notice(describe_offsets(offsets))
     shown = with_steps(saga, filter_text)
-    if picture == SEQUENCE:
-        _sequence(saga, shown)
-    else:
-        render_timeline("saga-timeline", _layout(shown, unfolded), lambda step: _toggle(unfolded, step))
+    with st.container():
+        if picture == SEQUENCE:
+            _sequence(saga, shown)
+        else:
+            render_timeline("saga-timeline", _layout(shown, unfolded), lambda step: _toggle(unfolded, step))
     render("saga-ledger", ledger(view), anomalies(view))
     _tables(saga, view, unfolded)
     link_buttons(links(data.link_templates(), saga))
@@ -208,13 +211,16 @@ def _tables(saga: schemas.Saga, view: SagaView, unfolded: set[str]) -> None:
     opened = st.session_state.setdefault(OPEN_TAB_KEY, ATTEMPTS_TAB)
     labels = {name: f"{name.capitalize()} ({count:,})" for name, count in counts.items()}
     render("saga-tabs", tab_list("Records", labels, opened), on_choice=_open_tab)
-    with st.container(key="saga-records"):
-        if opened == LOGS_TAB:
-            _logs(saga, lines)
-        elif opened == SPANS_TAB:
-            _spans(saga)
-        else:
-            render("saga-attempts", attempts(view), on_choice=lambda step: _toggle(unfolded, step))
+    for name in counts:
+        with st.container():
+            if name != opened:
+                continue
+            if name == LOGS_TAB:
+                _logs(saga, lines)
+            elif name == SPANS_TAB:
+                _spans(saga)
+            else:
+                render("saga-attempts", attempts(view), on_choice=lambda step: _toggle(unfolded, step))
 
 
 def _open_tab(name: str) -> None:
@@ -264,8 +270,8 @@ def _spans(saga: schemas.Saga) -> None:
 
 
 def _cut(key: str, shown: int, total: int, noun: str) -> None:
-    if shown < total:
-        render(f"{key}-cut", h("p", f"Of the first {shown:,} of {total:,} {noun}.", cls="muted"))
+    cut = h("p", f"Of the first {shown:,} of {total:,} {noun}.", cls="muted") if shown < total else None
+    render(f"{key}-cut", cut)
 
 
 def _choose(key: str, rows: list[dict[str, Any]], identities: Sequence[str], chosen_key: str) -> None:

@@ -89,10 +89,10 @@ def _versions(known: schemas.Services) -> None:
 def _health(known: Health) -> None:
     summary = h("p", badge(known.style), h("span", f" {known.sentence}"), cls="health-summary", role="status")
     render("health", h("h1", "Data health", cls="page-title"), notices(known.status), summary)
-    if known.gaps:
-        render("health-gaps", h("h2", "What is missing, and how to send it", cls="section"))
-    for gap in known.gaps:
-        _gap(gap)
+    render("health-gaps", h("h2", "What is missing, and how to send it", cls="section") if known.gaps else None)
+    with st.container():
+        for gap in known.gaps:
+            _gap(gap)
     chosen = None
     if known.senders.rows:
         render("health-senders", h("h2", "Senders", cls="section"))
