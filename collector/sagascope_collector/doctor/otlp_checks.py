@@ -34,6 +34,9 @@ TEST_SPAN_NANOSECONDS: Final = 1_000_000
 
 POLL_INTERVAL_SECONDS: Final = 0.1
 
+MAX_ATTEMPTS: Final = 3
+"""Broken connections after which a port is called that of another program."""
+
 EXPORT_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 HEADERS: Final = {"content-type": "application/x-protobuf"}
@@ -81,9 +84,16 @@ class _HttpSender:
             raise _NotAccepted(f"the receiver answered HTTP {answer.status_code}")
 
     def is_receiver(self) -> bool:
-        try:
-            answer = self._post(b"")
-        except (httpx.HTTPError, ssl.SSLError):
+        answer = None
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                answer = self._post(b"")
+                break
+            except httpx.TimeoutException:
+                break
+            except (httpx.HTTPError, ssl.SSLError):
+                continue
+        if answer is None:
             return False
         is_protobuf = answer.headers.get("content-type", "").startswith(HEADERS["content-type"])
         expected = {httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.SERVICE_UNAVAILABLE}

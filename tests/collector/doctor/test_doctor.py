@@ -1,5 +1,6 @@
 """Runs `sagascope doctor` against real collectors, ports, folders and disks."""
 
+import itertools
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -156,7 +158,7 @@ def test_over_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
     trusted.load_cert_chain(named["client"], keys["client"])
     with running_collector(tmp_path, *options, tls=trusted) as running:
         status, found = doctor(*addresses(running), *shown, "--wait", "30")
-        assert (status, problems(found)) == (0, set())
+        assert (status, problems(found)) == (0, set()), found
         status, found = doctor(*addresses(running), *shown[:2], "--wait", "1")
     assert status == 1
     assert "collector" in problems(found)
@@ -223,3 +225,19 @@ def test_a_database_that_a_process_without_ports_holds(tmp_path: Path) -> None:
 def test_a_malformed_address_is_a_usage_error() -> None:
     ran = preloaded.run("sagascope_collector", "doctor", "--otlp-http", "nowhere")
     assert (ran.returncode, "HOST:PORT" in ran.stderr) == (2, True)
+
+
+def test_one_broken_connection_is_no_other_program(
+    collector: RunningCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, calls = httpx.Client.post, itertools.count()
+
+    def broken_once(self: httpx.Client, url: str, **options: Any) -> httpx.Response:
+        if url.endswith("/v1/traces") and next(calls) == 0:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        return post(self, url, **options)
+
+    monkeypatch.setattr(httpx.Client, "post", broken_once)
+    status, found = doctor(*addresses(collector), "--wait", "30")
+    assert (status, problems(found)) == (0, set()), found
+    assert next(calls) > 1
