@@ -1,5 +1,6 @@
 """Two receivers, two collectors, PostgreSQL and SeaweedFS on this machine, and a stuck payment 8492."""
 
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -61,4 +62,5 @@ def main(stays: bool) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main(stays="--headless" not in sys.argv)
