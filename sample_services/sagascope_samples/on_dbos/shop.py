@@ -1,4 +1,4 @@
-"""The shop: ``python -m sagascope_samples.on_dbos.shop DATABASE FIRST NUMBER`` starts some payments and completes them.
+"""The shop: ``python -m sagascope_samples.on_dbos.shop FIRST NUMBER FOLDER`` starts some payments and completes them.
 
 It sends to ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``. ``SAMPLE_FAULTS`` has its faults, as ``PAYMENT/STEP=KIND``.
 """
@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from dbos import DBOS, SetWorkflowID
@@ -77,13 +78,13 @@ async def pay(payment: str) -> None:
     await notify(payment)
 
 
-async def main(database: str, orders: list[Order]) -> None:
+async def main(orders: list[Order], folder: Path) -> None:
     """Starts a payment every `START_INTERVAL_SECONDS`, and runs until the process is stopped."""
     endpoint = os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
     DBOS(
         config={
             "name": SERVICE,
-            "system_database_url": f"sqlite:///{database}",
+            "system_database_url": f"sqlite:///{folder / 'dbos.sqlite'}",
             "enable_otlp": True,
             "otlp_traces_endpoints": [endpoint],
         }
@@ -99,5 +100,5 @@ async def main(database: str, orders: list[Order]) -> None:
 
 
 if __name__ == "__main__":
-    begin = int(sys.argv[2]) - FIRST_ID
-    asyncio.run(main(sys.argv[1], list(islice(payments(), begin, begin + int(sys.argv[3])))))
+    begin = int(sys.argv[1]) - FIRST_ID
+    asyncio.run(main(list(islice(payments(), begin, begin + int(sys.argv[2]))), Path(sys.argv[3])))

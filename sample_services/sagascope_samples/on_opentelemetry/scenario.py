@@ -1,13 +1,11 @@
 """Orders of a shop with plain OpenTelemetry: the planted faults, and the expected findings."""
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
-from sagascope_samples.demo.addresses import Addresses
-from sagascope_samples.demo.scenario import FIRST_ID, Finding, PlantedFault, Scenario, wait_until
-from sagascope_samples.demo.supervisor import ProcessSpec, module
-from sagascope_samples.faults import FaultKind, faults_to_environment
+from sagascope_samples.demo.scenario import Finding, PlantedFault
+from sagascope_samples.demo.shop import ShopScenario
+from sagascope_samples.faults import FaultKind
 from sagascope_samples.on_opentelemetry.shop import CHARGE, CONFIRM, REFUND, SERVICE_OF, SHIP
 
 MAPPING: Final = Path(__file__).with_name("mapping.yaml")
@@ -53,36 +51,12 @@ FAULTS: Final = {
 }
 
 
-class OpenTelemetryScenario(Scenario):
-    """Starts the shop, which places its orders, and kills it during the last one. Nothing listens on a service port."""
+class OpenTelemetryScenario(ShopScenario):
+    """Runs the services of a shop with plain OpenTelemetry."""
 
     planted_faults = PLANTED_FAULTS
     payments = ORDERS
     collector_options = ("--mapping", str(MAPPING), "--step-timeout", f"payment/{SHIP}={STEP_TIMEOUT_SECONDS}")
-
-    def __init__(self, addresses: Addresses, folder: Path) -> None:
-        super().__init__([])
-        self._endpoint = addresses.otlp_http.url
-
-    async def play(self, payments_sent: int | None = None) -> None:
-        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
-        environment = {
-            "OTEL_SDK_DISABLED": "false",
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{self._endpoint}/v1/traces",
-            "NO_PROXY": "*",
-            **faults_to_environment(FAULTS),
-        }
-        command = module("sagascope_samples.on_opentelemetry.shop", str(FIRST_ID), str(ORDERS))
-        self.supervisor.start(ProcessSpec("shop", command, environment, ready_url=""))
-        self.sent += [str(FIRST_ID + number) for number in range(ORDERS)]
-
-        async def is_charged() -> bool:
-            return await self.inspector.saga(KILLED.payment) is not None
-
-        await wait_until(is_charged, f"order {KILLED.payment} was not received")
-        await self.wait_for_healthy()
-        await self.supervisor.kill("shop")
-        for planted in PLANTED_FAULTS:
-            self.report(planted)
-        if payments_sent is None:
-            await asyncio.Event().wait()
+    shop = "sagascope_samples.on_opentelemetry.shop"
+    faults = FAULTS
+    killed = KILLED.payment

@@ -1,5 +1,7 @@
 """The shop's services: ``python -m sagascope_samples.on_opentelemetry.shop FIRST NUMBER`` places some orders.
 
+A further argument is a folder for files, of which it needs none.
+
 They run in one process, each with a tracer provider of its own, and send to ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``.
 """
 
