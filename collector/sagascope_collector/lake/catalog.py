@@ -73,7 +73,7 @@ class Lake:
             Path(self.data).mkdir(parents=True, exist_ok=True)
         try:
             with self.session() as session:
-                session.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+                session.execute(SQL["take_lock"], [LOCK])
                 session.execute(SQL["create_signs_of_life"])
                 with self.attached() as connection:
                     connection.execute(SQL["create_tables"])

@@ -1,5 +1,6 @@
 """How far a database has the records of a lake."""
 
+from sagascope_collector.lake.catalog import SQL
 from sagascope_collector.storage import Storage
 
 
@@ -11,11 +12,11 @@ class LakeCursor:
 
     def read(self) -> tuple[str, int] | None:
         """Returns the lake's identity, and the last snapshot that is stored; None: the database follows no lake."""
-        found = self._database.rows("SELECT lake, snapshot_id FROM lake_cursor")
+        found = self._database.rows(SQL["select_cursor"])
         return (str(found[0][0]), int(found[0][1])) if found else None
 
     def write(self, lake: str, snapshot: int) -> None:
         """Stores both."""
         with self._database.transaction():
-            self._database.rows("DELETE FROM lake_cursor")
-            self._database.rows("INSERT INTO lake_cursor VALUES ($lake, $id)", {"lake": lake, "id": snapshot})
+            self._database.rows(SQL["delete_cursor"])
+            self._database.rows(SQL["insert_cursor"], {"lake": lake, "id": snapshot})

@@ -69,7 +69,7 @@ class LakeWriter:
         if self._connection is None:
             self._connection = self._lake.attached()
         session, connection = self._session, self._connection
-        session.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        session.execute(SQL["take_lock"], [LOCK])
         connection.begin()
         for statement, rows in (
             ("insert_spans", to_lake(batch.spans, batch.origins)),
@@ -83,7 +83,7 @@ class LakeWriter:
         said = [self._name, dump(batch.observations)]
         connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", said)
         connection.commit()
-        ((was_held,),) = session.execute("SELECT pg_advisory_unlock(%s)", [LOCK]).fetchall()
+        ((was_held,),) = session.execute(SQL["release_lock"], [LOCK]).fetchall()
         if not was_held:
             raise psycopg.OperationalError("the lock of commits was lost during the commit")
 

@@ -34,6 +34,13 @@ CREATE TABLE IF NOT EXISTS sagascope_outages (
     ended_at TIMESTAMPTZ NOT NULL
 )
 
+-- name: take_lock
+SELECT pg_advisory_lock(%s)
+
+-- name: release_lock
+-- whether the session still held it
+SELECT pg_advisory_unlock(%s)
+
 -- name: insert_spans
 INSERT INTO spans BY NAME FROM batch
 
@@ -84,3 +91,13 @@ ORDER BY snapshot_id LIMIT %(limit)s
 
 -- name: select_identity
 SELECT table_uuid::text FROM ducklake_table WHERE table_name = 'spans' AND end_snapshot IS NULL
+
+-- name: select_cursor
+-- this and what follows: in the local database
+SELECT lake, snapshot_id FROM lake_cursor
+
+-- name: delete_cursor
+DELETE FROM lake_cursor
+
+-- name: insert_cursor
+INSERT INTO lake_cursor VALUES ($lake, $id)
