@@ -273,7 +273,7 @@ def test_the_outcome_of_a_participant_that_no_plan_names_is_not_claimed(
     assert found["verdict"]["actions"][1].startswith("Verify in wallet whether it took part, and how it ended")
 
 
-def test_a_quick_decision_needs_no_attention_and_says_what_was_not_seen(
+def test_a_quick_decision_needs_no_attention_and_names_what_was_not_seen(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
     with bridging(server, collector, tmp_path):

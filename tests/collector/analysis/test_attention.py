@@ -92,7 +92,7 @@ def test_a_mixed_outcome_needs_attention_also_after_the_end(root: str) -> None:
     )
 
 
-def test_a_participant_whose_decision_its_database_does_not_tell_is_to_be_verified() -> None:
+def test_a_participant_whose_decision_its_database_does_not_report_is_to_be_verified() -> None:
     verdict = diagnosed(
         f"""
         stock-1  1..2   run  stock  type=prepare as=one @{semconv.SETTLE_COMMIT}=CommitIt

@@ -44,7 +44,7 @@ def test_cases_are_answered_as_by_a_collector_without_a_lake(tmp_path: Path) -> 
             lake.running("serve", tmp_path / "one", *OPTIONS) as one,
             lake.running("serve", tmp_path / "two", *OPTIONS) as two,
         ):
-            sent = [each for case in SCENARIOS for each in told(case)]
+            sent = [each for case in SCENARIOS for each in requests_for(case)]
             random.Random(8492).shuffle(sent)
             for receiving in (plain.otlp_http, receiver.otlp_http):
                 with ThreadPoolExecutor(50) as pool:
@@ -65,7 +65,7 @@ def test_cases_are_answered_as_by_a_collector_without_a_lake(tmp_path: Path) -> 
                 )
 
 
-def told(case: Scenario) -> list[tuple[str, bytes]]:
+def requests_for(case: Scenario) -> list[tuple[str, bytes]]:
     """Returns the records of a case, in one request of each kind."""
     started = time.time_ns() - round(case.now * SECOND)
     kinds: dict[str, Message] = {"/v1/traces": ExportTraceServiceRequest(), "/v1/logs": ExportLogsServiceRequest()}
