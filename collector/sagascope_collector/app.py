@@ -35,7 +35,7 @@ from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
 if TYPE_CHECKING:
-    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter
+    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter, Leader
 
 Clock = Callable[[], int]
 
@@ -68,6 +68,7 @@ class LakeParts(NamedTuple):
 
     writer: "LakeWriter"
     follower: "Follower"
+    leader: "Leader"
     beating: "Callable[[Callable[[], int | None]], Heartbeat]"
     """Creates the heartbeat from a function that returns when the oldest waiting request was received."""
 
@@ -119,7 +120,14 @@ class Collector:
         self._maintenance = Maintenance(storage)
         self._heartbeat = lake.beating(self._ingest.oldest) if lake else None
         self._health = ProcessHealth(
-            storage, self._ingest, self._projection, self._outages, clock, self._notices, self._lake_unready
+            storage,
+            self._ingest,
+            self._projection,
+            self._outages,
+            clock,
+            further=self._notices,
+            further_unready=self._lake_unready,
+            leads=self._leads,
         )
         self._alerts = self._alerter(configuration.alerts) if configuration.alerts else None
 
@@ -134,6 +142,7 @@ class Collector:
         http, api = self._servers(budget, connections)
         if self._lake and self._heartbeat:
             self._lake.follower.start()
+            self._lake.leader.start()
             self._heartbeat.start()
         self._ingest.start()
         self._projection.start()
@@ -160,6 +169,7 @@ class Collector:
         if not await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS):
             _log.error("Queued requests could not be stored within %s s.", DRAIN_SECONDS)
         if self._lake and self._heartbeat:
+            await asyncio.to_thread(self._lake.leader.stop)
             await asyncio.to_thread(self._heartbeat.stop)
             await asyncio.to_thread(self._lake.follower.stop)
             self._lake.writer.close()
@@ -176,6 +186,9 @@ class Collector:
         if self._lake is None or self._heartbeat is None:
             return None
         return self._heartbeat.failure or self._lake.follower.unready()
+
+    def _leads(self) -> bool | None:
+        return self._lake.leader.leads if self._lake else None
 
     def _is_healthy(self) -> bool:
         """Returns whether telemetry is received and evaluated; a collector that receives none is not healthy."""
@@ -234,6 +247,7 @@ class Collector:
             self._scrubber.counts,
             self._projection.unreadable,
             self._incidents.counts,
+            self._leads,
         )
         limits = ReadLimits(settings.readers, settings.read_seconds)
         answering = create_api(
@@ -309,12 +323,12 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     if settings.alerts:
         raise CannotStart("--alerts does not work with --lake yet; see docs/scale.md.")
     opened = receive.open_lake(settings)
-    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter
+    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter, Leader
 
     name = receive.process_name()
     writer, follower = LakeWriter(opened, name), Follower(opened, storage)
     follower.catch_up()
-    return LakeParts(writer, follower, lambda oldest: Heartbeat(opened, name, writer, oldest))
+    return LakeParts(writer, follower, Leader(opened), lambda oldest: Heartbeat(opened, name, writer, oldest))
 
 
 def _require_own_records(storage: Storage) -> None:

@@ -215,8 +215,21 @@ class ProcessHealth:
         clock: Callable[[], int],
         further: Callable[[], Sequence[str]] = tuple,
         further_unready: Callable[[], str | None] = lambda: None,
+        leads: Callable[[], bool | None] = lambda: None,
     ) -> None:
-        """Creates it; `further` returns notices of other parts, `further_unready` why these are not ready."""
+        """Creates it.
+
+        Args:
+            storage: the database.
+            ingest: the queue of requests.
+            projection: what evaluates sagas.
+            outages: the ingest outages.
+            clock: returns nanoseconds since 1970.
+            further: returns notices of other parts.
+            further_unready: returns why other parts are not ready; None: they are.
+            leads: returns whether this collector leads its lake; None: it has no lake.
+        """
+        self.leads = leads
         self._further_unready = further_unready
         self._storage = storage
         self._ingest = ingest

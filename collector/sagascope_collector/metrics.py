@@ -63,6 +63,7 @@ class Exposition(Collector):
         scrubbed: Callable[[], Mapping[str, int]],
         unreadable: Callable[[], int],
         incidents: Callable[[], Mapping[tuple[str, str], int]],
+        leads: Callable[[], bool | None],
     ) -> None:
         self._storage = storage
         self._ingest = ingest
@@ -70,6 +71,7 @@ class Exposition(Collector):
         self._scrubbed = scrubbed
         self._unreadable = unreadable
         self._incidents = incidents
+        self._leads = leads
         self._registry = counters.registry
         self._registry.register(self)
 
@@ -109,6 +111,9 @@ class Exposition(Collector):
         yield _gauge("incidents", incidents, self._incidents(), "reason", "state")
         yield _gauge("unreadable_sagas", "Sagas that cannot be read or evaluated.", self._unreadable())
         yield _gauge("database_bytes", "Size of the database on disk.", self._storage.size_bytes())
+        leads = self._leads()
+        if leads is not None:
+            yield _gauge("lake_leader", "Whether this collector leads the collectors of its lake.", float(leads))
 
 
 def with_metrics(application: Application, exposition: Exposition) -> Application:

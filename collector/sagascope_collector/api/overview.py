@@ -264,6 +264,10 @@ class Health(Protocol):
         """Returns the addresses of the OTLP receivers by the header that reports each; empty before they listen."""
         ...
 
+    def leads(self) -> bool | None:
+        """Returns whether this collector is the leader of its lake; None: it has no lake."""
+        ...
+
     def notices(self) -> Sequence[str]:
         """Returns notices for every reader of the API, one sentence each, the most severe first."""
         ...
@@ -286,5 +290,6 @@ def status(storage: Storage, health: Health, *, with_sql: bool) -> schemas.Statu
         recent_spans=recent,
         recent_unassigned=unassigned,
         sql=with_sql,
+        leader=health.leads(),
         notices=list(health.notices()),
     )

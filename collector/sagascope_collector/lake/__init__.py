@@ -2,6 +2,7 @@
 
 from sagascope_collector.lake.catalog import Lake
 from sagascope_collector.lake.follower import Follower
+from sagascope_collector.lake.leader import Leader
 from sagascope_collector.lake.writer import Heartbeat, LakeWriter
 
-__all__ = ["Follower", "Heartbeat", "Lake", "LakeWriter"]
+__all__ = ["Follower", "Heartbeat", "Lake", "LakeWriter", "Leader"]

@@ -80,14 +80,20 @@ class Lake:
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
 
-    def session(self) -> Any:
-        """Opens a session with PostgreSQL that commits each statement.
+    def session(self, **settings: str) -> Any:
+        """Opens a session with PostgreSQL that commits each statement, with further settings of PostgreSQL.
 
         Raises:
             psycopg.Error: it does not answer.
         """
-        options = f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c statement_timeout={2 * LOCK_TIMEOUT_SECONDS}s"
-        return psycopg.connect(self.catalog, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS, options=options)
+        timeouts = {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s", "statement_timeout": f"{2 * LOCK_TIMEOUT_SECONDS}s"}
+        return psycopg.connect(
+            self.catalog,
+            autocommit=True,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            tcp_user_timeout=2 * LOCK_TIMEOUT_SECONDS * 1000,
+            options=" ".join(f"-c {name}={value}" for name, value in {**timeouts, **settings}.items()),
+        )
 
     def attached(self) -> duckdb.DuckDBPyConnection:
         """Opens a database in memory with the lake attached and chosen. Only statements of this package run in it.

@@ -12,7 +12,7 @@ class Status(Wire):
     """The status of the collector. Counters count spans and log records since the database was created.
 
     `sql` is true if the collector answers SQL queries. Of the newest `recent_spans`, `recent_unassigned` belong to no
-    saga.
+    saga. `leader` says whether this collector is the one of its lake that sends alerts; null: it has no lake.
     """
 
     version: str
@@ -26,6 +26,7 @@ class Status(Wire):
     recent_spans: int
     recent_unassigned: int
     sql: bool
+    leader: bool | None = None
     notices: list[str]
 
 

@@ -41,6 +41,13 @@ SELECT pg_advisory_lock(%s)
 -- whether the session still held it
 SELECT pg_advisory_unlock(%s)
 
+-- name: try_leader_lock
+SELECT pg_try_advisory_lock(%s)
+
+-- name: confirm_leader_lock
+-- a session that answers still has its locks
+SELECT true
+
 -- name: insert_spans
 INSERT INTO spans BY NAME FROM batch
 
