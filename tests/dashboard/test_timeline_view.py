@@ -56,6 +56,26 @@ def test_work_of_a_lost_process_shows_when_it_was_last_seen() -> None:
     assert bar(timeline(stuck), "ledger.record-1").last_seen is None
 
 
+def test_the_phases_of_a_participant_name_themselves_and_it_is_prepared_between_them() -> None:
+    prepare, commit = (
+        schemas.Step(
+            name="wallet", key="", type=kind, service="wallet", state="done", compensates=None, attempts=[tried_[2]]
+        )
+        for kind, tried_ in (("prepare", tried("wallet", 0, 1)), ("commit", tried("wallet", 5, 6, number=2)))
+    )
+    undecided = timeline(saga(steps=[prepare]))
+    assert [(one.kind, one.label, one.start, one.end) for one in undecided.bars] == [
+        ("action", "wallet: prepare", epoch_ms(at(0)), epoch_ms(at(1))),
+        ("wait", "wallet is prepared and waits for a decision", epoch_ms(at(1)), None),
+    ]
+    decided = timeline(saga(steps=[prepare, commit]))
+    assert {(one.label, one.end) for one in decided.bars} == {
+        ("wallet: prepare", epoch_ms(at(1))),
+        ("wallet is prepared and waits for a decision", epoch_ms(at(5))),
+        ("wallet: commit", epoch_ms(at(6))),
+    }
+
+
 def test_the_wait_between_attempts_is_not_work() -> None:
     shown = timeline(saga(tried("a.b", 0, 1, "error", number=1), tried("a.b", 5, 6, number=2)))
     wait = next(one for one in shown.bars if one.kind == "wait")

@@ -354,8 +354,6 @@ STEP_MARKS = {
 
 ATTEMPT_MARKS = {"ok": ("✓", "green"), "error": ("✗", "red"), "in_flight": ("▶", "yellow"), "unknown": ("?", "magenta")}
 
-TWO_PHASE_TYPES: Final = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
-
 MAX_ERROR_CHARACTERS: Final = 300
 
 INDENT_COLUMNS: Final = 4
@@ -371,7 +369,7 @@ def _steps(items: Sequence[schemas.Step], until: datetime) -> RenderableType:
     """
     groups: dict[tuple[str, str, str], list[schemas.Step]] = {}
     for step in items:
-        kind = "" if step.type in TWO_PHASE_TYPES else step.type
+        kind = "" if step.type in schemas.TWO_PHASE_TYPES else step.type
         groups.setdefault((step.name, step.key, kind), []).append(step)
     rows = [_row(phases, until) for phases in groups.values()]
     widths = [
@@ -404,7 +402,7 @@ def _row(phases: Sequence[schemas.Step], until: datetime) -> tuple[Text, Text, T
     name = Text(safe_text.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
     if step.compensates:
         name.append(f", compensates {safe_text.line(step.compensates, 80)}", "dim")
-    if step.type in TWO_PHASE_TYPES:
+    if step.type in schemas.TWO_PHASE_TYPES:
         name.append(f" ({', '.join(f'{each.type} {STEP_MARKS[each.state][0]}' for each in phases)})", "dim")
     attempts = [attempt for each in phases for attempt in each.attempts]
     duration = terminal.elapsed(attempts[0].started_at, attempts[-1].ended_at or until) if attempts else ""

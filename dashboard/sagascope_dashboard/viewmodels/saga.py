@@ -381,8 +381,9 @@ def _step_id(*identity: str) -> str:
 
 
 def step_label(step: schemas.Step) -> str:
-    """Returns a step's name, with the key that tells its repetitions apart."""
-    return line(step.name, 80) + (f" [{line(step.key, 40)}]" if step.key else "")
+    """Returns a step's name, its phase of a two-phase commit, and the key that tells its repetitions apart."""
+    phase = f": {step.type}" if step.type in schemas.TWO_PHASE_TYPES else ""
+    return line(step.name, 80) + phase + (f" [{line(step.key, 40)}]" if step.key else "")
 
 
 def shown_attempts(step: schemas.Step, unfolded: Collection[str]) -> Sequence[schemas.Attempt | schemas.FoldedAttempts]:

@@ -237,7 +237,10 @@ def _attempt_facts(step: schemas.Step, attempt: schemas.Attempt) -> tuple[tuple[
 
 
 def wait_bars(saga: schemas.Saga, attempts: Sequence[Bar]) -> list[Bar]:
-    """Returns a bar for the time between a failed attempt and the next of its step; to the present if none followed."""
+    """Returns a bar for the time between a failed attempt and the next of its step, and while one is prepared.
+
+    It reaches to the present if nothing followed.
+    """
     by_step: dict[str, list[Bar]] = {}
     for bar in attempts:
         by_step.setdefault(bar.step, []).append(bar)
@@ -249,6 +252,24 @@ def wait_bars(saga: schemas.Saga, attempts: Sequence[Bar]) -> list[Bar]:
                 waits.append(_wait(before, after))
         if bars and saga.attention == "retrying" and saga.step == step.name and bars[-1].end is not None:
             waits.append(_wait(bars[-1], None))
+    return waits + _prepared(saga, by_step)
+
+
+def _prepared(saga: schemas.Saga, by_step: Mapping[str, Sequence[Bar]]) -> list[Bar]:
+    """Returns a bar for the time in which a participant of a two-phase commit is prepared and holds its locks."""
+    waits = []
+    for step in saga.steps:
+        if step.type != "prepare" or step.state != "done":
+            continue
+        decisions = [each for each in saga.steps if (each.name, each.key) == (step.name, step.key) and each is not step]
+        after = [bar for each in decisions for bar in by_step.get(step_id(each), ())]
+        before = by_step[step_id(step)][-1] if step_id(step) in by_step else None
+        if before is None or before.end is None or (not after and saga.ended_at is not None):
+            continue
+        wait = _wait(before, min(after, key=lambda bar: bar.start, default=None))
+        wait.label, wait.state_label = f"{line(step.name, 80)} is prepared and waits for a decision", "Prepared"
+        if wait.end is None or wait.end > wait.start:
+            waits.append(wait)
     return waits
 
 

@@ -65,6 +65,7 @@ from sagascope_collector.client.schemas.operations import (
     Suggestions,
 )
 from sagascope_collector.client.schemas.sagas import (
+    TWO_PHASE_TYPES,
     Anomaly,
     Attempt,
     AttemptError,
@@ -104,6 +105,7 @@ __all__ = [
     "OTLP_GRPC_HEADER",
     "OTLP_HTTP_HEADER",
     "PROBLEM_TYPES",
+    "TWO_PHASE_TYPES",
     "Alive",
     "AmountAtRisk",
     "Anomaly",

@@ -276,6 +276,10 @@ def _outcome(attempt: Attempt) -> tuple[str | None, ...]:
     return (attempt.state, error.type, error.message) if error else (attempt.state,)
 
 
+TWO_PHASE_TYPES: Final = ("prepare", "commit", "rollback")
+"""Types of the phases of a two-phase commit; those of one participant share the name and key of its step."""
+
+
 class Step(Wire):
     """A step with all its attempts."""
 
