@@ -25,7 +25,8 @@ CREATE TABLE sagas (
 STEPS = """
 CREATE TABLE saga_steps (
     id bigserial PRIMARY KEY, saga_id text, name text, state text, attempts int, last_error text, compensates text,
-    started_at timestamptz DEFAULT clock_timestamp(), updated_at timestamptz DEFAULT clock_timestamp()
+    next_retry_at timestamptz, started_at timestamptz DEFAULT clock_timestamp(),
+    updated_at timestamptz DEFAULT clock_timestamp()
 )
 """
 
@@ -170,6 +171,21 @@ def test_a_row_that_is_first_read_as_failed_needs_attention_and_claims_nothing_o
     claimed = [each["step"] for each in found["ledger"] if each["state"] in ("committed", "not_done")]
     assert claimed == (["ledger"] if (state, step) == ("failed", "ledger") else [])  # the step that the row names
     assert found["amount_at_risk"] == []
+
+
+def test_a_retry_of_a_step_that_was_due_before_the_bridge_started_needs_attention(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    insert(server, "y1", step=None)
+    run(
+        server,
+        """INSERT INTO saga_steps (saga_id, name, state, attempts, last_error, next_retry_at, updated_at)
+        VALUES ('y1', 'wallet', 'pending', 1, 'refused', now() - interval '5 min', now() - interval '6 min')""",
+    )
+    with bridging(server, collector, tmp_path, mapping="steps"):
+        found = wait_for(collector, "y1", attention="next_step_missing", step="wallet")
+    assert states(found)["wallet"] == ["error"]
+    assert "refused" in found["headline"] + "".join(each["text"] for each in found["verdict"]["evidence"])
 
 
 def test_a_scheduled_row_is_late_only_when_its_time_has_passed_by_a_margin(

@@ -10,7 +10,7 @@ from sagascope import semconv
 from sagascope_collector.bridges import Telemetry
 from sagascope_collector.bridges.tables.mapping import State, Table
 from sagascope_collector.bridges.tables.rows import OpenRow, Row
-from sagascope_collector.bridges.tables.transitions import TableTelemetry, Transition, transition
+from sagascope_collector.bridges.tables.transitions import TableTelemetry, Transition, has_started, transition
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
 
 COLUMNS = {"id": "id", "state": "state", "step": "step"}
@@ -89,6 +89,16 @@ def test_a_step_that_is_reached_again_is_another_repetition() -> None:
     again = [each.attempt for each in found[2].attempts if not each.end]
     assert [(each.step, each.number, each.repetition) for each in again] == [("a", 1, 2)]
     assert [each.attempt.repetition for each in found[3].attempts] == [2]
+
+
+def test_a_pending_step_that_failed_before_it_was_first_read_waits_for_its_retry() -> None:
+    of = table("steps")
+    (failed,) = transitions(of, row("pending", "a", error="refused", retry_at=9 * SECOND))
+    assert attempts(failed) == [("a", 1, "error")]
+    (counted,) = transitions(of, row("pending", "a", attempt=2, retry_at=9 * SECOND))
+    assert attempts(counted) == [("a", 1, "error"), ("a", 2, "error")]
+    assert not has_started(of, row("pending", "a", attempt=1, retry_at=9 * SECOND))
+    assert not has_started(of, row("pending", "a", error="refused"))
 
 
 def test_a_step_that_is_pending_again_is_retried() -> None:

@@ -1,6 +1,6 @@
 """Queries one table of PostgreSQL: a page of rows at a time, in the order of an index."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -122,9 +122,16 @@ class TableQueries:
         state = self._values.get("state")
         if state is None:
             return sql.SQL("{} IS NULL").format(_value(self._values["ended"])), {}
+        retry_at = self._values.get("retry_at")
         idle = FINAL_STATES if self._table.rows == "sagas" else {*FINAL_STATES, State.PENDING}
-        names = [name for name, state in self._table.state_names.items() if state in idle]
-        return sql.SQL(f"{_NORMALIZED_STATE_NAME} <> ALL(%(idle)s)").format(_value(state)), {"idle": names}
+        condition = sql.SQL(f"{_NORMALIZED_STATE_NAME} <> ALL(%(idle)s)").format(_value(state))
+        if self._table.rows == "steps" and retry_at:
+            is_scheduled = sql.SQL(f"{_NORMALIZED_STATE_NAME} = ANY(%(pending)s) AND {{}} IS NOT NULL")
+            condition = sql.SQL("({} OR {})").format(condition, is_scheduled.format(_value(state), _value(retry_at)))
+        return condition, {"idle": self._names_of(idle), "pending": self._names_of({State.PENDING})}
+
+    def _names_of(self, states: Container[State]) -> list[str]:
+        return [name for name, state in self._table.state_names.items() if state in states]
 
     def _is_behind(self, names: Sequence[str], after: Sequence[str]) -> sql.Composable:
         values = (sql.SQL(f"%(after_{number})s::{self._types[name]}") for number, name in enumerate(names))

@@ -85,7 +85,15 @@ def transition(table: Table, before: OpenRow | None, row: Row, *, is_first: bool
 
 def has_started(table: Table, row: Row) -> bool:
     """Returns whether a row describes work; a row of a saga does so even before the saga's first step."""
-    return row.state is not State.SKIPPED and (table.rows == "sagas" or row.state is not State.PENDING)
+    if row.state is State.PENDING and table.rows == "steps":
+        return _waits_for_retry(table, row)
+    return row.state is not State.SKIPPED
+
+
+def _waits_for_retry(table: Table, row: Row) -> bool:
+    """Returns whether a pending row of a step has failed before: a time for its retry alone may be its first start."""
+    failures = (row.attempt or 0) - (table.counts == "attempts")
+    return bool(row.retry_at and (row.error or row.started or failures > 0))
 
 
 def _outcome(state: State, *, is_compensating: bool) -> str:
@@ -123,10 +131,10 @@ def _compensates_unreported(
 def _interpreted(table: Table, before: OpenRow | None, row: Row) -> Row:
     """Returns the row with its implied state and step.
 
-    A step that is pending again waits for a retry. A saga without a current step is at a step named after its state;
-    a failed compensation is reported even if the row named no step before.
+    A step that is pending again, or has failed before, waits for a retry. A saga without a current step is at a step
+    named after its state; a failed compensation is reported even if the row named no step before.
     """
-    if table.rows == "steps" and row.state is State.PENDING and before:
+    if table.rows == "steps" and row.state is State.PENDING and (before or _waits_for_retry(table, row)):
         return row.model_copy(update={"state": State.RETRYING})
     attempt = before.attempt if before else None
     is_unknown_failure = row.state is State.COMPENSATION_FAILED and not (attempt and _is_compensation(attempt))
@@ -363,8 +371,8 @@ def _attempt_attributes(row: Row, report: AttemptReport) -> dict[str, Value]:
         attributes[semconv.STEP_TIMEOUT] = row.timeout
     if row.idempotency_key:
         attributes[semconv.STEP_IDEMPOTENCY_KEY] = row.idempotency_key
-    if report.has_error and row.retry_at > report.end:
-        attributes[semconv.STEP_RETRY_IN] = (row.retry_at - report.end) / NANOSECONDS_PER_SECOND
+    if report.has_error and (row.retry_at > report.end or (row.retry_at and row.state is State.RETRYING)):
+        attributes[semconv.STEP_RETRY_IN] = max(0, row.retry_at - report.end) / NANOSECONDS_PER_SECOND
     return attributes
 
 
