@@ -164,9 +164,9 @@ record counts, and an empty body withdraws it. On the root span it applies to th
 BLOCKED_CAUSE: Final = "sagascope.blocked.cause"
 """string, on an `EVENT_WAITING` record, optional: why the span cannot proceed, one of `BLOCKED_CAUSES`."""
 
-BLOCKED_CAUSES: Final = ("task_failing", "no_worker", "paused", "unpublished", "worker_lost")
+BLOCKED_CAUSES: Final = ("task_failing", "no_worker", "paused", "unpublished", "worker_lost", "dead_letter")
 """Values of `BLOCKED_CAUSE`: the workflow's own task fails; no worker takes the work; it is paused; a message was not
-published; the worker that executes it is lost."""
+published; the worker that executes it is lost; no consumer gets the message whose headers the span injected."""
 
 EVENT_HEARTBEAT: Final = "sagascope.heartbeat"
 """Event name of the log record that reports a process as alive, and its open announced spans."""
@@ -252,8 +252,18 @@ MESSAGING_SYSTEM: Final = "messaging.system"
 MESSAGING_DESTINATION: Final = "messaging.destination.name"
 """string, likewise: the subject, topic or queue that the message is published to."""
 
+MESSAGING_DESTINATIONS: Final = (MESSAGING_DESTINATION, "messaging.destination")
+"""The attributes of a destination: today's, and that of instrumentations that follow older conventions."""
+
 MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
 """string, likewise, optional: the message's own id."""
+
+DEAD_LETTER_REASON: Final = "sagascope.dead_letter.reason"
+"""string, on an `EVENT_WAITING` record with the cause ``dead_letter``, optional: the broker's reason, for example
+``expired``."""
+
+DEAD_LETTER_QUEUE: Final = "sagascope.dead_letter.queue"
+"""string, likewise, optional: the queue, topic or exchange that holds the message now."""
 
 # --- Temporal --------------------------------------------------------------------------------------
 

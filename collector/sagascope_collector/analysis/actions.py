@@ -208,6 +208,10 @@ def blocked(case: Case, finding: Finding) -> list[Action]:
         case "unpublished":
             text = "Fix the error of the outbox ({}); it then publishes the message by itself."
             return [Action.inspect(text, reason), Action.inspect("Do not publish the message by hand in addition.")]
+        case "dead_letter":
+            where = f" from {report.queue}" if report.queue else ""
+            cause = Action.inspect("Remove the cause ({}).", reason)
+            return [cause, *messages.deliver_again(case, finding, where)]
     return [
         Action.inspect(
             "Remove what its engine reports as the obstacle ({}); {} then continues by itself.", reason, saga

@@ -14,6 +14,7 @@ from sagascope_collector.analysis.attempts import AttemptContext
 from sagascope_collector.analysis.baseline import Baseline, infer
 from sagascope_collector.analysis.clocks import Edge, Skew
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
+from sagascope_collector.analysis.dead_letters import dead_letters
 from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.identity import Share, linked, shares
 from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
@@ -21,6 +22,7 @@ from sagascope_collector.analysis.model import (
     LOST_WORKER,
     UNKNOWN_NAME,
     AttemptState,
+    BlockReport,
     Phase,
     Plan,
     Saga,
@@ -197,7 +199,7 @@ class _Assembly:
             names = {step.name for step in settled}
             settled += tuple(step for step in steps.unseen_participants(found) if step.name not in names)
         ended = frame.closing is not None
-        blocked = () if ended else steps.block_reports(self._spans, self._logs, found, self._about.offsets)
+        blocked = () if ended else self._block_reports()
         return Saga(
             key=self._key,
             status=status,
@@ -231,6 +233,11 @@ class _Assembly:
             lacks_records=self._lacks,
             offsets=dict(self._about.offsets),
         )
+
+    def _block_reports(self) -> tuple[BlockReport, ...]:
+        reported = self._spans, self._logs, self._found, self._about.offsets
+        is_led = bool(self._frame.roots)
+        return (*steps.block_reports(*reported), *dead_letters(*reported, is_led))
 
     def _unstarted(self, status: Status) -> set[str]:
         """The planned steps whose state is `NOT_STARTED`.

@@ -378,7 +378,7 @@ class Case:
         return self.context.services.get((*self.type, step)) or (attempted.service if attempted else None)
 
     def later_success(self, step: str | None, moment: int) -> StepSuccess | None:
-        """Another saga in which the step succeeded after this time; None if there is none."""
+        """Another saga in which the step was started after this time and succeeded; None if there is none."""
         latest = self.context.latest_successes.get((*self.type, step or ""))
         return latest if latest is not None and latest.key != self.saga.key and latest.at > moment else None
 

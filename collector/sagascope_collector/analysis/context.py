@@ -14,11 +14,13 @@ class StepSuccess:
     """A success of a step in some saga."""
 
     at: int
-    """The time of the success, on the saga's clock."""
+    """The start of the attempt that succeeded, on the saga's clock."""
     key: SagaKey
     process: Process
     trace_id: str
     span_id: str
+    published_at: int | None = None
+    """The time of publication of the message that the attempt processed; None if no message is known."""
 
 
 @dataclass(frozen=True, slots=True)

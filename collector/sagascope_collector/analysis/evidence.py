@@ -16,6 +16,7 @@ from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence
 from sagascope_collector.analysis.spans import is_sampled
 from sagascope_collector.analysis.wording import Text, phrase, process_label, shortened
 from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Instance, Process, Span, as_text
 
 
@@ -156,10 +157,16 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
         yield Evidence(text, case.liveness.at(replacement.process, replacement.first_seen), service)
 
 
+OTHERS_MARGIN_NS = NANOSECONDS_PER_SECOND
+"""Nanoseconds by which another saga's attempt must be later: until then the clocks of two sagas may disagree, and what
+stopped this saga may not have reached the other."""
+
+
 def _of_others(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """Evidence of another saga in which the step succeeded after this saga stopped at it."""
-    if (latest := case.later_success(finding.step, finding.since)) is not None:
-        text = phrase("{} succeeded in {} {}: it works for other transactions", finding.step or "", *latest.key[1:3])
+    """Evidence of another saga in which the step was started after this saga stopped at it, and succeeded."""
+    if (latest := case.later_success(finding.step, finding.since + OTHERS_MARGIN_NS)) is not None:
+        text = "{} was started in {} {} and succeeded: it works for other transactions"
+        text = phrase(text, finding.step or "", *latest.key[1:3])
         yield Evidence(text, latest.at, latest.process.service or None, latest.trace_id, latest.span_id)
 
 

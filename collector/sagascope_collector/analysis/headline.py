@@ -14,6 +14,7 @@ from sagascope_collector.analysis.failures import failure, is_wrapped
 from sagascope_collector.analysis.ledger import has_ended, is_for_good
 from sagascope_collector.analysis.ledger_text import committed, with_amount
 from sagascope_collector.analysis.model import (
+    DEAD_LETTER,
     TWO_PHASE_TYPES,
     Attempt,
     AttemptState,
@@ -418,6 +419,7 @@ def _current_reports(case: Case, spans: Iterable[str]) -> list[str]:
     """The latest report on each of these spans that was not withdrawn."""
     latest = dict.fromkeys(spans, "")
     for log in case.saga.logs:
-        if log.event_name == semconv.EVENT_WAITING and log.span_id in latest:
+        is_about_message = log.attributes.get(semconv.BLOCKED_CAUSE) == DEAD_LETTER
+        if log.event_name == semconv.EVENT_WAITING and log.span_id in latest and not is_about_message:
             latest[log.span_id] = str(log.body or "")
     return [each for each in dict.fromkeys(latest.values()) if each]

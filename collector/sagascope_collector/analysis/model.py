@@ -270,6 +270,9 @@ class AwaitedEvent:
     span_id: str
 
 
+DEAD_LETTER: Final = "dead_letter"
+"""The cause of a report that no consumer gets a message any more."""
+
 LOST_WORKER: Final = "worker_lost"
 """The cause of a report by an engine that the worker which executes an attempt is lost."""
 
@@ -293,6 +296,8 @@ class BlockReport:
     """The span that cannot proceed."""
     error: Failure | None = None
     """The error that blocks it, if the report has one apart from the text."""
+    queue: str = ""
+    """Where the message is that no consumer gets, if that is the cause."""
 
 
 class Participant(NamedTuple):

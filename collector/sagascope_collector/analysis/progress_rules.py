@@ -10,7 +10,7 @@ from sagascope_collector.analysis import deadlines, ledger, plans
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import Deadline
-from sagascope_collector.analysis.model import Attempt, AttemptState, BlockReport, Confidence
+from sagascope_collector.analysis.model import DEAD_LETTER, Attempt, AttemptState, BlockReport, Confidence
 from sagascope_collector.analysis.spans import is_unlisted, process_key
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -381,6 +381,8 @@ def blocked(case: Case) -> Finding | None:
     report = case.saga.blocked[0]
     subject = next((each for each in case.step_attempts if _is_of(report, each.attempt)), None)
     step = report.step or (subject.step.name if subject else None)
+    if report.cause == DEAD_LETTER:
+        step = report.step or ((wanted := awaited(case)) and wanted.step) or None
     service = case.service_of(step) if step else report.process.service or None
     is_current = not case.telemetry_lost and not case.liveness.is_lost(report.process)
     confidence = Confidence.CERTAIN if is_current else Confidence.LIKELY

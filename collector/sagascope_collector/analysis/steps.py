@@ -7,6 +7,7 @@ from sagascope_collector.analysis import failures, values
 from sagascope_collector.analysis.attempts import AttemptContext, StepKey, Views, attempt
 from sagascope_collector.analysis.model import (
     COMPENSATING_TYPES,
+    DEAD_LETTER,
     TWO_PHASE_TYPES,
     Attempt,
     AttemptState,
@@ -178,7 +179,7 @@ def block_reports(
     """
     latest: dict[str, list[Log]] = {}
     for log in logs:
-        if log.event_name == semconv.EVENT_WAITING and log.span_id:
+        if log.event_name == semconv.EVENT_WAITING and log.span_id and _cause(log) != DEAD_LETTER:
             row = latest.setdefault(log.span_id, [])
             if row and _cause(row[0]) != _cause(log):
                 row.clear()

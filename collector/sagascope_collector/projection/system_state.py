@@ -6,6 +6,7 @@ from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.diagnosis import Diagnosis
+from sagascope_collector.analysis.messages import published_at
 from sagascope_collector.analysis.wording import dated
 from sagascope_collector.records import Instance, SagaId
 
@@ -104,10 +105,12 @@ class SystemState:
                     self._note((*saga.key[:2], step.name), saga, attempt)
 
     def _note(self, step: tuple[str, str, str], saga: model.Saga, attempt: model.Attempt) -> None:
-        at = attempt.finished_at or attempt.called_at
+        at = attempt.executor_started_at
         known = self._latest_successes.get(step)
         if known.at < at if known else len(self._latest_successes) < STEPS:
-            self._latest_successes[step] = StepSuccess(at, saga.key, attempt.process, attempt.trace_id, attempt.span_id)
+            ids = attempt.trace_id, attempt.span_id
+            success = StepSuccess(at, saga.key, attempt.process, *ids, published_at(saga, attempt))
+            self._latest_successes[step] = success
 
 
 def _notice(environment: str, since: int) -> str:

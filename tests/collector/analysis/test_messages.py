@@ -1,12 +1,14 @@
 """Diagnosis of messages: not received, redelivered, published twice."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sagascope_collector.analysis import Baseline, Context, Diagnosis, diagnose, learn_baseline, rebuild, take_sample
 from sagascope_collector.analysis.context import StepSuccess
+from sagascope_collector.analysis.messages import published_at
 from sagascope_collector.records import Process, SagaKey
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, emit
@@ -84,7 +86,7 @@ def test_a_dead_letter_does_not_continue_by_itself(queue: str, learned: Baseline
     answer = diagnosed(f"{STOPPED}{received}\n{moved}\n", learned)
     assert answer.verdict is not None
     assert (answer.verdict.reason, answer.step) == ("next_step_missing", "ledger.record")
-    dead = f"message that ledger-1 published to {queue} at 11:06:43Z is in a dead-letter queue, by its name"
+    dead = f"message that ledger-1 published to {queue} at 11:06:43Z is in the dead-letter queue {queue}"
     assert dead in answer.headline
     assert "may be the cause" not in answer.headline
     assert answer.verdict.actions == (
@@ -92,6 +94,58 @@ def test_a_dead_letter_does_not_continue_by_itself(queue: str, learned: Baseline
         "Verify in ledger whether ledger.record took effect for payment 8492: its telemetry may be missing.",
         "Only if it did not take effect, have the message delivered again.",
     )
+
+
+def test_a_message_that_was_read_from_a_dead_letter_queue_was_received_by_no_consumer(learned: Baseline) -> None:
+    read = "reader-1 9..9.1 span receive under=sent kind=consumer @messaging.destination=payments.dlx"
+    answer = diagnosed(STOPPED + read, learned)
+    dead = (
+        "The message that wallet-1 published to payments.debited at 11:06:41Z is in the dead-letter queue payments.dlx"
+    )
+    assert dead in answer.headline
+    assert answer.verdict is not None
+    assert answer.verdict.actions[0].startswith("Find out in payments.dlx why")
+
+
+FAILED = STOPPED.replace("kind=", 'error="DeliveryError: NO_ROUTE" kind=')
+
+
+def test_a_message_that_could_not_be_published_is_the_cause(learned: Baseline) -> None:
+    answer = diagnosed(FAILED, learned)
+    assert answer.verdict is not None
+    assert (answer.verdict.reason, answer.step) == ("next_step_missing", "ledger.record")
+    assert "Wallet-1 could not publish the message to payments.debited at 11:06:41Z (NO_ROUTE)" in answer.headline
+    assert answer.verdict.actions == (
+        "Find out why wallet-1 could not publish to payments.debited (NO_ROUTE).",
+        "Verify in ledger that ledger.record did not start for payment 8492: the message may have been published in "
+        "spite of the error.",
+        "Only if it did not start, publish the message again.",
+    )
+
+
+def test_a_message_that_was_published_at_the_second_time_is_none_that_could_not_be(learned: Baseline) -> None:
+    again = "wallet-1 1.8..1.9 span publish under=debit kind=producer @messaging.destination.name=payments.debited"
+    answer = diagnosed(FAILED + again, learned)
+    assert "could not publish" not in answer.headline
+    assert "was not received by any consumer" in answer.headline
+
+
+@pytest.mark.parametrize(("published", "is_lost"), [(0.5, False), (1.9, False), (29, True)])
+def test_a_consumer_that_is_behind_has_lost_no_message(published: float, is_lost: bool, learned: Baseline) -> None:
+    """It receives others, which were published before this one, or at the same time."""
+    other = replace(OTHER, published_at=STARTED + round(published * SECOND))
+    answer = diagnosed(STOPPED, learned, latest_successes={NEXT: other})
+    assert answer.verdict is not None
+    assert ("so the cause is this message" in answer.headline) is is_lost
+    assert ("so the consumer may be behind" in answer.headline) is not is_lost
+    action = "Find out in payments.debited what" if is_lost else "Check that ledger runs and receives"
+    assert answer.verdict.actions[0].startswith(action)
+
+
+def test_when_the_message_of_a_success_was_published_is_known() -> None:
+    (saga,) = rebuild(seen(emit(WHOLE, {"id": "8492", "name": "payment"})).facts("8492"))
+    of_step = {step.name: published_at(saga, step.attempts[0]) for step in saga.steps}
+    assert of_step == {"wallet.debit": None, "ledger.record": STARTED + 3 * SECOND // 2}
 
 
 @pytest.mark.parametrize("queue", ["payments.debited", "idlq", "adlterms"])
@@ -130,10 +184,6 @@ def test_it_is_re_evaluated_whether_others_are_received(learned: Baseline) -> No
 )
 def test_a_received_message_is_not_mentioned(learned: Baseline, taken: str) -> None:
     assert "published" not in diagnosed(STOPPED + taken, learned).headline
-
-
-def test_a_message_that_could_not_be_published_is_none(learned: Baseline) -> None:
-    assert "published" not in diagnosed(STOPPED.replace("kind=", 'error="no broker" kind='), learned).headline
 
 
 def test_after_a_failure_it_is_the_retry_that_is_missing(learned: Baseline) -> None:
@@ -187,6 +237,8 @@ def test_a_poison_message_is_named() -> None:
     assert answer.verdict is not None
     assert answer.verdict.reason == "retrying"
     assert "published to payments.debited at 11:06:41Z is redelivered after each failure" in answer.headline
+    again = "Attempt 6 of ledger.record processed again the message that wallet-1 published to payments.debited"
+    assert again in [each.text for each in answer.verdict.evidence]
 
 
 def test_attempts_for_several_messages_are_not_one_that_is_poison() -> None:
