@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,18 @@ def has_postgres() -> bool:
     return bool(shutil.which("initdb")) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
+def has_rabbitmq() -> bool:
+    return Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists()
+
+
 NEEDS = (
     Need(("chromium-headless-shell", "chromium"), has_browser, "tests in a browser"),
     Need(("postgresql",), has_postgres, "tests with PostgreSQL"),
+    Need(("rabbitmq-server",), has_rabbitmq, "tests with RabbitMQ"),
 )
+
+NO_START = Path("/usr/sbin/policy-rc.d")
+"""While it is there, and leaves with status 101, no package starts a service."""
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/sagascope-tests.conf")
 """Without it the package would start a server of its own."""
@@ -55,8 +64,23 @@ def main() -> None:
         NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
         NO_CLUSTER.write_text("create_main_cluster = false\n")
     _run("apt-get", "update", "-qq")
-    for each in missing:
-        any(_run("apt-get", "install", "-y", "-qq", "--no-install-recommends", name) for name in each.packages)
+    with _without_services():
+        for each in missing:
+            any(_run("apt-get", "install", "-y", "-qq", "--no-install-recommends", name) for name in each.packages)
+
+
+@contextmanager
+def _without_services() -> Iterator[None]:
+    """Keeps packages from starting the services that they bring."""
+    is_ours = not NO_START.exists()
+    if is_ours:
+        NO_START.write_text("#!/bin/sh\nexit 101\n")
+        NO_START.chmod(0o755)
+    try:
+        yield
+    finally:
+        if is_ours:
+            NO_START.unlink()
 
 
 def _run(*command: str) -> bool:

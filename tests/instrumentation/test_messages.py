@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +98,67 @@ def test_jetstream_redelivery_is_a_new_attempt(configured: Receiver, tmp_path: P
     second = configured.span("ledger.record", saga_step_attempt=2, saga_id="8493")
     assert first.parent_id == second.parent_id == configured.span("publish payments.debited").span_id
     assert first.exception["exception.type"] == "ConnectionError"
+
+
+REPORTS = {
+    "nak": "on payments.debited reached the limit of deliveries after 2 deliveries; it is in stream payments",
+    "term": "on payments.debited was terminated by a consumer; it is in stream payments",
+}
+
+
+@pytest.mark.parametrize("end", REPORTS)
+def test_what_jetstream_gives_up_is_reported(configured: Receiver, tmp_path: Path, end: str) -> None:
+    nats = pytest.importorskip("nats", reason="nats-py is not installed")
+    watch = names_of("nats.md")["watch"]
+
+    async def play(client: Any) -> None:
+        stream = client.jetstream()
+        await stream.add_stream(name="payments", subjects=["payments.>"])
+        await watch(client)
+        limited = nats.js.api.ConsumerConfig(max_deliver=2, ack_wait=1)
+        consumer = await stream.pull_subscribe("payments.debited", durable="ledger", config=limited)
+        with start("8499"), publishing("payments.debited", system="nats") as headers:
+            await stream.publish("payments.debited", b"{}", headers=headers)
+        for _ in range(2 if end == "nak" else 1):
+            (message,) = await consumer.fetch(1, timeout=30)
+            await getattr(message, end)()
+        with suppress(nats.errors.TimeoutError):
+            await consumer.fetch(1, timeout=2)
+        await asyncio.to_thread(configured.event, "sagascope.waiting")
+
+    async def run(address: str) -> None:
+        client = await nats.connect(address)
+        try:
+            await play(client)
+        finally:
+            await client.close()
+
+    with running_nats(tmp_path) as address:
+        asyncio.run(run(address))
+    log = configured.event("sagascope.waiting")
+    assert log.raw.body.string_value == f"the message {REPORTS[end]}"
+    assert log.span_id == configured.span("publish payments.debited").span_id
+    assert REPORTS["nak"] in (ENGINES / "nats.md").read_text()
+
+
+def test_a_dead_letter_topic_of_kafka_is_reported(configured: Receiver) -> None:
+    kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+    producer = kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": ""})
+    brokers = mock_brokers(producer)
+    with start("8499"), publishing("payments.debited", system="kafka") as headers:
+        told = {"kafka_dlt-original-topic": "payments.debited", "kafka_dlt-exception-message": "no account"}
+        producer.produce("payments.debited-dlt", b"{}", headers={**headers, **told})
+    assert producer.flush(30) == 0
+    options = {"bootstrap.servers": brokers, "group.id": "dead-letters", "auto.offset.reset": "earliest"}
+    consumer = kafka.Consumer(options)
+    try:
+        consumer.subscribe(["payments.debited-dlt"])
+        names_of("kafka.md")["on_dead_letter"](wait_for(lambda: got(consumer.poll(1.0))))
+    finally:
+        consumer.close()
+    body = configured.event("sagascope.waiting").raw.body.string_value
+    assert "debited was moved to a dead-letter queue (no account); it is in payments.debited-dlt" in body
+    assert body in (ENGINES / "kafka.md").read_text()
 
 
 def test_kafka_propagates_a_saga(configured: Receiver) -> None:
