@@ -35,7 +35,7 @@ from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
 if TYPE_CHECKING:
-    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter, Leader
+    from sagascope_collector.lake import Follower, Heartbeat, LakeMaintenance, LakeWriter, Leader
 
 Clock = Callable[[], int]
 
@@ -69,6 +69,7 @@ class LakeParts(NamedTuple):
     writer: "LakeWriter"
     follower: "Follower"
     leader: "Leader"
+    maintenance: "LakeMaintenance"
     beating: "Callable[[Callable[[], int | None]], Heartbeat]"
     """Creates the heartbeat from a function that returns when the oldest waiting request was received."""
 
@@ -143,6 +144,7 @@ class Collector:
         if self._lake and self._heartbeat:
             self._lake.follower.start()
             self._lake.leader.start()
+            self._lake.maintenance.start()
             self._heartbeat.start()
         self._ingest.start()
         self._projection.start()
@@ -169,6 +171,7 @@ class Collector:
         if not await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS):
             _log.error("Queued requests could not be stored within %s s.", DRAIN_SECONDS)
         if self._lake and self._heartbeat:
+            await asyncio.to_thread(self._lake.maintenance.stop)
             await asyncio.to_thread(self._lake.leader.stop)
             await asyncio.to_thread(self._heartbeat.stop)
             await asyncio.to_thread(self._lake.follower.stop)
@@ -322,13 +325,18 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     """
     if settings.alerts:
         raise CannotStart("--alerts does not work with --lake yet; see docs/scale.md.")
+    if settings.lake_keep is not None and not (settings.keep and settings.keep <= settings.lake_keep):
+        raise CannotStart(
+            "--lake-keep must not be shorter than --keep: a collector that lost its file could not show what others do."
+        )
     opened = receive.open_lake(settings)
-    from sagascope_collector.lake import Follower, Heartbeat, LakeWriter, Leader
+    from sagascope_collector.lake import Follower, Heartbeat, LakeMaintenance, LakeWriter, Leader
 
     name = receive.process_name()
-    writer, follower = LakeWriter(opened, name), Follower(opened, storage)
+    writer, follower, leader = LakeWriter(opened, name), Follower(opened, storage), Leader(opened)
     follower.catch_up()
-    return LakeParts(writer, follower, Leader(opened), lambda oldest: Heartbeat(opened, name, writer, oldest))
+    maintenance = LakeMaintenance(opened, storage, follower, lambda: leader.leads, settings.lake_keep)
+    return LakeParts(writer, follower, leader, maintenance, lambda oldest: Heartbeat(opened, name, writer, oldest))
 
 
 def _require_own_records(storage: Storage) -> None:

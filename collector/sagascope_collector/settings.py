@@ -140,6 +140,13 @@ class Settings(BaseModel):
     lake_data: Annotated[str | None, Option("PLACE")] = Field(
         None, description="Folder of the lake's files, or s3://BUCKET/PREFIX with keys in AWS_* variables."
     )
+    lake_keep: Annotated[float | None, BeforeValidator(_retention), Option("TIME", is_text=True, default=FOREVER)] = (
+        Field(
+            None,
+            description="Retention of the lake's records, but for transactions that are open or need attention: 90d, "
+            "forever. The same for all collectors, and not shorter than --keep.",
+        )
+    )
     s3_endpoint: Annotated[str | None, Option("URL")] = Field(
         None, description="Endpoint of an object store that is not AWS, for example http://127.0.0.1:8333."
     )

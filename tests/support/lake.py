@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -61,8 +62,37 @@ class LakePlace:
         found: list[list[object]] = json.loads(done.stdout)
         return found
 
+    def catalog(self, statement: str) -> list[tuple[Any, ...]]:
+        """Reads the catalog."""
+        with self.server.connect(self.database) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    @contextmanager
+    def maintained(self, copy: Path, *, keep: str = "", **limits: float) -> Iterator[None]:
+        """Maintains the lake in another process during the block, and once completely after it."""
+        arguments = [self.server.dsn(self.database), self.data, str(copy), keep, json.dumps(limits)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "support.lake_maintenance", *arguments],
+            env=self._variables(),
+            cwd=ROOT / "tests",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield
+        finally:
+            said, _ = process.communicate("", 120)
+        assert process.returncode == 0, said
+        assert not said, said
+
+    def files(self) -> set[str]:
+        """Returns the names of all files, if they are in a folder."""
+        return {path.name for path in Path(self.data).rglob("*.parquet")}
+
     def _variables(self) -> dict[str, str]:
-        paths = {"PYTHONPATH": str(OTHER), "SAGASCOPE_SCRUB_KEY": "a key for the tests of lakes"}
+        paths = {"PYTHONPATH": f"{OTHER}:{ROOT / 'tests'}", "SAGASCOPE_SCRUB_KEY": "a key for the tests of lakes"}
         return {**os.environ, **paths, **self.environment}
 
     @contextmanager

@@ -3,6 +3,7 @@
 from sagascope_collector.lake.catalog import Lake
 from sagascope_collector.lake.follower import Follower
 from sagascope_collector.lake.leader import Leader
+from sagascope_collector.lake.maintenance import LakeMaintenance
 from sagascope_collector.lake.writer import Heartbeat, LakeWriter
 
-__all__ = ["Follower", "Heartbeat", "Lake", "LakeWriter", "Leader"]
+__all__ = ["Follower", "Heartbeat", "Lake", "LakeMaintenance", "LakeWriter", "Leader"]

@@ -1,7 +1,8 @@
 """Opens a lake: loads DuckDB's extensions from installed packages, attaches the lake, and creates its tables."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -19,6 +20,8 @@ SQL: Final = statements("lake", __package__)
 INSTALL: Final = 'pip install "sagascope[lake]"'
 
 EXTENSIONS: Final = ("postgres_scanner", "httpfs", "ducklake")
+
+TABLES: Final = ("spans", "logs", "linked_spans")
 
 LOCK: Final = 8_492_017
 """The key of the session advisory lock that every commit takes: DuckLake 1.0 loses statistics of concurrent commits."""
@@ -94,6 +97,19 @@ class Lake:
             tcp_user_timeout=2 * LOCK_TIMEOUT_SECONDS * 1000,
             options=" ".join(f"-c {name}={value}" for name, value in {**timeouts, **settings}.items()),
         )
+
+    @contextmanager
+    def exclusive(self, session: Any) -> Iterator[None]:
+        """Holds the lock of commits for the block, which must contain the transaction completely.
+
+        Raises:
+            psycopg.Error: it was not held all the time. The caller closes the session after any error.
+        """
+        session.execute(SQL["take_lock"], [LOCK])
+        yield
+        ((was_held,),) = session.execute(SQL["release_lock"], [LOCK]).fetchall()
+        if not was_held:
+            raise psycopg.OperationalError("the lock of commits was lost during the commit")
 
     def attached(self) -> duckdb.DuckDBPyConnection:
         """Opens a database in memory with the lake attached and chosen. Only statements of this package run in it.

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import duckdb
@@ -11,9 +12,10 @@ import psycopg
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, StorageUnavailable
-from sagascope_collector.lake.catalog import SQL, Lake
+from sagascope_collector.lake.catalog import SQL, TABLES, Lake
 from sagascope_collector.lake.columns import to_batch
-from sagascope_collector.lake.cursor import LakeCursor
+from sagascope_collector.lake.cursor import LakeCursor, Position
+from sagascope_collector.lake.scan import scan
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.instances import load_observations
 
@@ -32,7 +34,8 @@ _log: Final = logging.getLogger(__name__)
 class Follower:
     """Copies the records of a lake to a local database, from its own thread.
 
-    The cursor is stored after the records. Reading a commit twice changes nothing: records are stored once.
+    The cursor is stored after the records. Reading a commit twice changes nothing: records are stored once. Where
+    maintenance has expired the next snapshot, everything that was not copied yet is read from the tables.
     """
 
     def __init__(self, lake: Lake, storage: Storage) -> None:
@@ -58,11 +61,10 @@ class Follower:
         known = self._cursor.read()
         if known is None and storage.records.seq:
             raise CannotStart("The database of --db has records of its own. Name a new file, which the lake fills.")
-        if known and known[0] != identity:
+        if known and known.lake != identity:
             raise CannotStart("The database of --db belongs to another lake. Name a new file, which the lake fills.")
-        self._identity = identity
-        self._snapshot = known[1] if known else 0
-        self._cursor.write(identity, self._snapshot)
+        self._position = known or Position(identity)
+        self._cursor.write(self._position)
         self._thread = threading.Thread(target=self._run, name="sagascope-follower", daemon=True)
 
     def catch_up(self) -> None:
@@ -85,6 +87,11 @@ class Follower:
         """Stops after the commits that are being read."""
         self._stopping.set()
         self._thread.join()
+
+    @property
+    def snapshot(self) -> int:
+        """The last snapshot that was copied."""
+        return self._position.snapshot
 
     def as_of(self) -> int:
         """Returns up to when all telemetry is known, in nanoseconds since 1970: the time of every verdict.
@@ -142,24 +149,46 @@ class Follower:
         now = time.time_ns()
         ((lag,),) = self._session.execute(SQL["select_lag"]).fetchall()
         outages = self._session.execute(SQL["select_outages"]).fetchall()
-        asked = {"after": self._snapshot, "limit": BATCH_SNAPSHOTS}
+        asked = {"after": self._position.snapshot, "limit": BATCH_SNAPSHOTS}
         found = self._session.execute(SQL["select_snapshots"], asked).fetchall()
+        if found and (self._position.snapshot == 0 or found[0][0] > self._position.snapshot + 1):
+            self._move(scan(self._lake_connection(), self._session, self._storage, self._position))
+            return True
         if found:
-            self._copy(self._snapshot + 1, found[-1][0], [text for _, text in found if text])
+            self._copy(found)
         if len(found) == BATCH_SNAPSHOTS:
             return True
+        if found:
+            self._note_rows()
         self._outages = outages
         self._as_of = max(self._as_of, now - round((lag or 0) * NANOSECONDS_PER_SECOND))
         return False
 
-    def _copy(self, first: int, last: int, observed: Sequence[str]) -> None:
+    def _copy(self, found: Sequence[tuple[int, bool, str]]) -> None:
+        """Copies snapshots. Those of maintenance are skipped: what they rewrote would be read again as inserted."""
+        observations = [each for *_, text in found if text for each in load_observations(text)]
+        runs = [list(run) for appends, run in groupby(found, lambda each: each[1]) if appends]
+        for run in runs:
+            spans, logs, links = (
+                self._lake_connection()
+                .execute(f"FROM lake.table_insertions('{table}', {run[0][0]}, {run[-1][0]})")
+                .to_arrow_table()
+                for table in TABLES
+            )
+            self._storage.records.append(to_batch(spans, logs, links, observations if run is runs[-1] else ()))
+        self._move(self._position._replace(snapshot=found[-1][0]))
+
+    def _note_rows(self) -> None:
+        """Stores the next row ids, if all snapshots were copied."""
+        ((latest, *rows),) = self._session.execute(SQL["select_end"]).fetchall()
+        if latest == self._position.snapshot:
+            self._move(Position(self._position.lake, latest, *rows))
+
+    def _move(self, position: Position) -> None:
+        self._cursor.write(position)
+        self._position = position
+
+    def _lake_connection(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             self._connection = self._lake.attached()
-        spans, logs, links = (
-            self._connection.execute(f"FROM lake.table_insertions('{table}', {first}, {last})").to_arrow_table()
-            for table in ("spans", "logs", "linked_spans")
-        )
-        observations = [each for text in observed for each in load_observations(text)]
-        self._storage.records.append(to_batch(spans, logs, links, observations))
-        self._cursor.write(self._identity, last)
-        self._snapshot = last
+        return self._connection

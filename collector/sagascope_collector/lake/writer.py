@@ -12,8 +12,8 @@ import psycopg
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.lake.catalog import LOCK, SQL, Lake
-from sagascope_collector.lake.columns import to_lake
+from sagascope_collector.lake.catalog import SQL, Lake
+from sagascope_collector.lake.columns import links_to_lake, to_lake
 from sagascope_collector.storage import Batch
 from sagascope_collector.storage.instances import dump
 
@@ -69,23 +69,21 @@ class LakeWriter:
         if self._connection is None:
             self._connection = self._lake.attached()
         session, connection = self._session, self._connection
-        session.execute(SQL["take_lock"], [LOCK])
-        connection.begin()
-        for statement, rows in (
+        appended = (
             ("insert_spans", to_lake(batch.spans, batch.origins)),
             ("insert_logs", to_lake(batch.logs, batch.origins)),
-            ("insert_linked_spans", batch.links),
-        ):
-            if rows.num_rows:
-                connection.register("batch", rows)
-                connection.execute(SQL[statement])
-                connection.unregister("batch")
+            ("insert_linked_spans", links_to_lake(batch.links, batch.spans)),
+        )
         said = [self._name, dump(batch.observations)]
-        connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", said)
-        connection.commit()
-        ((was_held,),) = session.execute(SQL["release_lock"], [LOCK]).fetchall()
-        if not was_held:
-            raise psycopg.OperationalError("the lock of commits was lost during the commit")
+        with self._lake.exclusive(session):
+            connection.begin()
+            for statement, rows in appended:
+                if rows.num_rows:
+                    connection.register("batch", rows)
+                    connection.execute(SQL[statement])
+                    connection.unregister("batch")
+            connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", said)
+            connection.commit()
 
     def close(self) -> None:
         """Closes the connections; the next append opens new ones. What was not committed is rolled back."""

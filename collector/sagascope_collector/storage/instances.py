@@ -38,6 +38,21 @@ class Instances:
         with self._lock:
             self._unwritten |= self._registry.observe(observations)
 
+    def adopt(self, documents: Iterable[str]) -> None:
+        """Replaces instances by what another collector knew of them later."""
+        for later in map(_INSTANCE.validate_json, documents):
+            with self._lock:
+                known = self._registry.get(identity := identity_of(later.process))
+                if known is None or known.last_seen <= later.last_seen:
+                    self._registry.put(later)
+                    self._unwritten.add(identity)
+
+    def documents(self) -> dict[Identity, str]:
+        """Returns the stored form of all instances, for `adopt`."""
+        with self._lock:
+            every = self._registry.all()
+        return {identity_of(each.process): _INSTANCE.dump_json(each).decode() for each in every}
+
     def all(self) -> Sequence[Instance]:
         """Returns all instances, the last seen first."""
         with self._lock:

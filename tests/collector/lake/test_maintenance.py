@@ -1,0 +1,154 @@
+"""Merging, retention and expiry of a lake beside receivers and collectors, as real processes with a real PostgreSQL."""
+
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.lake import LakePlace, LakeProcess, needs_extensions
+from support.otlp import heartbeat, logs, of_saga, resource, span, traces
+from support.postgres import Server, running_postgres
+from support.samples import wait_until
+
+pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
+
+AT_ONCE = {"SMALL_FILES": 2, "EXPIRE_SECONDS": 0, "RETENTION_SECONDS": 0, "SNAPSHOT_SECONDS": 0, "FILE_SECONDS": 0}
+"""Limits with which maintenance does all that it can."""
+
+_names = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def lake(server: Server, tmp_path: Path) -> LakePlace:
+    name = f"maintained{next(_names)}"
+    server.create(name)
+    return LakePlace(server, name, str(tmp_path / "data"))
+
+
+def request(number: int, saga: str = "8492") -> bytes:
+    return traces(span(number, name=f"span {number}", attributes=of_saga(saga))).SerializeToString()
+
+
+def numbers_in(lake: LakePlace) -> list[int]:
+    return sorted(int(str(name).split()[1]) for (name,) in lake.query("SELECT name FROM spans"))
+
+
+def shown_by(collector: LakeProcess, saga: str = "8492") -> list[int]:
+    asked = {"name": "payment", "id": saga}
+    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
+    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
+    return sorted(int(each["name"].split()[1]) for each in found)
+
+
+def instances(collector: LakeProcess) -> object:
+    return httpx.get(f"{collector.api}/api/v1/services", trust_env=False, timeout=30).json()
+
+
+def test_nothing_acknowledged_is_lost_while_files_are_merged_and_snapshots_expire(
+    lake: LakePlace, tmp_path: Path
+) -> None:
+    acknowledged: set[int] = set()
+    numbers, over = itertools.count(1), threading.Event()
+
+    def sending(receivers: list[LakeProcess], seed: int) -> None:
+        chance = random.Random(seed)
+        while not over.is_set():
+            number = next(numbers)
+            while not chance.choice(receivers).send("/v1/traces", request(number)):
+                if over.is_set():
+                    return
+            acknowledged.add(number)
+
+    with ExitStack() as stack:
+        receivers = [stack.enter_context(lake.running("receive", tmp_path / name)) for name in ("first", "second")]
+        collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
+        limits = {**AT_ONCE, "SNAPSHOT_SECONDS": 3, "FILE_SECONDS": 5}
+        threads = [threading.Thread(target=sending, args=(receivers, seed)) for seed in range(6)]
+        with lake.maintained(tmp_path / "copy.duckdb", **limits):
+            for each in threads:
+                each.start()
+            try:
+                wait_until(lambda: len(acknowledged) > 120, "nothing is acknowledged", 120)
+            finally:
+                over.set()
+                for each in threads:
+                    each.join()
+        stored = numbers_in(lake)
+        assert not acknowledged - set(stored)
+        wait_until(lambda: shown_by(collector) == sorted(set(stored)), "the collector misses records", 30)
+        ((commits,),) = lake.catalog("SELECT max(snapshot_id) FROM ducklake_snapshot")
+        ((snapshots,),) = lake.catalog("SELECT count(*) FROM ducklake_snapshot")
+        assert snapshots < commits
+        assert len(lake.query("SELECT * FROM ducklake_list_files('lake', 'spans')")) < 10
+        fresh = stack.enter_context(lake.running("serve", tmp_path / "fresh"))
+        assert shown_by(fresh) == sorted(set(stored))
+
+
+def test_a_collector_whose_snapshots_have_expired_reads_what_it_lacks_from_the_tables(
+    lake: LakePlace, tmp_path: Path
+) -> None:
+    with lake.running("receive", tmp_path / "receiver") as receiver:
+        process = resource("ledger", **{"service.instance.id": "ledger-1"})
+        with lake.running("serve", tmp_path / "collector") as collector:
+            assert receiver.send("/v1/traces", request(1))
+            wait_until(lambda: shown_by(collector) == [1], "the collector does not follow", 20)
+            collector.kill()
+        assert receiver.send("/v1/logs", logs(heartbeat(1), of=process).SerializeToString())
+        for number in (2, 3, 4):
+            assert receiver.send("/v1/traces", request(number))
+        with lake.maintained(tmp_path / "copy.duckdb", **AT_ONCE):
+            pass
+        assert len(lake.catalog("SELECT snapshot_id FROM ducklake_snapshot")) == 1
+        assert receiver.send("/v1/traces", request(5))
+        with (
+            lake.running("serve", tmp_path / "collector") as collector,
+            lake.running("serve", tmp_path / "fresh") as fresh,
+        ):
+            for each in (collector, fresh):
+                assert shown_by(each) == [1, 2, 3, 4, 5]
+                # what the expired snapshots said of processes
+                assert "ledger-1" in str(instances(each))
+            assert receiver.send("/v1/traces", request(6))
+            wait_until(lambda: shown_by(collector) == [1, 2, 3, 4, 5, 6], "the collector does not go on", 20)
+
+
+def test_replaced_files_are_deleted_later_only(lake: LakePlace, tmp_path: Path) -> None:
+    with lake.running("receive", tmp_path / "receiver") as receiver:
+        for number in (1, 2, 3):
+            assert receiver.send("/v1/traces", request(number))
+        before = lake.files()
+        with lake.maintained(tmp_path / "copy.duckdb", **{**AT_ONCE, "FILE_SECONDS": 3_600}):
+            pass
+        assert before < lake.files()
+        with lake.maintained(tmp_path / "copy.duckdb", **AT_ONCE):
+            pass
+        assert not before & lake.files()
+        assert numbers_in(lake) == [1, 2, 3]
+
+
+def test_old_records_are_deleted_but_those_of_open_transactions(lake: LakePlace, tmp_path: Path) -> None:
+    ended = traces(span(1, name="span 1", attributes={**of_saga("ended"), "saga.role": "saga"}))
+    unrelated = traces(span(3, name="span 3"))
+    with lake.running("receive", tmp_path / "receiver") as receiver:
+        assert receiver.send("/v1/traces", ended.SerializeToString())
+        assert receiver.send("/v1/traces", request(2, "open"))
+        assert receiver.send("/v1/traces", unrelated.SerializeToString())
+        assert receiver.send("/v1/logs", logs(heartbeat(1)).SerializeToString())
+        with lake.maintained(tmp_path / "copy.duckdb", keep="0.001", **{**AT_ONCE, "DAY_NS": 0}):
+            pass
+        assert lake.query("SELECT saga_id FROM spans") == [["open"]]
+        assert lake.query("SELECT saga_id FROM logs") == []
+        assert receiver.send("/v1/traces", request(4, "open"))
+        with lake.running("serve", tmp_path / "fresh") as fresh:
+            assert shown_by(fresh, "open") == [2, 4]
