@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sagascope_collector.analysis.wording import dated
+from sagascope_collector.analysis.wording import datetime_text
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
@@ -103,8 +103,8 @@ class IngestOutages:
             return []
         start, end = max(long, key=lambda each: each[1])
         return [
-            f"ingest_outage: this collector ingested nothing from {dated(start)} until {dated(end)}; deadlines did not "
-            "run meanwhile, and records that senders did not keep are missing."
+            f"ingest_outage: this collector ingested nothing from {datetime_text(start)} until "
+            f"{datetime_text(end)}; deadlines did not run meanwhile, and records that senders did not keep are missing."
         ]
 
     def keep(self) -> None:

@@ -14,7 +14,15 @@ from sagascope_collector.analysis.diagnosis import Action
 from sagascope_collector.analysis.headline import about, because
 from sagascope_collector.analysis.ledger import is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
-from sagascope_collector.analysis.wording import Text, capitalized, clock, phrase, process_label, sentences, shortened
+from sagascope_collector.analysis.wording import (
+    Text,
+    capitalized,
+    phrase,
+    process_label,
+    sentences,
+    shortened,
+    time_text,
+)
 
 TEMPORAL_NAMESPACE: Final = "temporal.namespace"
 """The attribute of the resource with which the bridge names the workflow's namespace."""
@@ -199,7 +207,7 @@ def blocked(case: Case, finding: Finding) -> list[Action]:
                 Action.start("Then resume it in the engine{}; {} continues by itself.", _unpause(case, report), saga),
             ]
         case "task_failing":
-            since = clock(report.since, case.clock.now)
+            since = time_text(report.since, case.clock.now)
             text = "Fix the error that its own task reports ({}); check the deployment before {}."
             return [
                 Action.inspect(text, reason, since),

@@ -24,7 +24,7 @@ from sagascope_collector.analysis.model import (
     Step,
 )
 from sagascope_collector.analysis.values import ROUNDING_TOLERANCE_NS, ImpossibleTime
-from sagascope_collector.analysis.wording import clock, dated, listing, process_label
+from sagascope_collector.analysis.wording import datetime_text, name_list, process_label, time_text
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
 
@@ -47,7 +47,7 @@ class AnomalyContext:
 
     def at(self, moment: int) -> str:
         """Formats a time, with its date if the saga started on another day."""
-        return clock(moment, self.started_at)
+        return time_text(moment, self.started_at)
 
 
 class Found(NamedTuple):
@@ -74,7 +74,7 @@ def _repeated(saga: AnomalyContext, types: Sequence[str]) -> Iterator[Found]:
             ends = [
                 f"at {saga.at(each.ended_at or each.started_at)} in {process_label(each.process)}" for each in done[:5]
             ]
-            yield Found(f"{_step_label(step)} succeeded {len(done)} times: {listing(ends)}", step.name)
+            yield Found(f"{_step_label(step)} succeeded {len(done)} times: {name_list(ends)}", step.name)
 
 
 def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
@@ -204,7 +204,7 @@ def version_straddle(saga: AnomalyContext) -> Iterator[Found]:
             versions.setdefault(process.service, {}).setdefault(process.version, span.start)
     for service, first in sorted(versions.items()):
         if len(first) > 1:
-            versions_seen = listing([f"{version} from {saga.at(at)}" for version, at in first.items()])
+            versions_seen = name_list([f"{version} from {saga.at(at)}" for version, at in first.items()])
             yield Found(f"{service} worked on it in versions {versions_seen}", None)
 
 
@@ -244,9 +244,8 @@ def _impossible(saga: AnomalyContext) -> Iterator[Found]:
     for each in saga.impossible:
         span, where = each.span, f"{each.span.name} in {process_label(each.span.process)}"
         if not each.ends_before_start:
-            text = (
-                f"{where} was sent with the time {dated(span.start)} UTC, which cannot be: its time of receipt is used"
-            )
+            at = datetime_text(span.start)
+            text = f"{where} was sent with the time {at} UTC, which cannot be: its time of receipt is used"
         elif span.start - span.end <= ROUNDING_TOLERANCE_NS:
             continue
         else:

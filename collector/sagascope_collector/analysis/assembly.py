@@ -16,7 +16,7 @@ from sagascope_collector.analysis.clocks import Edge, Skew
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.dead_letters import dead_letters
 from sagascope_collector.analysis.failures import Causes
-from sagascope_collector.analysis.identity import Share, linked, shares
+from sagascope_collector.analysis.identity import SagaFacts, facts_by_saga, relate_runs
 from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
 from sagascope_collector.analysis.model import (
     LOST_WORKER,
@@ -59,24 +59,24 @@ def rebuild(
     """
     instances = processes(facts.instances)
     moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
-    sagas = [_saga(key, share, instances, moment, baseline) for key, share in shares(facts).items()]
-    return sorted(linked(sagas), key=lambda saga: (-saga.started_at, saga.key))
+    sagas = [_saga(key, facts, instances, moment, baseline) for key, facts in facts_by_saga(facts).items()]
+    return sorted(relate_runs(sagas), key=lambda saga: (-saga.started_at, saga.key))
 
 
 def _saga(
     key: SagaKey,
-    share: Share,
+    facts: SagaFacts,
     instances: Mapping[ProcessKey, Instance],
     now: int,
     baseline: Mapping[tuple[str, str], Baseline],
 ) -> Saga:
-    saga = fold(key, share, instances, now, baseline.get((key.environment, key.name)))
+    saga = fold(key, facts, instances, now, baseline.get((key.environment, key.name)))
     if key.name != UNKNOWN_NAME:
         return saga
     inferred = infer(key.environment, saga.steps, baseline)
     if inferred.name is None:
         return replace(saga, longest_pause=inferred.longest_pause)
-    known = fold(key, share, instances, now, baseline[key.environment, inferred.name])
+    known = fold(key, facts, instances, now, baseline[key.environment, inferred.name])
     return replace(known, inferred_name=inferred.name)
 
 
@@ -100,15 +100,15 @@ class Frame:
 
 
 def fold(
-    key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], now: int, baseline: Baseline | None = None
+    key: SagaKey, facts: SagaFacts, instances: Mapping[ProcessKey, Instance], now: int, baseline: Baseline | None = None
 ) -> Saga:
-    """Rebuilds one saga from its share of the facts, in any order of arrival.
+    """Rebuilds one saga from its facts, in any order of arrival.
 
     A saga whose root span has not arrived is running, never dropped. Repeated facts have no effect. ``now`` decides
     only which open spans that their process no longer lists count as lost. The learned plan is used if none is
     declared.
     """
-    sent_spans, sent_logs, impossible = values.plausible_times(share.spans, share.logs)
+    sent_spans, sent_logs, impossible = values.plausible_times(facts.spans, facts.logs)
     joined = join_records(sent_spans, sent_logs)
     normalized = engines.normalize(joined.spans)
     spans = sorted(normalized.spans.values(), key=_span_order)
@@ -135,7 +135,12 @@ def fold(
         not normalized.continued.isdisjoint(span.span_id for span in spans),
     )
     compensations = [step.compensation for step in declared.steps if step.compensation]
-    reporting_spans = [*spans, *joined.again, *normalized.further_attempts, *(each.span for each in only_logged)]
+    reporting_spans = [
+        *spans,
+        *joined.further_attempts,
+        *normalized.further_attempts,
+        *(each.span for each in only_logged),
+    ]
     found = steps.from_attempts(attempts.collect(reporting_spans, tree, compensations), about, declared)
     lacks = lacks_records(spans, found, about, declared)
     may_lack = lacks or may_lack_telemetry(spans, frame, found, about, instances, now, declared)
@@ -161,9 +166,9 @@ def _offsets(
     agreed = clocks.offsets(edges, root) if edges else {}
     if frame.closing:
         return agreed, 0
-    early = clocks.earliness(spans, logs)
-    lags = {key: lag for key in early if (each := instances.get(key)) and (lag := each.lag) is not None}
-    return clocks.as_received(agreed, edges, early, lags, root)
+    leads = clocks.max_leads(spans, logs)
+    lags = {key: lag for key in leads if (each := instances.get(key)) and (lag := each.lag) is not None}
+    return clocks.offsets_by_receipt(agreed, edges, leads, lags, root)
 
 
 class _Assembly:

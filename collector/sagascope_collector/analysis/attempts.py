@@ -46,10 +46,10 @@ Numbered = dict[int, list[Span]]
 """The spans of one step, by attempt number."""
 
 
-def collect(spans: Iterable[Span], tree: SpanTree, undoing: Iterable[str]) -> dict[StepKey, list[Views]]:
+def collect(spans: Iterable[Span], tree: SpanTree, compensations: Iterable[str]) -> dict[StepKey, list[Views]]:
     """Collects the attempts among the spans, by step.
 
-    ``undoing`` holds the steps that the plan declares as compensations.
+    ``compensations`` holds the steps that the plan declares as compensations.
     """
     attempts, rows, participants = list[Span](), list[Span](), list[Span]()
     for span in spans:
@@ -58,18 +58,18 @@ def collect(spans: Iterable[Span], tree: SpanTree, undoing: Iterable[str]) -> di
             (rows if semconv.TABLE_KEY in span.attributes else attempts).append(span)
         elif span.kind in RECEIVING_KINDS and role != semconv.ROLE_SAGA:
             participants.append(span)
-    collected = _collected(attempts, tree, frozenset(undoing))
+    collected = _collected(attempts, tree, frozenset(compensations))
     if rows:
-        _add_rows(collected, _collected(rows, tree, frozenset(undoing)))
+        _add_rows(collected, _collected(rows, tree, frozenset(compensations)))
     if participants:
         _add_receivers(collected, participants, tree)
     return collected
 
 
-def _collected(spans: list[Span], tree: SpanTree, undoing: frozenset[str]) -> dict[StepKey, list[Views]]:
+def _collected(spans: list[Span], tree: SpanTree, compensations: frozenset[str]) -> dict[StepKey, list[Views]]:
     return {
         step: [views for number, group in numbered.items() for views in _executions(step, number, group, tree)]
-        for step, numbered in _groups(spans, tree, undoing).items()
+        for step, numbered in _groups(spans, tree, compensations).items()
     }
 
 
@@ -88,13 +88,13 @@ def _add_rows(collected: dict[StepKey, list[Views]], rows: Mapping[StepKey, list
             max(reported, key=lambda views: views.number).spans.append(success)
 
 
-def _groups(spans: list[Span], tree: SpanTree, undoing: frozenset[str]) -> dict[StepKey, Numbered]:
+def _groups(spans: list[Span], tree: SpanTree, compensations: frozenset[str]) -> dict[StepKey, Numbered]:
     groups: dict[StepKey, Numbered] = {}
     unnumbered: dict[StepKey, list[Span]] = {}
-    typed = undoing.union(span.mark.step for span in spans if span.mark.type not in _DEFAULT_TYPES)
+    typed = compensations.union(span.mark.step for span in spans if span.mark.type not in _DEFAULT_TYPES)
     for span in spans:
         mark = span.mark
-        step = StepKey(mark.step or span.name, _type(span, typed, undoing, tree), mark.key)
+        step = StepKey(mark.step or span.name, _type(span, typed, compensations, tree), mark.key)
         if not mark.attempt:
             unnumbered.setdefault(step, []).append(span)
             continue
@@ -115,7 +115,7 @@ _DEFAULT_TYPES = ("", semconv.TYPE_ACTION)
 """Types that an emitter may omit."""
 
 
-def _type(span: Span, typed: frozenset[str], undoing: frozenset[str], tree: SpanTree) -> str:
+def _type(span: Span, typed: frozenset[str], compensations: frozenset[str], tree: SpanTree) -> str:
     """The type of an attempt: its own, else its caller's, because baggage does not carry it."""
     mark = span.mark
     if mark.type in semconv.STEP_TYPES:
@@ -124,7 +124,7 @@ def _type(span: Span, typed: frozenset[str], undoing: frozenset[str], tree: Span
         for each in tree.above(span):
             if each.mark.role == semconv.ROLE_STEP and each.mark.step == mark.step and each.mark.type:
                 return each.mark.type if each.mark.type in semconv.STEP_TYPES else semconv.TYPE_ACTION
-    if mark.step in undoing or semconv.STEP_COMPENSATES in span.attributes:
+    if mark.step in compensations or semconv.STEP_COMPENSATES in span.attributes:
         return semconv.TYPE_COMPENSATION
     return semconv.TYPE_ACTION
 

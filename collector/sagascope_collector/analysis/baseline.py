@@ -30,7 +30,7 @@ MAX_SAMPLES = 500
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The baseline of the sagas of one name."""
+    """The baseline of one saga type."""
 
     plans: Mapping[str, Plan] = field(default_factory=dict)
     """Plans by version of the process that starts the saga; ``""`` holds the plan over all versions."""
@@ -57,7 +57,7 @@ class Baseline:
         planned = (step for plan in self.plans.values() for step in plan.steps)
         return frozenset((step.name, step.compensation) for step in planned if step.compensation)
 
-    def is_like(self, other: "Baseline") -> bool:
+    def is_similar(self, other: "Baseline") -> bool:
         """Whether the other baseline leads to the same diagnoses, apart from small differences in limits."""
         return (
             {version: plan.steps for version, plan in self.plans.items()}
@@ -86,11 +86,11 @@ def learn_baseline(samples: Iterable[SagaSample], slowdown: float = 1.0) -> Base
     for each in latest:
         if each.version:
             by_version.setdefault(each.version, []).append(each)
-    if len(by_version) == 2 and len({len(taught) for taught in by_version.values()}) == 1:
+    if len(by_version) == 2 and len({len(of_version) for of_version in by_version.values()}) == 1:
         del by_version[next(version for version in by_version if version)]
-    plans = {version: plan for version, taught in by_version.items() if (plan := learned_plan.plan(taught))}
-    shortest = MIN_LIMIT_SECONDS * slowdown
-    duration_limits, transition_limits = _duration_limits(latest, shortest), _transition_limits(latest, shortest)
+    plans = {version: plan for version, of_version in by_version.items() if (plan := learned_plan.plan(of_version))}
+    min_limit = MIN_LIMIT_SECONDS * slowdown
+    duration_limits, transition_limits = _duration_limits(latest, min_limit), _transition_limits(latest, min_limit)
     return Baseline(
         plans,
         duration_limits,
@@ -107,15 +107,15 @@ def in_order(samples: Iterable[SagaSample]) -> list[SagaSample]:
     return sorted({each.key: each for each in samples}.values(), key=lambda each: (each.ended_at, each.key))
 
 
-def _duration_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str, float]:
+def _duration_limits(samples: Iterable[SagaSample], min_limit: float) -> dict[str, float]:
     durations: dict[str, list[int]] = {}
     for sample in samples:
         for each in sample.steps:
             durations.setdefault(each.name, []).extend(each.durations)
-    return _limits(durations, shortest)
+    return _limits(durations, min_limit)
 
 
-def _transition_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str, float]:
+def _transition_limits(samples: Iterable[SagaSample], min_limit: float) -> dict[str, float]:
     """Limits for the time from each step's end to the next step's start, or to the saga's end.
 
     What precedes the first compensation is left out: a step that failed lies between the two.
@@ -128,7 +128,7 @@ def _transition_limits(samples: Iterable[SagaSample], shortest: float) -> dict[s
                 continue
             next_at = after.called_at if after else sample.ended_at
             waits.setdefault(each.name, []).append(max(next_at - each.finished_at, 0))
-    return _limits(waits, shortest)
+    return _limits(waits, min_limit)
 
 
 def _services(samples: Iterable[SagaSample]) -> dict[str, frozenset[str]]:
@@ -148,9 +148,9 @@ def _longest_pause(samples: Iterable[SagaSample]) -> float:
     return longest / NANOSECONDS_PER_SECOND
 
 
-def _limits(found: Mapping[str, list[int]], shortest: float) -> dict[str, float]:
+def _limits(found: Mapping[str, list[int]], min_limit: float) -> dict[str, float]:
     return {
-        name: max(shortest, LATE_FACTOR * percentile(values, 0.99) / NANOSECONDS_PER_SECOND)
+        name: max(min_limit, LATE_FACTOR * percentile(values, 0.99) / NANOSECONDS_PER_SECOND)
         for name, values in found.items()
         if len(values) >= MIN_SAMPLES
     }
@@ -196,7 +196,7 @@ class SlowdownDetector:
             samples: Samples of finished sagas, the latest last.
             at: Seconds on any clock, not before an earlier call's value.
         """
-        times = _times(samples[-RECENT_SAMPLES:])
+        times = _median_durations(samples[-RECENT_SAMPLES:])
         ratios = [time / self._baselines[step] for step, time in times.items() if step in self._baselines]
         self._update_baselines(times, at)
         is_general = len(ratios) >= MIN_COMPARED_STEPS and 2 * sum(each >= SLOWDOWN_RATIO for each in ratios) > len(
@@ -211,7 +211,7 @@ class SlowdownDetector:
         self._at = at
 
 
-def _times(samples: Iterable[SagaSample]) -> dict[str, float]:
+def _median_durations(samples: Iterable[SagaSample]) -> dict[str, float]:
     """The median duration of the attempts of each step, in nanoseconds; never 0."""
     found: dict[str, list[int]] = {}
     for sample in samples:

@@ -127,9 +127,9 @@ class Case:
     def next_compensation(self) -> tuple[str, str | None] | None:
         """The next (step, compensation) that is due; None if there is none."""
         in_flight = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
-        passed = {each.step.name for each in in_flight if self._is_superseded(each)}
-        passed -= {each.step.name for each in in_flight if not self._is_superseded(each)}
-        return plans.next_compensation(self.effects, self.saga.status, passed)
+        superseded = {each.step.name for each in in_flight if self._is_superseded(each)}
+        superseded -= {each.step.name for each in in_flight if not self._is_superseded(each)}
+        return plans.next_compensation(self.effects, self.saga.status, superseded)
 
     @cached_property
     def is_compensating(self) -> bool:
@@ -152,12 +152,14 @@ class Case:
         """Attempts in flight on which the saga depends: inner ones first, then by start."""
         if ledger.has_ended(self.saga.status):
             return []
-        in_flight_attempt = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
-        if not in_flight_attempt:
+        in_flight = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
+        if not in_flight:
             return []
-        current = [each for each in in_flight_attempt if not self._is_superseded(each)]
-        if self.is_compensating and (undoing := [each for each in current if each.step.phase is Phase.COMPENSATION]):
-            current = undoing
+        current = [each for each in in_flight if not self._is_superseded(each)]
+        if self.is_compensating and (
+            compensating := [each for each in current if each.step.phase is Phase.COMPENSATION]
+        ):
+            current = compensating
         elif self.is_compensating and self.next_compensation:
             current = []
         return self._inner_first(current) if len(current) > 1 else current
@@ -166,7 +168,7 @@ class Case:
         """Whether the saga continued without this attempt.
 
         A later attempt started, its caller gave up and called another step, or a step that waits for it in the plan
-        started and no heartbeat since lists it as open: its answer is known, and its final span was lost.
+        started and no later heartbeat lists it as open: its answer is known, and its final span was lost.
         """
         step, attempt = in_flight_attempt
         if any(each.called_at > attempt.called_at for each in step.attempts) or self._is_decided(step):
@@ -193,13 +195,13 @@ class Case:
         return {name: plans.passed(order, [name]) for name in order}
 
     def _may_be_open(self, attempt: Attempt, moment: int) -> bool:
-        """Whether the attempt may still be open after this time: a heartbeat since lists it, or none would tell."""
+        """Whether the attempt may be open after this time: a later heartbeat lists it, or its process sends none."""
         for view in attempt.views:
             instance = self.liveness.instance(view.process)
-            beat = instance.heartbeat if instance is not None else None
-            if beat is None and view.kind != "client":
+            heartbeat = instance.heartbeat if instance is not None else None
+            if heartbeat is None and view.kind != "client":
                 return True
-            if beat is not None and view.span_id in beat.open_spans and self.at(view.process, beat.at) > moment:
+            if heartbeat and view.span_id in heartbeat.open_spans and self.at(view.process, heartbeat.at) > moment:
                 return True
         return False
 
@@ -247,7 +249,7 @@ class Case:
         events = {log.event_name for log in self.saga.logs if log.span_id == closing.span_id}
         return semconv.EVENT_SPAN_START not in events and not any(effect.committed for effect in self.step_effects)
 
-    def decision_unknown(self, prepared: StepAttempt) -> int | None:
+    def decision_unknown_since(self, prepared: StepAttempt) -> int | None:
         """When a participant was found to be no longer prepared, if its database does not tell how it ended."""
         ids = {view.span_id for view in prepared.attempt.views}
         logs = (log for log in self.saga.logs if log.event_name == semconv.EVENT_PREPARED_FORGOTTEN)
@@ -266,7 +268,7 @@ class Case:
     def unseen_after_rollback(self) -> list[str]:
         """The planned steps of which nothing was received, where a participant of a two-phase commit rolled back.
 
-        They may have been decided otherwise: nothing tells that they were not participants, too.
+        They may have been decided otherwise, because they may be participants, too.
         """
         rolled_back = any(
             each.step.type == semconv.TYPE_ROLLBACK and each.attempt.state is AttemptState.OK
@@ -274,9 +276,9 @@ class Case:
         )
         return [step.name for step in self.saga.steps if step.state is StepState.NOT_SEEN] if rolled_back else []
 
-    def _inner_first(self, in_flight_attempt: list[StepAttempt]) -> list[StepAttempt]:
-        outer = {id(above) for each in in_flight_attempt for above in self.tree.above(each.attempt.views[0])}
-        return sorted(in_flight_attempt, key=lambda each: any(id(view) in outer for view in each.attempt.views))
+    def _inner_first(self, in_flight: list[StepAttempt]) -> list[StepAttempt]:
+        outer = {id(above) for each in in_flight for above in self.tree.above(each.attempt.views[0])}
+        return sorted(in_flight, key=lambda each: any(id(view) in outer for view in each.attempt.views))
 
     @cached_property
     def ended_last(self) -> StepAttempt | None:
@@ -314,7 +316,7 @@ class Case:
 
     @cached_property
     def failing(self) -> StepAttempt | None:
-        """The latest failed step that neither succeeded later nor was compensated or passed by."""
+        """The latest failed step that neither succeeded later nor was compensated, and that no later step followed."""
         for each in reversed(self.step_attempts):
             step, attempt = each
             if step.phase is not self.phase or attempt is not step.attempts[-1]:
@@ -352,10 +354,10 @@ class Case:
         return min(ended, span.received_at) if span.received_at else ended
 
     @property
-    def stopped(self) -> int:
+    def stopped_at(self) -> int:
         """When progress stopped: at the start of the attempt in flight, else at the end of the last one."""
-        in_flight_attempt = self.in_flight[0].attempt if self.in_flight else None
-        return in_flight_attempt.started_at + in_flight_attempt.offset if in_flight_attempt else self.since
+        attempt = self.in_flight[0].attempt if self.in_flight else None
+        return attempt.started_at + attempt.offset if attempt else self.since
 
     @property
     def since(self) -> int:
@@ -383,7 +385,7 @@ class Case:
         return latest if latest is not None and latest.key != self.saga.key and latest.at > moment else None
 
     def line(self, step: str | None) -> LedgerEntry | None:
-        """The first ledger line of a step."""
+        """The first ledger entry of a step."""
         return next((each for each in self.saga.ledger if each.step == step), None)
 
     def step(self, name: str) -> Step | None:

@@ -38,26 +38,26 @@ class Edge(NamedTuple):
 class _Bounds:
     """The minimum and maximum correction of one process's clock, relative to another's; None: no bound."""
 
-    least: int | None
-    most: int | None = None
+    minimum: int | None
+    maximum: int | None = None
 
     def offset(self, other: int) -> int:
         """The correction of this clock, if the other's is known: none if that is possible, else the other's."""
         for possible in (0, other):
             if self._allows(possible - other):
                 return possible
-        if self.least is None or self.most is None or self.most < self.least:
-            return other + (self.most or 0 if self.least is None else self.least)
-        return other + (self.least + self.most) // 2
+        if self.minimum is None or self.maximum is None or self.maximum < self.minimum:
+            return other + (self.maximum or 0 if self.minimum is None else self.minimum)
+        return other + (self.minimum + self.maximum) // 2
 
     def _allows(self, correction: int) -> bool:
-        if self.least is not None and self.least > correction + MAX_UNCORRECTED_SKEW_NS:
+        if self.minimum is not None and self.minimum > correction + MAX_UNCORRECTED_SKEW_NS:
             return False
-        return self.most is None or self.most >= correction - MAX_UNCORRECTED_SKEW_NS
+        return self.maximum is None or self.maximum >= correction - MAX_UNCORRECTED_SKEW_NS
 
     def reversed(self) -> "_Bounds":
         """The bounds of the other process's clock, relative to this one's."""
-        return _Bounds(None if self.most is None else -self.most, None if self.least is None else -self.least)
+        return _Bounds(None if self.maximum is None else -self.maximum, None if self.minimum is None else -self.minimum)
 
 
 def edges(spans: Sequence[Span], tree: SpanTree) -> list[Edge]:
@@ -83,10 +83,10 @@ def offsets(found: Sequence[Edge], root: ProcessKey | None) -> dict[ProcessKey, 
     for parent, child in found:
         _narrow(bounds, parent, child)
     reference = root or _latest(found)
-    settled = _spread(bounds, reference)
-    agreed = _agreed(settled, reference)
-    settled = _spread(bounds, agreed) if settled[agreed] else settled
-    return {process: offset for process, offset in settled.items() if offset}
+    corrections = _spread(bounds, reference)
+    agreed = _agreed(corrections, reference)
+    corrections = _spread(bounds, agreed) if corrections[agreed] else corrections
+    return {process: offset for process, offset in corrections.items() if offset}
 
 
 def _latest(found: Sequence[Edge]) -> ProcessKey:
@@ -94,14 +94,14 @@ def _latest(found: Sequence[Edge]) -> ProcessKey:
     return process_key(span.process)
 
 
-def _agreed(settled: Mapping[ProcessKey, int], reference: ProcessKey) -> ProcessKey:
+def _agreed(corrections: Mapping[ProcessKey, int], reference: ProcessKey) -> ProcessKey:
     """The process whose clock most processes agree with; in a tie, the reference."""
 
     def agreeing(process: ProcessKey) -> tuple[int, bool]:
-        near = sum(abs(offset - settled[process]) <= AGREEMENT_TOLERANCE_NS for offset in settled.values())
+        near = sum(abs(offset - corrections[process]) <= AGREEMENT_TOLERANCE_NS for offset in corrections.values())
         return near, process == reference
 
-    return max(sorted(settled), key=agreeing)
+    return max(sorted(corrections), key=agreeing)
 
 
 def _contradicts(parent: Span, child: Span) -> bool:
@@ -112,14 +112,14 @@ def _contradicts(parent: Span, child: Span) -> bool:
 
 def _narrow(bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds], parent: Span, child: Span) -> None:
     pair = (process_key(parent.process), process_key(child.process))
-    least = parent.start - child.start
+    minimum = parent.start - child.start
     known = bounds.get(pair)
     if known is None:
-        known = bounds[pair] = _Bounds(least)
-    known.least = least if known.least is None else max(known.least, least)
+        known = bounds[pair] = _Bounds(minimum)
+    known.minimum = minimum if known.minimum is None else max(known.minimum, minimum)
     if is_answered_call(parent, child):
-        most = parent.end - child.end
-        known.most = most if known.most is None else min(known.most, most)
+        maximum = parent.end - child.end
+        known.maximum = maximum if known.maximum is None else min(known.maximum, maximum)
 
 
 def is_answered_call(parent: Span, child: Span) -> bool:
@@ -151,22 +151,22 @@ def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: 
     for (parent, child), each in sorted(bounds.items(), key=lambda item: item[0]):
         steps.setdefault(parent, {}).setdefault(child, each)
         steps.setdefault(child, {}).setdefault(parent, each.reversed())
-    settled: dict[ProcessKey, int] = {}
+    corrections: dict[ProcessKey, int] = {}
     for start in [reference, *sorted(steps)]:
-        if start not in settled:
-            _walk(start, steps, settled)
-    return settled
+        if start not in corrections:
+            _walk(start, steps, corrections)
+    return corrections
 
 
 def _walk(
-    start: ProcessKey, steps: Mapping[ProcessKey, Mapping[ProcessKey, _Bounds]], settled: dict[ProcessKey, int]
+    start: ProcessKey, steps: Mapping[ProcessKey, Mapping[ProcessKey, _Bounds]], corrections: dict[ProcessKey, int]
 ) -> None:
-    settled[start] = 0
+    corrections[start] = 0
     waiting = [start]
     for process in waiting:
         for neighbour, bounds in steps.get(process, {}).items():
-            if neighbour not in settled:
-                settled[neighbour] = bounds.offset(settled[process])
+            if neighbour not in corrections:
+                corrections[neighbour] = bounds.offset(corrections[process])
                 waiting.append(neighbour)
 
 
@@ -192,25 +192,25 @@ MAX_PAIRS: Final = 32
 class Bound(NamedTuple):
     """Minimum and maximum nanoseconds to add to the executor's clock so that it agrees with the caller's."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     at: int
     """The time of the call that gave the bound."""
 
     def aged(self, now: int) -> "Bound":
         """Returns the bound widened by the possible drift until another time."""
         drift = round(abs(now - self.at) * MAX_DRIFT_RATIO)
-        return Bound(self.least - drift, self.most + drift, now)
+        return Bound(self.minimum - drift, self.maximum + drift, now)
 
     def narrowed(self, other: "Bound") -> "Bound":
         """Returns the intersection of two bounds, as of the later.
 
         The later alone if they contradict (a clock was set).
         """
-        early, late = sorted((self, other), key=lambda each: (each.at, each.least, each.most))
+        early, late = sorted((self, other), key=lambda each: (each.at, each.minimum, each.maximum))
         aged = early.aged(late.at)
-        both = Bound(max(aged.least, late.least), min(aged.most, late.most), late.at)
-        return both if both.least <= both.most else late
+        both = Bound(max(aged.minimum, late.minimum), min(aged.maximum, late.maximum), late.at)
+        return both if both.minimum <= both.maximum else late
 
 
 def skew_bounds(edges: Iterable[Edge]) -> dict[Pair, Bound]:
@@ -221,7 +221,7 @@ def skew_bounds(edges: Iterable[Edge]) -> dict[Pair, Bound]:
             continue
         pair = process_key(parent.process), process_key(child.process)
         bound = Bound(parent.start - child.start, parent.end - child.end, parent.end)
-        if bound.least <= bound.most:
+        if bound.minimum <= bound.maximum:
             known = found.get(pair)
             found[pair] = bound if known is None else known.narrowed(bound)
     return found
@@ -254,7 +254,7 @@ class Skew:
             for span in spans:
                 self._processes.add(process_key(span.process))
                 self._now = max(self._now, span.end or span.start)
-        self._most: dict[Pair, int] | None = None
+        self._max_behind: dict[Pair, int] | None = None
 
     def uncertainty_ns(self, later: ProcessKey, earlier: ProcessKey, *, is_proof: bool = False) -> int:
         """Returns the nanoseconds after an event of one process from which another process's event is certainly later.
@@ -265,53 +265,53 @@ class Skew:
         """
         if later == earlier:
             return 0
-        if self._most is None:
-            self._most = self._closed()
-        most = self._most.get((later, earlier))
+        if self._max_behind is None:
+            self._max_behind = self._over_all_paths()
+        maximum = self._max_behind.get((later, earlier))
         applied = self._offsets.get(later, 0) - self._offsets.get(earlier, 0)
         if is_proof or any(abs(offset) > UNKNOWN_SKEW_NS for offset in self._offsets.values()):
-            return UNBOUNDED_NS if most is None else max(most + applied, 0)
-        least = self._most.get((earlier, later))
-        likely = UNKNOWN_SKEW_NS if least is None else max(applied - least, 0) + UNKNOWN_SKEW_NS
-        return likely if most is None else min(max(most + applied, 0), likely)
+            return UNBOUNDED_NS if maximum is None else max(maximum + applied, 0)
+        minimum = self._max_behind.get((earlier, later))
+        likely = UNKNOWN_SKEW_NS if minimum is None else max(applied - minimum, 0) + UNKNOWN_SKEW_NS
+        return likely if maximum is None else min(max(maximum + applied, 0), likely)
 
-    def _closed(self) -> dict[Pair, int]:
+    def _over_all_paths(self) -> dict[Pair, int]:
         """The maximum by which the second clock of each pair can be behind the first, over all paths."""
-        most = self._direct()
-        nodes = sorted({process for pair in most for process in pair})
-        if len(nodes) > MAX_PROCESSES:
+        max_behind = self._over_calls()
+        processes = sorted({process for pair in max_behind for process in pair})
+        if len(processes) > MAX_PROCESSES:
             return {}
-        for between in nodes:
-            for one in nodes:
-                first = most.get((one, between))
+        for between in processes:  # Floyd-Warshall: the shortest path between two clocks is their tightest bound
+            for one in processes:
+                first = max_behind.get((one, between))
                 if first is None:
                     continue
-                for other in nodes:
-                    second = most.get((between, other))
-                    if second is not None and first + second < most.get((one, other), first + second + 1):
-                        most[one, other] = first + second
-        contradicts = any(most.get((each, each), 0) < 0 for each in nodes)
-        return {} if contradicts else most
+                for other in processes:
+                    second = max_behind.get((between, other))
+                    if second is not None and first + second < max_behind.get((one, other), first + second + 1):
+                        max_behind[one, other] = first + second
+        contradicts = any(max_behind.get((each, each), 0) < 0 for each in processes)
+        return {} if contradicts else max_behind
 
-    def _direct(self) -> dict[Pair, int]:
-        most: dict[Pair, int] = {}
+    def _over_calls(self) -> dict[Pair, int]:
+        max_behind: dict[Pair, int] = {}
 
-        def note(one: ProcessKey, other: ProcessKey, nanoseconds: int) -> None:
-            most[one, other] = min(most.get((one, other), nanoseconds), nanoseconds)
+        def narrow(one: ProcessKey, other: ProcessKey, nanoseconds: int) -> None:
+            max_behind[one, other] = min(max_behind.get((one, other), nanoseconds), nanoseconds)
 
         for parent, child in self._edges:
             caller, executor = process_key(parent.process), process_key(child.process)
             if not (parent.process.identity and child.process.identity):
                 continue
-            note(executor, caller, child.start - parent.start)
+            narrow(executor, caller, child.start - parent.start)
             if is_answered_call(parent, child):
-                note(caller, executor, parent.end - child.end)
+                narrow(caller, executor, parent.end - child.end)
         for (caller, executor), bound in self._learned.items():
             if caller in self._processes or executor in self._processes:
                 aged = bound.aged(self._now)
-                note(caller, executor, aged.most)
-                note(executor, caller, -aged.least)
-        return most
+                narrow(caller, executor, aged.maximum)
+                narrow(executor, caller, -aged.minimum)
+        return max_behind
 
 
 ARRIVAL_TOLERANCE_NS = 1_000_000_000
@@ -321,26 +321,26 @@ PROMPT_NS: Final = 5_000_000_000
 """Nanoseconds in which a record is received at the usual settings of an OpenTelemetry SDK."""
 
 
-def earliness(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
+def max_leads(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
     """Returns the nanoseconds by which a record of each process is dated at most after its receipt; mostly negative."""
     found: dict[ProcessKey, int] = {}
     for span in spans:
-        _note(found, span, span.end or span.start)
+        _add_lead(found, span, span.end or span.start)
     for log in logs:
-        _note(found, log, log.observed_at or log.at)
+        _add_lead(found, log, log.observed_at or log.at)
     return found
 
 
-def _note(found: dict[ProcessKey, int], record: Span | Log, at: int) -> None:
+def _add_lead(found: dict[ProcessKey, int], record: Span | Log, at: int) -> None:
     if record.received_at:
         key, early = process_key(record.process), at - record.received_at
         found[key] = max(found.get(key, early), early)
 
 
-def as_received(
+def offsets_by_receipt(
     agreed: Mapping[ProcessKey, int],
     edges: Sequence[Edge],
-    early: Mapping[ProcessKey, int],
+    leads: Mapping[ProcessKey, int],
     lags: Mapping[ProcessKey, int],
     root: ProcessKey | None,
 ) -> tuple[Mapping[ProcessKey, int], int]:
@@ -353,43 +353,43 @@ def as_received(
     Args:
         agreed: The offsets by which clocks agree with each other, according to `edges`.
         edges: The calls between the processes.
-        early: See `earliness`.
+        leads: See `max_leads`.
         lags: The lags of processes that report regularly, see `records.Instance`.
         root: The process of the root span, if it was received.
     """
-    known, delay = _known(early, lags)
+    known, delay = _known(leads, lags)
     if any(_contradicts_call(edge, known) for edge in edges):
         known = {}
     linked = {process_key(span.process) for edge in edges for span in edge}
-    shift = _shift(agreed, linked, early, known, root)
+    shift = _shift(agreed, linked, leads, known, root)
     offsets = {process: agreed.get(process, 0) + shift for process in linked}
     for process, offset in known.items():
         if abs(offsets.get(process, 0) - offset) > ARRIVAL_TOLERANCE_NS:
             offsets[process] = offset
-    for process, at in early.items():
+    for process, at in leads.items():
         if at + offsets.get(process, 0) > ARRIVAL_TOLERANCE_NS:
-            offsets[process] = _tolerated(-at)
+            offsets[process] = _beyond_tolerance(-at)
     return {process: offset for process, offset in offsets.items() if offset}, delay
 
 
-def _known(early: Mapping[ProcessKey, int], lags: Mapping[ProcessKey, int]) -> tuple[Mapping[ProcessKey, int], int]:
+def _known(leads: Mapping[ProcessKey, int], lags: Mapping[ProcessKey, int]) -> tuple[Mapping[ProcessKey, int], int]:
     """The offsets of the processes whose clocks are known, and the delay.
 
     The clock of a process without heartbeats is right if a record of it was received about when it is dated.
     """
-    prompt = {process: 0 for process, at in early.items() if -PROMPT_NS <= at <= ARRIVAL_TOLERANCE_NS}
-    delay = max(_tolerated(min(lags.get(process, -at) for process, at in early.items())), 0) if lags else 0
-    return prompt | {process: _tolerated(lag - delay) for process, lag in lags.items()}, delay
+    prompt = {process: 0 for process, at in leads.items() if -PROMPT_NS <= at <= ARRIVAL_TOLERANCE_NS}
+    delay = max(_beyond_tolerance(min(lags.get(process, -at) for process, at in leads.items())), 0) if lags else 0
+    return prompt | {process: _beyond_tolerance(lag - delay) for process, lag in lags.items()}, delay
 
 
-def _tolerated(offset: int) -> int:
+def _beyond_tolerance(offset: int) -> int:
     return offset if abs(offset) > ARRIVAL_TOLERANCE_NS else 0
 
 
 def _shift(
     agreed: Mapping[ProcessKey, int],
     linked: Collection[ProcessKey],
-    early: Mapping[ProcessKey, int],
+    leads: Mapping[ProcessKey, int],
     known: Mapping[ProcessKey, int],
     root: ProcessKey | None,
 ) -> int:
@@ -397,9 +397,9 @@ def _shift(
     reference = root if root in known else next((each for each in sorted(linked) if each in known), None)
     if reference is not None:
         return known[reference] - agreed.get(reference, 0)
-    if root is None or root not in early:
+    if root is None or root not in leads:
         return 0
-    return -max(_tolerated(early[root] + agreed.get(root, 0)), 0)
+    return -max(_beyond_tolerance(leads[root] + agreed.get(root, 0)), 0)
 
 
 def _contradicts_call(edge: Edge, known: Mapping[ProcessKey, int]) -> bool:

@@ -26,13 +26,13 @@ from sagascope_collector.analysis.model import (
 from sagascope_collector.analysis.wording import (
     Text,
     capitalized,
-    clock,
-    dated,
-    listing,
+    datetime_text,
+    name_list,
     phrase,
     process_label,
     sentences,
     shortened,
+    time_text,
 )
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Process
@@ -63,7 +63,7 @@ def _stated(case: Case, finding: Finding) -> frozenset[tuple[str | None, LedgerS
     return frozenset()
 
 
-def calm(case: Case, step: str | None) -> Text:
+def state_headline(case: Case, step: str | None) -> Text:
     """Returns the sentence about a saga that needs no attention."""
     saga = case.saga
     if has_ended(saga.status) and saga.ended_at is not None:
@@ -73,7 +73,7 @@ def calm(case: Case, step: str | None) -> Text:
 
 
 def _ended(saga: Saga, ended_at: int) -> Text:
-    at = dated(ended_at)
+    at = datetime_text(ended_at)
     if saga.continued_as is not None:
         run = f"run {saga.continued_as.run}" if saga.continued_as.run else "a new run"
         return sentences(phrase("Ended at {} by continuing as {}", at, run))
@@ -83,7 +83,7 @@ def _ended(saga: Saga, ended_at: int) -> Text:
     why = _reason_of_failure(saga) if saga.status is not Status.COMPLETED else ""
     ended = phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else "")
     if saga.may_have_other_participants:
-        decided = listing(list(dict.fromkeys(step.name for step in saga.steps if step.type in TWO_PHASE_TYPES)))
+        decided = name_list(list(dict.fromkeys(step.name for step in saga.steps if step.type in TWO_PHASE_TYPES)))
         return sentences(ended, phrase("Only {} reported a decision; no plan tells whether others took part", decided))
     return sentences(ended)
 
@@ -231,9 +231,9 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
         )
     end = _end(case, last.attempt)
     if last.step.type in TWO_PHASE_TYPES and case.unseen_after_rollback:
-        names = listing([step.name for step in case.saga.steps if step.type == semconv.TYPE_ROLLBACK])
+        names = name_list([step.name for step in case.saga.steps if step.type == semconv.TYPE_ROLLBACK])
         return phrase(
-            "{} rolled back, and nothing was received of {}{}", names, listing(case.unseen_after_rollback), due
+            "{} rolled back, and nothing was received of {}{}", names, name_list(case.unseen_after_rollback), due
         )
     if last.attempt.state is AttemptState.ERROR and is_for_good(last.attempt, case.saga.status):
         text = "Stopped at {}: its last attempt failed at {}{}, and no compensation and no end of the {} was received{}"
@@ -260,21 +260,21 @@ def never_closed(case: Case, finding: Finding) -> Text:
     end = phrase("succeeded, the last at {}, but no end of the {} was received{}", last, case.saga.type_label, due)
     if not (unfinished := plans.unfinished(case.saga.plan, case.saga.steps)):
         return phrase("Every planned step has {}", end)
-    names = listing([f"{step.name} (optional)" if step.optional else step.name for step in unfinished])
+    names = name_list([f"{step.name} (optional)" if step.optional else step.name for step in unfinished])
     return phrase("No success of {} was received; every other planned step has {}", names, end)
 
 
 def in_doubt(case: Case, finding: Finding) -> Text:
     """The fact of `in_doubt`."""
     prepared = case.undecided
-    if gone := [each for each in prepared if case.decision_unknown(each)]:
+    if gone := [each for each in prepared if case.decision_unknown_since(each)]:
         text = "In doubt: {} was prepared until {}; whether it committed or rolled back is not known"
         return phrase(
-            text, listing([_participant(each) for each in gone]), _at(case, case.decision_unknown(gone[0]) or 0)
+            text, name_list([_participant(each) for each in gone]), _at(case, case.decision_unknown_since(gone[0]) or 0)
         )
     have = "has" if len(prepared) == 1 else "have"
     text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
-    names = listing([_participant(each) for each in prepared])
+    names = name_list([_participant(each) for each in prepared])
     return phrase(text, names, have, _end(case, about(finding).attempt))
 
 
@@ -299,7 +299,7 @@ def mixed_outcome(case: Case, finding: Finding) -> Text:
         for verb, side in (("committed", mixed.committed), ("rolled back", mixed.rolled_back))
         for each in side
     ]
-    return phrase("The participants of one two-phase commit ended differently: {}", listing(sides))
+    return phrase("The participants of one two-phase commit ended differently: {}", name_list(sides))
 
 
 def blocked(case: Case, finding: Finding) -> Text:
@@ -398,7 +398,7 @@ def _end(case: Case, attempt: Attempt) -> Text:
 
 
 def _at(case: Case, moment: int) -> Text:
-    return clock(moment, case.clock.now)
+    return time_text(moment, case.clock.now)
 
 
 def because(attempt: Attempt) -> str:

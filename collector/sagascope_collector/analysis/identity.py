@@ -10,41 +10,38 @@ from dataclasses import dataclass, field, replace
 from sagascope import semconv
 from sagascope_collector.analysis.ledger import has_ended
 from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, LedgerState, Saga, Status
-from sagascope_collector.analysis.spans import time_of
+from sagascope_collector.analysis.spans import MAX_ANCESTORS, time_of
 from sagascope_collector.records import Attributes, Facts, Log, Mark, SagaKey, Span
-
-MAX_ANCESTORS = 256
-"""Maximum number of ancestors followed; a longer chain, or a cycle, is cut off."""
 
 
 @dataclass(slots=True)
-class Share:
+class SagaFacts:
     """The facts that belong to one saga."""
 
     spans: list[Span] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
 
 
-def shares(facts: Facts) -> dict[SagaKey, Share]:
+def facts_by_saga(facts: Facts) -> dict[SagaKey, SagaFacts]:
     """Returns the facts of one id, by saga."""
-    linked = any(span.mark.id != facts.id.id for span in facts.spans)
-    spans = [span for each in facts.spans for span in _marked(each, facts.id.id)] if linked else list(facts.spans)
+    is_linked = any(span.mark.id != facts.id.id for span in facts.spans)
+    spans = [span for each in facts.spans for span in _marked(each, facts.id.id)] if is_linked else list(facts.spans)
     records: list[Span | Log] = [*spans, *facts.logs]
     values = {(record.mark.name, record.mark.run) for record in records}
-    if len(values) == 1 and not linked:
+    if len(values) == 1 and not is_linked:
         ((name, run),) = values
-        return {_key(facts, name, run): Share(spans, list(facts.logs))}
+        return {_key(facts, name, run): SagaFacts(spans, list(facts.logs))}
     names = _completed([record.mark.name for record in records], records, ())
-    own_runs = {span.trace_id for span in spans if span.mark.role == semconv.ROLE_SAGA and not span.mark.run}
-    runs = _runs(names, records, own_runs)
-    divided: dict[SagaKey, Share] = {}
+    runless_traces = {span.trace_id for span in spans if span.mark.role == semconv.ROLE_SAGA and not span.mark.run}
+    runs = _runs(names, records, runless_traces)
+    by_key: dict[SagaKey, SagaFacts] = {}
     for name, run, record in zip(names, runs, records, strict=True):
-        share = divided.setdefault(_key(facts, name, run), Share())
+        of_saga = by_key.setdefault(_key(facts, name, run), SagaFacts())
         if isinstance(record, Log):
-            share.logs.append(record)
+            of_saga.logs.append(record)
         else:
-            share.spans.append(record)
-    return divided
+            of_saga.spans.append(record)
+    return by_key
 
 
 def _key(facts: Facts, name: str, run: str) -> SagaKey:
@@ -55,11 +52,13 @@ def _marked(span: Span, saga_id: str) -> list[Span]:
     """The span as part of this saga; a span of another saga that links to this one carries the marks of its links."""
     if span.mark.id == saga_id:
         return [span]
-    marks = dict.fromkeys(mark for link in span.links if (mark := _linked(link.attributes, span.mark)).id == saga_id)
+    marks = dict.fromkeys(
+        mark for link in span.links if (mark := _mark_of_link(link.attributes, span.mark)).id == saga_id
+    )
     return [replace(span, mark=mark) for mark in marks] or [span]
 
 
-def _linked(attributes: Attributes, own: Mark) -> Mark:
+def _mark_of_link(attributes: Attributes, own: Mark) -> Mark:
     attempt = attributes.get(semconv.STEP_ATTEMPT)
     return Mark(
         id=_identifier(attributes, semconv.SAGA_ID),
@@ -78,8 +77,8 @@ def _identifier(attributes: Attributes, name: str) -> str:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
-def _runs(names: Sequence[str], records: Sequence[Span | Log], own_runs: Iterable[str]) -> list[str]:
-    """The run of each record, determined separately for each name."""
+def _runs(names: Sequence[str], records: Sequence[Span | Log], runless_traces: Iterable[str]) -> list[str]:
+    """The run of each record, determined separately for each name. The sagas of ``runless_traces`` have no run id."""
     values = [record.mark.run for record in records]
     if not any(values):
         return values
@@ -87,33 +86,33 @@ def _runs(names: Sequence[str], records: Sequence[Span | Log], own_runs: Iterabl
     for name in set(names):
         indexes = [index for index, each in enumerate(names) if each == name]
         completed = _completed(
-            [values[index] for index in indexes], [records[index] for index in indexes], set(own_runs)
+            [values[index] for index in indexes], [records[index] for index in indexes], set(runless_traces)
         )
         for index, run in zip(indexes, completed, strict=True):
             runs[index] = run
     return runs
 
 
-def _completed(values: Sequence[str], records: Sequence[Span | Log], alone: Iterable[str]) -> list[str]:
-    """The value of each record, completed from the others; for traces in ``alone``, "" is a value."""
+def _completed(values: Sequence[str], records: Sequence[Span | Log], unset: Iterable[str]) -> list[str]:
+    """The value of each record, completed from the others; in the traces ``unset``, "" is a value of its own."""
     known = {each for each in values if each}
-    if not known or (len(known) == 1 and not alone):
+    if not known or (len(known) == 1 and not unset):
         return [next(iter(known), "")] * len(values)
-    return _Completion(values, records, frozenset(alone)).answers()
+    return _Completion(values, records, frozenset(unset)).answers()
 
 
 class _Completion:
     """Completes a value that some records of an id lack."""
 
-    def __init__(self, values: Sequence[str], records: Sequence[Span | Log], alone: frozenset[str]) -> None:
-        self._values, self._records, self._alone = values, records, alone
+    def __init__(self, values: Sequence[str], records: Sequence[Span | Log], unset: frozenset[str]) -> None:
+        self._values, self._records, self._unset = values, records, unset
         self._parents: dict[tuple[str, str], str] = {}
         self._by_span: dict[tuple[str, str], str] = {}
         self._by_trace: dict[str, set[str]] = {}
         self._first: dict[str, int] = {}
-        for word, record in zip(values, records, strict=True):
-            if word or record.trace_id in alone:
-                self._learn(word, record)
+        for value, record in zip(values, records, strict=True):
+            if value or record.trace_id in unset:
+                self._learn(value, record)
             if isinstance(record, Span):
                 self._add_span(record)
 
@@ -121,15 +120,15 @@ class _Completion:
         key = (span.trace_id, span.span_id)
         self._parents[key] = max(self._parents.get(key, ""), span.parent_id)
 
-    def _learn(self, word: str, record: Span | Log) -> None:
+    def _learn(self, value: str, record: Span | Log) -> None:
         if record.trace_id:
-            self._by_trace.setdefault(record.trace_id, set()).add(word)
+            self._by_trace.setdefault(record.trace_id, set()).add(value)
             key = (record.trace_id, record.span_id)
-            self._by_span[key] = max(self._by_span.get(key, ""), word)
-        self._first[word] = min(self._first.get(word, time_of(record)), time_of(record))
+            self._by_span[key] = max(self._by_span.get(key, ""), value)
+        self._first[value] = min(self._first.get(value, time_of(record)), time_of(record))
 
     def answers(self) -> list[str]:
-        return [word or self._of(record) for word, record in zip(self._values, self._records, strict=True)]
+        return [value or self._of(record) for value, record in zip(self._values, self._records, strict=True)]
 
     def _of(self, record: Span | Log) -> str:
         above = self._above(record)
@@ -150,30 +149,30 @@ class _Completion:
             key = (key[0], self._parents[key])
         return None
 
-    def _latest(self, words: Iterable[str], at: int) -> str:
+    def _latest(self, values: Iterable[str], at: int) -> str:
         """The value of the saga that had started last at that time, else of the first to start."""
-        begun = sorted((first, word) for word in words if (first := self._first[word]) <= at)
-        return begun[-1][1] if begun else min((self._first[word], word) for word in words)[1]
+        started = sorted((first, value) for value in values if (first := self._first[value]) <= at)
+        return started[-1][1] if started else min((self._first[value], value) for value in values)[1]
 
 
 COMMITTED_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)
 
 
-def linked(sagas: Iterable[Saga]) -> list[Saga]:
+def relate_runs(sagas: Iterable[Saga]) -> list[Saga]:
     """Returns the sagas of one id, each with the facts that follow from other runs of its name."""
     by_name: dict[str, list[Saga]] = {}
     for saga in sagas:
         by_name.setdefault(saga.key.name, []).append(saga)
-    return [saga for runs in by_name.values() for saga in (_chained(runs) if len(runs) > 1 else runs)]
+    return [saga for runs in by_name.values() for saga in (_related(runs) if len(runs) > 1 else runs)]
 
 
-def _chained(runs: list[Saga]) -> list[Saga]:
+def _related(runs: list[Saga]) -> list[Saga]:
     ordered = sorted(runs, key=lambda saga: (saga.started_at, saga.key))
-    older_runs = (_followed(older, newer) for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True))
+    older_runs = (_with_newer_run(older, newer) for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True))
     return [ordered[-1], *older_runs]
 
 
-def _followed(older: Saga, newer: Saga) -> Saga:
+def _with_newer_run(older: Saga, newer: Saga) -> Saga:
     """The older of two runs, given that the newer run has started."""
     if older.continued_as is not None:
         known = older.continued_as.run
@@ -196,8 +195,8 @@ def _shares_a_trace(older: Saga, newer: Saga) -> bool:
 
 def _repeated(older: Saga, newer: Saga) -> frozenset[str]:
     """The steps that both runs committed separately, without a common idempotency key."""
-    kept = {line.step for line in older.ledger if line.state in COMMITTED_STATES}
-    return frozenset(name for name in kept if not _keys(older, name) & _keys(newer, name) and _keys(newer, name))
+    committed = {line.step for line in older.ledger if line.state in COMMITTED_STATES}
+    return frozenset(name for name in committed if not _keys(older, name) & _keys(newer, name) and _keys(newer, name))
 
 
 def _keys(saga: Saga, name: str) -> set[str]:

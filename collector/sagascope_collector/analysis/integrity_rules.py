@@ -99,7 +99,7 @@ def _twice(case: Case, pair: _Pair) -> Finding:
     is_doubtful = case.saga.lacks_records or not pair.is_proven
     confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
     service, reason = second.attempt.process.service or None, AttentionCode.APPLIED_TWICE
-    return Finding.of_attempt(reason, second, service, case.stopped, confidence, other=first)
+    return Finding.of_attempt(reason, second, service, case.stopped_at, confidence, other=first)
 
 
 def compensation_failed(case: Case) -> Finding | None:
@@ -118,7 +118,7 @@ def compensation_failed(case: Case) -> Finding | None:
             # the missing records may include a later attempt
             is_doubtful = is_unread or (case.saga.lacks_records and not ledger.is_last_allowed(attempt))
             confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
-            return Finding.of_attempt(reason, each, service, case.stopped, confidence)
+            return Finding.of_attempt(reason, each, service, case.stopped_at, confidence)
     return None
 
 
@@ -189,7 +189,7 @@ def in_doubt(case: Case) -> Finding | None:
         if _decision_is_late(case, step):
             reported_at = case.reported_since(step.service, attempt.finished_at or 0)
             confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
-            return Finding.of_attempt(AttentionCode.IN_DOUBT, each, step.service, case.stopped, confidence)
+            return Finding.of_attempt(AttentionCode.IN_DOUBT, each, step.service, case.stopped_at, confidence)
     return None
 
 

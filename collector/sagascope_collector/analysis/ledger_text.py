@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, Saga, Status, type_label
-from sagascope_collector.analysis.wording import Text, joined, listing, money, phrase, sentences
+from sagascope_collector.analysis.wording import Text, joined, money, name_list, phrase, sentences
 
 MONEY_VERBS: Final = {
     "authorize": "authorized",
@@ -100,7 +100,7 @@ def _named(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
     by_step: dict[str, list[LedgerEntry]] = {}
     for line in lines:
         by_step.setdefault(line.step, []).append(line)
-    return listing([_with_amounts(step, of_step, currency) for step, of_step in by_step.items()])
+    return name_list([_with_amounts(step, of_step, currency) for step, of_step in by_step.items()])
 
 
 def _with_amounts(step: str, lines: Sequence[LedgerEntry], currency: str | None) -> str:
@@ -116,7 +116,7 @@ def _with_amounts(step: str, lines: Sequence[LedgerEntry], currency: str | None)
 
 def _compensations(lines: Sequence[LedgerEntry]) -> Text:
     names = list(dict.fromkeys(line.compensation for line in lines if line.compensation))
-    return listing(names) if names else Text("the compensation")
+    return name_list(names) if names else Text("the compensation")
 
 
 def _last_word(name: str) -> str:
@@ -336,12 +336,12 @@ def _twice(saga: Saga, phase: Phase) -> str:
 def _sum(saga: Saga, *states: LedgerState) -> str:
     """The amounts of the steps in these states, with a verb: ``EUR 50.00 was``; ``""`` where there are none."""
     sums = _sums(saga, states)
-    return f"{listing(sums, len(sums))} {'was' if len(sums) == 1 else 'were'}" if sums else ""
+    return f"{name_list(sums, len(sums))} {'was' if len(sums) == 1 else 'were'}" if sums else ""
 
 
 def _amount(saga: Saga, *states: LedgerState) -> str:
     sums = _sums(saga, states)
-    return listing(sums, len(sums))
+    return name_list(sums, len(sums))
 
 
 def _sums(saga: Saga, states: Collection[LedgerState]) -> list[str]:

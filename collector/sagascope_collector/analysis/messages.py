@@ -16,7 +16,7 @@ from sagascope_collector.analysis.diagnosis import Action, Evidence
 from sagascope_collector.analysis.failures import failure
 from sagascope_collector.analysis.model import Attempt, AttemptState, Saga
 from sagascope_collector.analysis.spans import RECEIVING_KINDS, SpanTree, keyed, process_key
-from sagascope_collector.analysis.wording import Text, clock, phrase, process_label, shortened
+from sagascope_collector.analysis.wording import Text, phrase, process_label, shortened, time_text
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
@@ -136,10 +136,10 @@ def not_received(case: Case, finding: Finding) -> Text:
         case.clock.reevaluate_with_backoff(message.at, REEVALUATION_DELAY_NS)
         return phrase("{}{}", text, _without_other_messages(case, finding, message))
     # a headline is stored, so it names no other saga, which may be erased
-    consumer, at = process_label(latest.process), clock(latest.at, case.clock.now)
+    consumer, at = process_label(latest.process), time_text(latest.at, case.clock.now)
     if latest.published_at is not None and latest.published_at < message.at + ORDER_MARGIN_NS:
         case.clock.reevaluate_with_backoff(message.at, REEVALUATION_DELAY_NS)
-        before = clock(latest.published_at, case.clock.now)
+        before = time_text(latest.published_at, case.clock.now)
         behind = "{}; at {} {} received one that was published at {}, so the consumer may be behind"
         return phrase(behind, text, at, consumer, before)
     return phrase("{}; {} received others (the latest at {}), so the cause is this message", text, consumer, at)
@@ -158,7 +158,7 @@ def _not_published(case: Case, finding: Finding) -> Text:
     failed = failed_publication(case, finding)
     if failed is None:
         return Text()
-    at = clock(failed.at, case.clock.now)
+    at = time_text(failed.at, case.clock.now)
     text = "{} could not publish the message to {} at {}{}"
     return phrase(text, process_label(failed.span.process), failed.destination, at, _error(failed))
 
@@ -202,14 +202,14 @@ def _without_other_messages(case: Case, finding: Finding, message: Message) -> T
     """
     if not finding.service or case.later_success(finding.step, message.at) is not None:
         return Text()
-    by = phrase(" by {}", clock(finding.due, case.clock.now)) if finding.due is not None else ""
+    by = phrase(" by {}", time_text(finding.due, case.clock.now)) if finding.due is not None else ""
     reported_at = case.reported_since(finding.service, message.at)
     silence = ", although it is reporting" if reported_at else ", and it is not reporting"
     return phrase("; {} received no other message{}{}, so the consumer may be the cause", finding.service, by, silence)
 
 
 def _message(case: Case, message: Message) -> Text:
-    at = clock(message.at, case.clock.now)
+    at = time_text(message.at, case.clock.now)
     return phrase(
         "the message that {} published to {} at {}", process_label(message.span.process), message.destination, at
     )
@@ -300,7 +300,7 @@ def duplicate_cause(case: Case, first: Attempt, second: Attempt) -> Text:
         return phrase("{} was delivered twice", _message(case, one))
     if one.destination != other.destination:
         return Text()
-    moments = clock(one.at, case.clock.now), clock(other.at, case.clock.now)
+    moments = time_text(one.at, case.clock.now), time_text(other.at, case.clock.now)
     text = "two messages requested it, published by {} to {} at {} and {}"
     return phrase(text, process_label(other.span.process), one.destination, *moments)
 

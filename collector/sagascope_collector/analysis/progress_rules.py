@@ -19,10 +19,8 @@ from sagascope_collector.records import Process, Span
 UNKNOWN_TYPE_PAUSE_SECONDS = 600.0
 """Minimum seconds without progress after which a saga of unknown type without a plan needs attention."""
 
-
 RETRY_IN_TRANSIT_SECONDS = 2.0
 """Seconds after the shutdown of an executor in which its caller may start a retry whose record is still in transit."""
-
 
 CHILD_REEVALUATION_NS = 10_000_000_000
 """Nanoseconds until a parent that waits for a child is evaluated again."""
@@ -62,11 +60,11 @@ def instance_lost(case: Case) -> Finding | None:
 def _reported_lost(case: Case) -> Finding | None:
     """The engine reports that the worker which executes the work in flight is lost.
 
-    It is possible only: a worker all of whose slots are taken does not poll either.
+    The confidence is only possible, because a worker with no free slot does not poll either.
     """
     for report in case.saga.lost_workers:
         for each in case.in_flight:
-            if _is_of(report, each.attempt):
+            if _is_about(report, each.attempt):
                 since = each.attempt.started_at + each.attempt.offset
                 service, reason = report.process.service or None, AttentionCode.INSTANCE_LOST
                 return Finding.of_attempt(reason, each, service, since, Confidence.POSSIBLE, report.process)
@@ -80,7 +78,7 @@ def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:
         for view in in_flight_attempt.attempt.views
         if not view.end and view.span_id not in in_flight_attempt.attempt.lost_spans
     ]
-    if open_views and _is_under_way(case, open_views[-1]):
+    if open_views and _is_end_in_transit(case, open_views[-1]):
         return None
     holder = open_views[-1].process if open_views else in_flight_attempt.attempt.process
     if case.liveness.is_lost(holder):
@@ -91,7 +89,7 @@ def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:
     return None
 
 
-def _is_under_way(case: Case, span: Span) -> bool:
+def _is_end_in_transit(case: Case, span: Span) -> bool:
     """Whether a process ended this span before it reported its shutdown, so that the final span may still arrive.
 
     Both are sent at the same time, and either may arrive first.
@@ -122,13 +120,13 @@ def _confidence_of_loss(case: Case, process: Process, since: int) -> Confidence:
     if case.liveness.has_shut_down(process):
         return Confidence.CERTAIN
     instance = case.liveness.instance(process)
-    silent = case.liveness.last_seen_at(instance) if instance else since
-    return Confidence.LIKELY if case.liveness.reported_since(process.service, silent) else Confidence.POSSIBLE
+    last_seen = case.liveness.last_seen_at(instance) if instance else since
+    return Confidence.LIKELY if case.liveness.reported_since(process.service, last_seen) else Confidence.POSSIBLE
 
 
 def _root_lost(case: Case) -> Finding | None:
     root = case.root
-    if root is None or not case.liveness.is_lost(root.process) or _is_under_way(case, root):
+    if root is None or not case.liveness.is_lost(root.process) or _is_end_in_transit(case, root):
         return None
     if _is_driven_by_another(case, root.process) or not case.clock.has_elapsed(case.since, IN_TRANSIT_SECONDS):
         return None
@@ -358,10 +356,7 @@ def _is_left_by_caller(case: Case, attempt: Attempt) -> bool:
 
 
 def _confidence_of_retry(case: Case, failed: StepAttempt) -> Confidence:
-    """The confidence: certain while the next attempt is in flight, or announced and not due.
-
-    Else it was not received.
-    """
+    """The confidence: certain while the next attempt is in flight, or announced and not due; else it is overdue."""
     finished_at = failed.attempt.finished_at or failed.attempt.called_at
     if case.saga.lacks_records:
         return Confidence.POSSIBLE
@@ -379,7 +374,7 @@ def blocked(case: Case) -> Finding | None:
     if not case.saga.blocked:
         return None
     report = case.saga.blocked[0]
-    subject = next((each for each in case.step_attempts if _is_of(report, each.attempt)), None)
+    subject = next((each for each in case.step_attempts if _is_about(report, each.attempt)), None)
     step = report.step or (subject.step.name if subject else None)
     if report.cause == DEAD_LETTER:
         step = report.step or ((wanted := awaited(case)) and wanted.step) or None
@@ -398,5 +393,5 @@ def blocked(case: Case) -> Finding | None:
     )
 
 
-def _is_of(report: BlockReport, attempt: Attempt) -> bool:
+def _is_about(report: BlockReport, attempt: Attempt) -> bool:
     return any((view.trace_id, view.span_id) == (report.trace_id, report.span_id) for view in attempt.views)

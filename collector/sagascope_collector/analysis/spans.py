@@ -31,43 +31,43 @@ class JoinedSpans:
     spans: dict[SpanKey, Span]
     announced: dict[SpanKey, int]
     """The time at which each open span was announced."""
-    again: list[Span]
+    further_attempts: list[Span]
     """Further attempts of this saga from the links of a span that is already in `spans`."""
 
 
 def join_records(spans: Iterable[Span], logs: Iterable[Log]) -> JoinedSpans:
     """Joins the records of each span: a final record replaces an open one, a detailed record a less detailed one."""
     joined: dict[SpanKey, Span] = {}
-    forms: dict[SpanKey, list[Span]] = {}
+    copies: dict[SpanKey, list[Span]] = {}
     for span in spans:
         span = engines.in_flight(span) if engines.is_pending(span) else span
         key = (span.trace_id, span.span_id)
         known = joined.setdefault(key, span)
         if known is not span:
-            forms.setdefault(key, [known]).append(span)
-    again = [span for key, several in forms.items() for span in _settle(joined, key, several)]
+            copies.setdefault(key, [known]).append(span)
+    further_attempts = [span for key, several in copies.items() for span in _join_copies(joined, key, several)]
     announced: dict[SpanKey, int] = {}
     for log in logs:
         if log.event_name == semconv.EVENT_SPAN_START and log.span_id:
             _announce(log, joined, announced)
-        elif engines.is_partial(log.attributes) and (begun := engines.open_span(log)):
-            key = (begun.trace_id, begun.span_id)
-            joined[key] = more_detailed(joined.get(key, begun), begun)
-    return JoinedSpans(joined, announced, again)
+        elif engines.is_partial(log.attributes) and (opened := engines.open_span(log)):
+            key = (opened.trace_id, opened.span_id)
+            joined[key] = more_detailed(joined.get(key, opened), opened)
+    return JoinedSpans(joined, announced, further_attempts)
 
 
-def _settle(joined: dict[SpanKey, Span], key: SpanKey, forms: list[Span]) -> list[Span]:
+def _join_copies(joined: dict[SpanKey, Span], key: SpanKey, copies: list[Span]) -> list[Span]:
     """Keeps the most detailed copy of each span with this id; returns the further attempts from its links."""
     distinct: list[Span] = []
     further: dict[Mark, Span] = {}
-    for form in sorted(forms, key=_detail_order, reverse=True):
-        same = next((each for each in distinct if _are_one(each, form)), None)
+    for copy in sorted(copies, key=_detail_order, reverse=True):
+        same = next((each for each in distinct if _are_one(each, copy)), None)
         if same is None:
-            distinct.append(form)
-        elif form.links and _is_another_attempt(same, form):
-            further[form.mark] = form
-        elif form.end and form.start < same.start and process_key(form.process) == process_key(same.process):
-            distinct[distinct.index(same)] = replace(same, start=form.start)  # sent at its eviction, and at its end
+            distinct.append(copy)
+        elif copy.links and _is_another_attempt(same, copy):
+            further[copy.mark] = copy
+        elif copy.end and copy.start < same.start and process_key(copy.process) == process_key(same.process):
+            distinct[distinct.index(same)] = replace(same, start=copy.start)  # sent at its eviction, and at its end
     joined |= keyed(distinct)
     return list(further.values())
 
@@ -119,8 +119,8 @@ def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, in
         return
     reported_at = log.observed_at or log.at
     announced[key] = min(announced.get(key, reported_at), reported_at)
-    begun = from_start_record(log)
-    joined[key] = begun if known is None else more_detailed(known, begun)
+    opened = from_start_record(log)
+    joined[key] = opened if known is None else more_detailed(known, opened)
 
 
 def more_detailed(one: Span, other: Span) -> Span:
@@ -194,12 +194,12 @@ def is_unlisted(span_id: str, announced_at: int, report: Heartbeat | Listing | N
     return span_id not in report.open_spans
 
 
-def lost_spans(woven: JoinedSpans, instances: Mapping[ProcessKey, Instance], now: int) -> frozenset[str]:
+def lost_spans(joined: JoinedSpans, instances: Mapping[ProcessKey, Instance], now: int) -> frozenset[str]:
     """Returns the ids of open spans that have ended, as of ``now``, although their final span was not received."""
     return frozenset(
         span_id
-        for (trace_id, span_id), announced_at in woven.announced.items()
-        if _is_lost_span(woven.spans[trace_id, span_id], announced_at, instances, now)
+        for (trace_id, span_id), announced_at in joined.announced.items()
+        if _is_lost_span(joined.spans[trace_id, span_id], announced_at, instances, now)
     )
 
 
@@ -214,7 +214,7 @@ def _is_lost_span(span: Span, announced_at: int, instances: Mapping[ProcessKey, 
 
 
 MAX_ANCESTORS = 256
-"""Spans that are followed upward; a longer chain, or a ring, is cut off."""
+"""Spans that are followed upward; a longer chain, or a cycle, is cut off."""
 
 RECEIVING_KINDS = ("server", "consumer")
 """Kinds of spans with which a service receives work from another."""
@@ -289,7 +289,7 @@ def is_sampled(trace_state: str) -> bool:
     return bool(trace_state) and SAMPLED_TRACE_STATE.search(trace_state) is not None
 
 
-StepRecord = tuple[str, str]
+LoggedStepKey = tuple[str, str]
 """(step, key)."""
 
 
@@ -314,7 +314,7 @@ class LoggedStep(NamedTuple):
 
 def logged_steps(logs: Iterable[Log], spans: Iterable[Span], ended_at: int | None) -> list[LoggedStep]:
     """Returns the steps that only log records name, in order of their first record. ``logs`` are in time order."""
-    records: dict[StepRecord, list[Log]] = {}
+    records: dict[LoggedStepKey, list[Log]] = {}
     for log in logs:
         if log.mark.step and log.event_name not in SPAN_EVENTS:
             records.setdefault((log.mark.step, log.mark.key), []).append(log)
@@ -327,7 +327,7 @@ def logged_steps(logs: Iterable[Log], spans: Iterable[Span], ended_at: int | Non
     return [_logged(key, of_step, latest, ended_at) for key, of_step in named.items()]
 
 
-def _latest_of_each(records: Mapping[StepRecord, list[Log]], spans: Iterable[Span]) -> dict[StepRecord, int]:
+def _latest_of_each(records: Mapping[LoggedStepKey, list[Log]], spans: Iterable[Span]) -> dict[LoggedStepKey, int]:
     """The time of each step's latest record."""
     latest = {key: of_step[-1].at for key, of_step in records.items()}
     for span in spans:
@@ -337,11 +337,13 @@ def _latest_of_each(records: Mapping[StepRecord, list[Log]], spans: Iterable[Spa
     return latest
 
 
-def _logged(key: StepRecord, records: list[Log], latest: Mapping[StepRecord, int], ended_at: int | None) -> LoggedStep:
+def _logged(
+    key: LoggedStepKey, records: list[Log], latest: Mapping[LoggedStepKey, int], ended_at: int | None
+) -> LoggedStep:
     first, last = records[0], records[-1]
-    begun = from_start_record(first)
+    opened = from_start_record(first)
     attributes = {name: value for name, value in first.attributes.items() if name.startswith(DESCRIPTIVE_PREFIXES)}
     mark = replace(first.mark, role=semconv.ROLE_STEP)
-    span = replace(begun, name=first.mark.step, kind="internal", mark=mark, attributes=attributes)
+    span = replace(opened, name=first.mark.step, kind="internal", mark=mark, attributes=attributes)
     followed = any(at > last.at for other, at in latest.items() if other != key)
     return LoggedStep(span, last.at, followed or ended_at is not None)

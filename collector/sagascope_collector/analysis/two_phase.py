@@ -10,7 +10,7 @@ from sagascope_collector.analysis import values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.diagnosis import Action
 from sagascope_collector.analysis.model import AttemptState
-from sagascope_collector.analysis.wording import Text, clock, joined, listing, phrase, process_label
+from sagascope_collector.analysis.wording import Text, joined, name_list, phrase, process_label, time_text
 
 DECISION_VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
 DECISION_PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}
@@ -49,7 +49,7 @@ def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
 
 def of_unseen_participants(case: Case) -> Iterator[Action]:
     """Actions where one participant rolled back, and nothing was received of others that the plan names."""
-    unseen = listing(case.unseen_after_rollback)
+    unseen = name_list(case.unseen_after_rollback)
     text = "Verify in {} whether it took part, and committed or rolled back: nothing was received from it."
     yield Action.verify(text, unseen)
     rolled_back = [each for each in case.step_attempts if each.step.type == semconv.TYPE_ROLLBACK]
@@ -111,7 +111,7 @@ def _of_coordinator(case: Case) -> Iterator[Action]:
 def _verify_unseen(case: Case) -> Iterator[Action]:
     """Actions for participants whose decision is not known. Until they are verified, no statement is given."""
     for each in case.undecided:
-        if case.decision_unknown(each):
+        if case.decision_unknown_since(each):
             text = "Verify in {} whether it committed or rolled back: it is no longer prepared."
             yield Action.verify(text, each.step.name)
     if case.unseen_participants:
@@ -129,12 +129,12 @@ def _last_record(case: Case) -> int:
 
 
 def _participants(case: Case) -> Text:
-    return listing([each.step.name for each in case.undecided]) or Text("the undecided participants")
+    return name_list([each.step.name for each in case.undecided]) or Text("the undecided participants")
 
 
 def _run(case: Case, way: str) -> str:
     """The statements to run, if participants report them; none before every participant is known."""
-    if case.unseen_participants or any(case.decision_unknown(each) for each in case.undecided):
+    if case.unseen_participants or any(case.decision_unknown_since(each) for each in case.undecided):
         return ""
     statements = [(each, _statement(each, way)) for each in case.undecided]
     return " ".join(f"Run in {each.step.service or each.step.name}: {text}" for each, text in statements if text)
@@ -156,4 +156,4 @@ def _decision(case: Case, each: StepAttempt) -> Text:
 
 
 def _clock(case: Case, at: int) -> Text:
-    return clock(at, case.clock.now)
+    return time_text(at, case.clock.now)

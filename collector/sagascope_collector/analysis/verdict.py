@@ -7,12 +7,12 @@ from sagascope_collector.analysis.case import Case, Finding
 from sagascope_collector.analysis.context import Context
 from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.evidence import evidence
-from sagascope_collector.analysis.headline import calm, headline
+from sagascope_collector.analysis.headline import headline, state_headline
 from sagascope_collector.analysis.ledger import has_ended
 from sagascope_collector.analysis.ledger_text import customer_line
 from sagascope_collector.analysis.model import Failure, Saga, Step
 from sagascope_collector.analysis.runbooks import KEY_PREFIX
-from sagascope_collector.analysis.wording import Text, dated, midnight_after
+from sagascope_collector.analysis.wording import Text, datetime_text, midnight_after
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance
 
@@ -26,7 +26,7 @@ def diagnose(saga: Saga, instances: Sequence[Instance], context: Context) -> Dia
 def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
     """Describes the finding of `attention.find`; None: the saga needs no attention."""
     if finding is None:
-        return _calm(case)
+        return _without_attention(case)
     case.clock.reevaluate_at(midnight_after(case.clock.now))
     attempted = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
     attempted = attempted or (case.step(finding.step) if finding.step else None)
@@ -62,7 +62,7 @@ def _verdict(case: Case, finding: Finding) -> Verdict:
     )
 
 
-def _calm(case: Case) -> Diagnosis:
+def _without_attention(case: Case) -> Diagnosis:
     step, attempted = _current_step(case)
     service = case.service_of(step) if step else None
     if not has_ended(case.saga.status):
@@ -73,7 +73,7 @@ def _calm(case: Case) -> Diagnosis:
         attempts=len(attempted.attempts) if attempted else 0,
         error=_latest_error(attempted),
         verdict=None,
-        headline=calm(case, step),
+        headline=state_headline(case, step),
         customer_line=customer_line(case.saga),
         due_at=case.clock.due,
         report_deadlines=case.liveness.report_deadlines,
@@ -127,7 +127,7 @@ def _runbook_fields(case: Case, finding: Finding) -> dict[str, str]:
         "step": finding.step,
         "service": finding.service,
         "instance": process.instance if process else None,
-        "since": dated(finding.since),
+        "since": datetime_text(finding.since),
         "attempt": str(attempt.number) if attempt else None,
         "error_type": error.type,
         "error": error.message,

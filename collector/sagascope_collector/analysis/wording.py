@@ -95,30 +95,30 @@ MAX_ERROR_CHARACTERS = 120
 """Maximum number of characters of an error message in a sentence."""
 
 
-def day(at: int) -> datetime:
+def utc_datetime(at: int) -> datetime:
     """Returns a time as a datetime, truncated to the second."""
     return _EPOCH + timedelta(seconds=at // NANOSECONDS_PER_SECOND)
 
 
-def clock(at: int, now: int) -> Text:
+def time_text(at: int, now: int) -> Text:
     """Formats a time in UTC: ``14:02:11Z``, with its date unless the other time has the same date."""
-    then, today = day(at), day(now)
+    then, today = utc_datetime(at), utc_datetime(now)
     if then.date() == today.date():
         return Text(Time(at, f"{then:%H:%M:%S}Z"))
     year = "" if then.year == today.year else f" {then.year}"
     return Text(Time(at, f"{then.day} {then:%b}{year} {then:%H:%M:%S}Z"))
 
 
-def dated(at: int) -> Text:
+def datetime_text(at: int) -> Text:
     """Formats a time in UTC with its date, for stored sentences: ``21 Nov 2026 14:02:11Z``."""
-    then = day(at)
+    then = utc_datetime(at)
     return Text(Time(at, f"{then.day} {then:%b %Y %H:%M:%S}Z"))
 
 
 def midnight_after(now: int) -> int:
     """Returns the next midnight in UTC."""
-    length = 86_400 * NANOSECONDS_PER_SECOND
-    return (now // length + 1) * length
+    day_ns = 86_400 * NANOSECONDS_PER_SECOND
+    return (now // day_ns + 1) * day_ns
 
 
 def process_label(process: Process) -> str:
@@ -136,7 +136,7 @@ def money(amount: Decimal, currency: str | None) -> str:
     return f"{currency} {amount:f}" if currency else f"{amount:f}"
 
 
-def listing(names: Sequence[str], limit: int = 5) -> Text:
+def name_list(names: Sequence[str], limit: int = 5) -> Text:
     """Formats a list of names: ``a, b and c``; beyond the limit ``a, b, c and 7 more``."""
     if len(names) > limit:
         names = [*names[: limit - 1], f"{len(names) - limit + 1:,} more"]

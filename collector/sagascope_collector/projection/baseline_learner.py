@@ -192,7 +192,7 @@ class BaselineLearner:
         del self._due[name]
         self._baselines = {**self._baselines, name: learned}
         published = self._published.get(name)
-        if published is not None and published.is_like(learned):
+        if published is not None and published.is_similar(learned):
             return None
         self._published[name] = learned
         earlier = published.compensations if published else frozenset()

@@ -15,7 +15,7 @@ from sagascope_collector.analysis import values
 from sagascope_collector.analysis.headline import ENDED_WORDS
 from sagascope_collector.analysis.ledger_text import completed_line
 from sagascope_collector.analysis.model import UNKNOWN_NAME, Status
-from sagascope_collector.analysis.wording import Time, dated, phrase, sentences
+from sagascope_collector.analysis.wording import Time, datetime_text, phrase, sentences
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import SagaRow, Storage
@@ -161,7 +161,7 @@ def _headline(ended_at: int) -> str:
 @lru_cache(maxsize=1024)
 def _completed_at(second: int) -> str:
     """Returns the headline and its parts, with `_MOMENT` as the placeholder of the exact time."""
-    text = sentences(phrase("{} at {}", ENDED_WORDS[Status.COMPLETED], dated(second * NANOSECONDS_PER_SECOND)))
+    text = sentences(phrase("{} at {}", ENDED_WORDS[Status.COMPLETED], datetime_text(second * NANOSECONDS_PER_SECOND)))
     parts = [{"time": None} if isinstance(part, Time) else {"text": part} for part in text.parts]
     return _members(headline=text, headline_parts=parts).replace('{"time":null}', f'{{"time":{_MOMENT}}}')
 

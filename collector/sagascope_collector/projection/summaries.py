@@ -220,7 +220,7 @@ class Summaries:
         """Adds the samples of the sagas of an id, and records their successful steps."""
         try:
             rebuilt = analysis.rebuild(facts, context.now, context.baselines)
-            samples += [taught for saga in rebuilt if (taught := analysis.take_sample(saga))]
+            samples += [sample for saga in rebuilt if (sample := analysis.take_sample(saga))]
         except Exception as error:  # noqa: BLE001  one saga must not delay the others
             self._set_aside(saga_id, error)
             return
@@ -235,8 +235,8 @@ class Summaries:
         for saga, diagnosis in diagnosed:
             report_deadlines |= diagnosis.report_deadlines
             self._system_state.record(saga, diagnosis)
-            if taught := analysis.take_sample(saga):
-                samples.append(taught)
+            if sample := analysis.take_sample(saga):
+                samples.append(sample)
         self._learner.remove_candidates(saga.key for saga, _ in diagnosed)
         self.dependencies.replace(saga_id, report_deadlines)
 

@@ -7,7 +7,7 @@ from sagascope_collector.analysis import model
 from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.analysis.messages import published_at
-from sagascope_collector.analysis.wording import dated
+from sagascope_collector.analysis.wording import datetime_text
 from sagascope_collector.records import Instance, SagaId
 
 STEPS: int = 20_000
@@ -116,6 +116,6 @@ class SystemState:
 def _notice(environment: str, since: int) -> str:
     where = f" in the environment {environment!r}" if environment else ""
     return (
-        f"telemetry_lost: most services{where} stopped reporting at once at {dated(since)}; until they report again, "
-        "what rests on missing reports is possible at most."
+        f"telemetry_lost: most services{where} stopped reporting at once at {datetime_text(since)}; "
+        "until they report again, what rests on missing reports is possible at most."
     )
