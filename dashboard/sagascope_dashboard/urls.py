@@ -260,7 +260,8 @@ def _fill(url: str, values: Mapping[str, str]) -> str | None:
 
 
 def _values(saga: schemas.Saga) -> dict[str, str]:
-    latest = _latest_attempt(saga)
+    attempts = [each for step in saga.steps if step.name == saga.step for each in step.attempts]
+    latest = max(attempts, key=lambda attempt: attempt.started_at, default=None)
     parameters = {
         "id": saga.id,
         "name": saga.name,
@@ -275,12 +276,6 @@ def _values(saga: schemas.Saga) -> dict[str, str]:
         "ended_ms": f"{epoch_ms(saga.ended_at or saga.updated_at):.0f}",
     }
     return parameters | {f"key.{name}": value for name, value in saga.keys.items()}
-
-
-def _latest_attempt(saga: schemas.Saga) -> schemas.Attempt | None:
-    """Returns the latest attempt of the current step; None without one."""
-    attempts = [each for step in saga.steps if step.name == saga.step for each in step.attempts]
-    return max(attempts, key=lambda attempt: attempt.started_at, default=None)
 
 
 def written_templates(variable: str) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -185,7 +185,11 @@ def export(
     elif id is not None:
         saga = _select(client, id, name, run, environment)
         parts = client.export(saga.name, saga.id, environment=saga.environment, run=saga.run)
-        _print(parts) if output is None else _write(parts, output)
+        if output is None:
+            sys.stdout.buffer.writelines(parts)
+            sys.stdout.buffer.flush()
+        else:
+            _write(parts, output)
 
 
 def _select(
@@ -199,19 +203,12 @@ def _select(
     return matches[0]
 
 
-def _print(parts: Iterable[bytes]) -> None:
-    for part in parts:
-        sys.stdout.buffer.write(part)
-    sys.stdout.buffer.flush()
-
-
 def _write(parts: Iterable[bytes], path: Path) -> None:
     """Writes a complete file, or leaves an existing one unchanged."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with backups.create(temporary) as file:
-            for part in parts:
-                file.write(part)
+            file.writelines(parts)
         temporary.replace(path)
     except OSError as error:
         raise BadValue(f"{safe_text.line(str(path))} cannot be written: {error.strerror}.") from error
@@ -227,12 +224,8 @@ def _export_parquet(
 
     start = 0 if since is None else _unix_nanoseconds(since)
     end = parquet.MAX_TIMESTAMP_NS if until is None else _unix_nanoseconds(until)
-    with _database(client, db, folder) as path:
-        storage = Storage(str(path))
-        try:
-            return parquet.export(storage, folder, start, end)
-        finally:
-            storage.close()
+    with _database(client, db, folder) as path, closing(Storage(str(path))) as storage:
+        return parquet.export(storage, folder, start, end)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The commands with which operators treat a whole database: `backup`, `restore`, `rebuild`, `remap`, `forget` ..."""
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -50,13 +51,10 @@ def _back_up_collector(url: str, credentials: Credentials, file: Path) -> Conten
 def _back_up_database(db: Path, file: Path) -> Contents:
     from sagascope_collector.storage import Storage
 
-    storage = Storage(str(db))
-    try:
+    with closing(Storage(str(db))) as storage:
         storage.backups.note(str(file.resolve()))
         with storage.backups.copied() as copy:
             return backups.save(backups.pieces(copy), file)
-    finally:
-        storage.close()
 
 
 def restore(
@@ -87,11 +85,8 @@ def rebuild(db: Annotated[str, option("db")] = DEFAULT_DB) -> None:
     from sagascope_collector.rebuild import summarize_all
     from sagascope_collector.storage import Storage
 
-    storage = Storage(db)
-    try:
+    with closing(Storage(db)) as storage:
         typer.echo(f"{summarize_all(storage):,} transactions were summarized.")
-    finally:
-        storage.close()
 
 
 mapping = typer.Typer(no_args_is_help=True)
@@ -208,13 +203,10 @@ def _erase_in_database(db: Path, request: schemas.ErasureRequest, is_confirmed: 
     from sagascope_collector.rebuild import summarize_changes
     from sagascope_collector.storage import Storage
 
-    storage = Storage(str(db))
-    try:
+    with closing(Storage(str(db))) as storage:
         summarize_changes(storage)
         eraser = Eraser(storage)
         return eraser.erase(request) if is_confirmed else eraser.preview(request)
-    finally:
-        storage.close()
 
 
 def _print_erasure(result: schemas.ErasureResult, key: str) -> None:

@@ -42,7 +42,8 @@ def incident(
         "acknowledged" if acknowledge else "resolved" if resolve else "open" if reopen else None
     )
     if state or note is not None:
-        result = client.update_incident(key, schemas.IncidentPatch(state=state, note=note, by=by or _user()))
+        by = by or os.environ.get("USER") or os.environ.get("USERNAME") or None
+        result = client.update_incident(key, schemas.IncidentPatch(state=state, note=note, by=by))
     else:
         result = client.incident(key)
     if json:
@@ -81,11 +82,6 @@ def _tasks(client: Client) -> Iterator[schemas.Task]:
             cursor = page.next_cursor
             if not cursor:
                 break
-
-
-def _user() -> str | None:
-    """Returns the name of the current user, if the environment has it."""
-    return os.environ.get("USER") or os.environ.get("USERNAME") or None
 
 
 MAX_SCREEN_INCIDENTS: Final = 10

@@ -57,7 +57,8 @@ Command = Callable[..., None]
 
 def with_client(command: Command) -> Command:
     """Adds ``--url`` and the credential options to a command, which receives a client as its parameter ``client``."""
-    return with_options(command, "client", {"url": (Url, DEFAULT_URL), **_FILES}, _client)
+    options = {"url": (Url, DEFAULT_URL), **_FILES}
+    return with_options(command, "client", options, lambda url, **files: Client(url, credentials=_credentials(**files)))
 
 
 def with_credentials(command: Command) -> Command:
@@ -67,19 +68,15 @@ def with_credentials(command: Command) -> Command:
 
 def with_filters(command: Command) -> Command:
     """Adds an option for each filter of a list of sagas to a command, which receives its parameter ``filters``."""
-    options = {name: (Annotated[_filter_type(name), _filter_option(name)], None) for name in FILTERS}
+    options = {name: (_filter_option(name), None) for name in FILTERS}
     return with_options(command, "filters", options, lambda **values: nullcontext(_filters(values)))
 
 
-def _filter_type(name: str) -> Any:
-    return bool | None if name in SWITCHES else str | None
-
-
 def _filter_option(name: str) -> Any:
-    help_ = SagaFilters.model_fields[name].description
+    text = SagaFilters.model_fields[name].description
     if name in SWITCHES:
-        return typer.Option(f"--{name}/--no-{name}", help=help_)
-    return typer.Option(f"--{name}", metavar="TEXT", help=help_)
+        return Annotated[bool | None, typer.Option(f"--{name}/--no-{name}", help=text)]
+    return Annotated[str | None, typer.Option(f"--{name}", metavar="TEXT", help=text)]
 
 
 def _filters(values: Mapping[str, Any]) -> SagaFilters:
@@ -100,10 +97,6 @@ def otlp_http_url(url: str, otlp_http: str | None, credentials: Credentials) -> 
     if reported is None:
         raise NotSagascope(url, f"{url} does not report its OTLP/HTTP address; set it with --otlp-http.")
     return reported
-
-
-def _client(url: str, **files: Path | None) -> Client:
-    return Client(url, credentials=_credentials(**files))
 
 
 def _credentials(**files: Path | None) -> Credentials:

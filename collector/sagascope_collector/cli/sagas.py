@@ -94,7 +94,7 @@ def matching_sagas(
         typer.Exit: there is none, and the reason was printed.
     """
     result = client.search(_checked_query(query))
-    known = _with_that_id(result)
+    known = [each.saga for each in result.matches if each.kind == "id"]
     if chosen := [each for each in known if _matches(each, name, run, environment)]:
         return chosen
     if json:
@@ -165,10 +165,6 @@ def _urgency(saga: schemas.SagaSummary) -> tuple[int, datetime]:
     """Returns the sort key: attention code by precedence, then the oldest first."""
     rank = ATTENTION_PRECEDENCE.index(saga.attention) if saga.attention else len(ATTENTION_PRECEDENCE)
     return rank, saga.since or saga.started_at
-
-
-def _with_that_id(result: schemas.SearchResult) -> list[schemas.SagaSummary]:
-    return [each.saga for each in result.matches if each.kind == "id"]
 
 
 def _matches(saga: schemas.SagaSummary, name: str | None, run: str | None, environment: str | None) -> bool:

@@ -27,7 +27,8 @@ def command(run: Run, summary: str, names: Sequence[str] = tuple(Settings.model_
     """
 
     def serve(**values: Any) -> None:
-        settings = _settings(values)
+        given = {name: value for name, value in values.items() if value is not None}
+        settings = Settings.model_validate(given)
         run(settings, lambda addresses: _announce(settings, addresses))
 
     serve.__doc__ = f"{summary}\n\nPort 0 selects any free port; the addresses are printed."
@@ -72,11 +73,6 @@ def _parameters(names: Sequence[str]) -> list[inspect.Parameter]:
         for name in names
         for field in [Settings.model_fields[name]]
     ]
-
-
-def _settings(values: dict[str, Any]) -> Settings:
-    """Validates the values of the options; an option without a value has the setting's default."""
-    return Settings.model_validate({name: value for name, value in values.items() if value is not None})
 
 
 def _limit(field: FieldInfo, kind: type[Ge] | type[Le]) -> Any:

@@ -12,7 +12,7 @@ from sagascope_dashboard.components.elements import Element, h, link, time
 from sagascope_dashboard.formatting import parse_time
 from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SENDERS, STATUS, Tone
 from sagascope_dashboard.urls import WINDOWS, Filters
-from sagascope_dashboard.viewmodels.transactions import FilterOptions, Table, filter_options
+from sagascope_dashboard.viewmodels.transactions import Table, filter_options
 
 MAX_ROWS_AT_ONCE = 14
 """Rows that a table shows without scrolling in it."""
@@ -60,16 +60,12 @@ def choose(name: str, shown: Table, title_href: Callable[[str], str] | None = No
             note_choice(key, title_href(selected.columns[0]))
 
     # Where columns can be selected, a click on a title does not sort the page alone.
-    _table(name, shown, key=key, on_select=on_select, selection_mode=["single-row", "single-column"])
+    show(name, shown, key=key, on_select=on_select, selection_mode=["single-row", "single-column"])
     return chosen(key)
 
 
-def show(name: str, shown: Table) -> None:
-    """Renders a table from which nothing is chosen."""
-    _table(name, shown)
-
-
-def _table(name: str, shown: Table, **selection: Any) -> None:
+def show(name: str, shown: Table, **selection: Any) -> None:
+    """Renders a table; without `selection`, nothing is chosen from it."""
     st.dataframe(
         list(shown.rows),
         hide_index=True,
@@ -162,13 +158,13 @@ _WITHOUT_FIELD = {
 def read_filters(names: Sequence[str], kept: Mapping[str, str] | None = None) -> Filters:
     """Renders a field for each of these filters; what the reader selects goes to the URL, beside what is `kept`."""
     filters = Filters.parse(st.query_params.to_dict())
-    options = filter_options(data.flows().value, data.services().value)
+    known = filter_options(data.flows().value, data.services().value)
     # Streamlit forgets the fields of a page that was left.
     if st.session_state.get("applied-filters") != filters or f"filter-{names[0]}" not in st.session_state:
         for field in fields(filters):
             st.session_state[f"filter-{field.name}"] = getattr(filters, field.name)
     with st.container(key="filters", horizontal=True):
-        chosen = {name: _field(name, options) for name in names if name != "environment" or options.environments[1:]}
+        chosen = {name: _field(name, known) for name in names if name != "environment" or known[name][1:]}
     changed = filters.with_changes(**{name: now for name, now in chosen.items() if getattr(filters, name) != now})
     st.session_state["applied-filters"] = changed
     if changed != filters:
@@ -176,10 +172,9 @@ def read_filters(names: Sequence[str], kept: Mapping[str, str] | None = None) ->
     return changed
 
 
-def _field(name: str, options: FilterOptions) -> str:
+def _field(name: str, known: Mapping[str, Sequence[str]]) -> str:
     if name in ("step", "amount"):
         return st.text_input(_LABELS[name], key=f"filter-{name}", placeholder="Any").strip()
-    known = {"name": options.names, "service": options.services, "environment": options.environments}
     words = _OPTION_LABELS.get(name, {"": "Any"})
     choices = ["", *known[name]] if name in known else list(words)
     now = st.session_state[f"filter-{name}"]

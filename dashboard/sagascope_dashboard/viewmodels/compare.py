@@ -1,7 +1,7 @@
 """A saga beside a typical completed one of its type, and the differences."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,7 +104,8 @@ def compare(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Compa
     rows = sorted(_rows(this, reference, now), key=lambda row: min(bar.start for bar in row.reference or row.this))
     shown = [row for row in rows if row.differences][:MAX_ROWS]
     others = [row for row in rows if not row.differences][: MAX_ROWS - len(shown)]
-    attribute_differences = list(_attribute_differences(_attribute_values(this), _attribute_values(reference)))
+    ours, theirs = _attribute_values(this), _attribute_values(reference)
+    differing = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
     ends = [bar.end for row in rows for bar in row.this]
     reference_ends = [bar.end for row in rows for bar in row.reference]
     return Comparison(
@@ -116,8 +117,11 @@ def compare(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Compa
         rows_left_out=len(rows) - len(shown) - len(others),
         length=max(ends + reference_ends, default=0.0),
         reference_length=max(reference_ends, default=0.0),
-        attributes=tuple(attribute_differences[:MAX_ATTRIBUTES]),
-        left_out=max(0, len(attribute_differences) - MAX_ATTRIBUTES),
+        attributes=tuple(
+            AttributeDifference(line(name, 80), line(ours.get(name), 120), line(theirs.get(name), 120))
+            for name in differing[:MAX_ATTRIBUTES]
+        ),
+        left_out=max(0, len(differing) - MAX_ATTRIBUTES),
     )
 
 
@@ -186,10 +190,7 @@ def _differences(this: schemas.Step | None, reference: schemas.Step | None, now:
         yield "not reached" if this is None else "only here"
         return
     if this.state != reference.state:
-        here, there = (
-            STEP.get(this.state, UNKNOWN_STATE).label.lower(),
-            STEP.get(reference.state, UNKNOWN_STATE).label.lower(),
-        )
+        here, there = (STEP.get(each.state, UNKNOWN_STATE).label.lower() for each in (this, reference))
         yield f"{here} (typical: {there})"
     if len(this.attempts) != len(reference.attempts):
         yield f"{plural(len(this.attempts), 'attempt')} (typical: {len(reference.attempts):,})"
@@ -217,9 +218,3 @@ def _attribute_values(saga: schemas.Saga) -> dict[str, Any]:
             if not name.startswith(OWN_ATTRIBUTE_PREFIXES):
                 values.setdefault(name, value)
     return values
-
-
-def _attribute_differences(this: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[AttributeDifference]:
-    for name in sorted(this.keys() | reference.keys()):
-        if this.get(name) != reference.get(name):
-            yield AttributeDifference(line(name, 80), line(this.get(name), 120), line(reference.get(name), 120))

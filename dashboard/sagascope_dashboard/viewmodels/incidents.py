@@ -159,14 +159,13 @@ def incident_row(incident: schemas.Incident) -> IncidentRow:
         since=incident.since,
         amount_at_risk=amounts_at_risk(incident.amount_at_risk),
         recommended=tuple(f"{number:,} {words}" for number, words in recommended if number),
-        examples=tuple(_example(incident, each) for each in incident.examples),
+        examples=tuple(
+            (line(each, 40), SagaAddress(incident.name, each, incident.environment or None).href())
+            for each in incident.examples
+        ),
         note=line(incident.note or "", 300),
         acknowledged_by=line(incident.acknowledged_by or "", 80),
     )
-
-
-def _example(incident: schemas.Incident, identity: str) -> tuple[str, str]:
-    return (line(identity, 40), SagaAddress(incident.name, identity, incident.environment or None).href())
 
 
 def _outcomes(progress: schemas.IncidentProgress | None) -> tuple[tuple[str, int], ...]:

@@ -48,7 +48,7 @@ def summary(
     failing = [row.name for row in matching_incidents(known, filters) if not row.needs_attention]
     ended = [each.changed_at for each in known if each.state == "resolved"]
     return Summary(
-        title=_title(needing.total) if needing.total or not failing else _failing_title(failing),
+        title=_title(needing.total, failing),
         is_calm=not needing.total and not failing,
         calm_since=max(ended, default=None),
         has_received=every.total > 0,
@@ -65,16 +65,13 @@ def summary(
     )
 
 
-def _title(count: int) -> str:
-    if not count:
+def _title(count: int, failing: Sequence[str]) -> str:
+    if count:
+        return f"{plural(count, 'transaction')} {'needs' if count == 1 else 'need'} attention"
+    if not failing:
         return "No attention needed"
-    return f"{plural(count, 'transaction')} {'needs' if count == 1 else 'need'} attention"
-
-
-def _failing_title(names: list[str]) -> str:
-    return (
-        f"More {names[0]} transactions fail than usual" if len(set(names)) == 1 else "More transactions fail than usual"
-    )
+    which = f"{failing[0]} " if len(set(failing)) == 1 else ""
+    return f"More {which}transactions fail than usual"
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,18 +142,22 @@ def _with_ancestors(ordered: Sequence[TreeSpan], text: str) -> list[TreeSpan]:
 
 def span_rows(tree: Iterable[TreeSpan]) -> list[dict[str, Any]]:
     """Returns a tree of spans as rows of a table, indented."""
-    return [_span_row(each.span, each.depth) for each in tree]
+    return [
+        {
+            "Span": INDENT * min(each.depth, 20) + ("└ " if each.depth else "") + line(span.name, 120),
+            "Service": line(span.service, 60),
+            "Started": span.started_at,
+            "Took": _took(span),
+            "Status": line(span.status, 20),
+            "Kind": line(span.kind, 20),
+        }
+        for each in tree
+        for span in [each.span]
+    ]
 
 
-def _span_row(span: schemas.Span, depth: int) -> dict[str, Any]:
-    return {
-        "Span": INDENT * min(depth, 20) + ("└ " if depth else "") + line(span.name, 120),
-        "Service": line(span.service, 60),
-        "Started": span.started_at,
-        "Took": "open" if span.ended_at is None else duration((span.ended_at - span.started_at).total_seconds()),
-        "Status": line(span.status, 20),
-        "Kind": line(span.kind, 20),
-    }
+def _took(span: schemas.Span) -> str:
+    return duration((span.ended_at - span.started_at).total_seconds()) if span.ended_at else "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ def span_view(span: schemas.Span) -> RecordView:
         ("Process", span.instance),
         ("Kind", span.kind),
         ("Status", span.status),
-        ("Took", duration((span.ended_at - span.started_at).total_seconds()) if span.ended_at else "open"),
+        ("Took", _took(span)),
         ("Trace", span.trace_id),
         ("Span", span.span_id),
         ("Parent", span.parent_id),

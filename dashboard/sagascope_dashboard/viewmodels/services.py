@@ -48,7 +48,8 @@ class Bridge:
 def bridges(known: schemas.Services) -> tuple[Bridge, ...]:
     """Prepares every known bridge, the blocked ones first."""
     rows = [_bridge(one, one.bridge) for each in known.items for one in each.instances if one.bridge]
-    return tuple(sorted(rows, key=lambda one: (_bridge_rank(one.style), one.name, one.checkpoint)))
+    order = (BLOCKED, BEHIND, UP_TO_DATE, NOT_REPORTING)
+    return tuple(sorted(rows, key=lambda one: (order.index(one.style), one.name, one.checkpoint)))
 
 
 def without_bridges(known: schemas.Services) -> Iterator[schemas.Service]:
@@ -56,10 +57,6 @@ def without_bridges(known: schemas.Services) -> Iterator[schemas.Service]:
     for each in known.items:
         if own := [one for one in each.instances if one.bridge is None]:
             yield each.model_copy(update={"instances": own})
-
-
-def _bridge_rank(style: Style) -> int:
-    return (BLOCKED, BEHIND, UP_TO_DATE, NOT_REPORTING).index(style)
 
 
 def _bridge(instance: schemas.Instance, bridge: schemas.BridgeState) -> Bridge:
@@ -121,7 +118,8 @@ class CollectorStatus:
 def processes(known: schemas.Services) -> Table:
     """Prepares every process: first those that stopped reporting with work in flight, then those that report."""
     rows = [(service, one) for service in without_bridges(known) for one in service.instances]
-    rows.sort(key=lambda row: (_rank(row[1]), row[0].service, -row[1].last_seen.timestamp()))
+    order = (NOT_REPORTING_IN_FLIGHT, REPORTING, NOT_REPORTING)
+    rows.sort(key=lambda row: (order.index(_process_style(row[1])), row[0].service, -row[1].last_seen.timestamp()))
     cells = tuple(
         {
             "Service": line(service.service, 80) or "a service without a name",
@@ -212,12 +210,6 @@ def collector_status(status: schemas.Status) -> CollectorStatus:
         ("Version", line(status.version, 40)),
     )
     return CollectorStatus(facts, tuple(line(notice, 400) for notice in status.notices))
-
-
-def _rank(instance: schemas.Instance) -> int:
-    if not instance.alive and instance.in_flight:
-        return 0
-    return 1 if instance.alive else 2
 
 
 def _process_style(instance: schemas.Instance) -> Style:
@@ -352,18 +344,15 @@ def _collector_gaps(status: schemas.Status) -> Iterator[Gap]:
             (),
         )
     if status.rejected:
+        were = "was" if status.rejected == 1 else "were"
         yield Gap(
             "rejected",
-            f"{plural(status.rejected, 'record')} could not be parsed and {_were(status.rejected)} rejected.",
+            f"{plural(status.rejected, 'record')} could not be parsed and {were} rejected.",
             "They are missing from their transactions.",
             "The collector's log names the reason. This receives what a service sends, and says what is wrong with it:",
             "sagascope conformance",
             (),
         )
-
-
-def _were(number: int) -> str:
-    return "was" if number == 1 else "were"
 
 
 def _sender_gaps(known: Sequence[schemas.Service]) -> Iterator[Gap]:

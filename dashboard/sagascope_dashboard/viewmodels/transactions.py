@@ -105,15 +105,6 @@ class Transactions:
     """What has the searched value and belongs to no transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilterOptions:
-    """The known values of the filters."""
-
-    names: tuple[str, ...]
-    services: tuple[str, ...]
-    environments: tuple[str, ...]
-
-
 def transactions(
     page: schemas.Sagas, filters: Filters, now: datetime, nothing: schemas.SearchResult | None = None
 ) -> Transactions:
@@ -165,14 +156,14 @@ def _cells(row: TransactionRow, now: datetime) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def filter_options(flows: schemas.Flows | None, services: schemas.Services | None) -> FilterOptions:
-    """Returns the known values of the filters; none where the collector did not answer."""
+def filter_options(flows: schemas.Flows | None, services: schemas.Services | None) -> dict[str, list[str]]:
+    """Returns the known values of these filters, by its name; none where the collector did not answer."""
     types = flows.items if flows else []
-    return FilterOptions(
-        names=_sorted(flow.name for flow in types),
-        services=_sorted(service.service for service in (services.items if services else [])),
-        environments=_sorted(flow.environment for flow in types if flow.environment),
-    )
+    return {
+        "name": sorted({flow.name for flow in types}),
+        "service": sorted({service.service for service in (services.items if services else [])}),
+        "environment": sorted({flow.environment for flow in types if flow.environment}),
+    }
 
 
 def only_match(result: schemas.SearchResult) -> SagaAddress | None:
@@ -185,10 +176,6 @@ def only_match(result: schemas.SearchResult) -> SagaAddress | None:
         return None
     (environment, name, identity) = different.pop()
     return SagaAddress(name, identity, environment or None)
-
-
-def _seconds(saga: schemas.SagaSummary) -> float:
-    return ((saga.ended_at or saga.updated_at) - saga.started_at).total_seconds()
 
 
 def transaction_row(saga: schemas.SagaSummary) -> TransactionRow:
@@ -205,7 +192,7 @@ def transaction_row(saga: schemas.SagaSummary) -> TransactionRow:
         where=" in ".join(line(part, 80) for part in (saga.step, saga.service) if part),
         started=saga.started_at,
         stuck_since=(saga.since or saga.started_at) if saga.attention else None,
-        duration_text=duration(_seconds(saga)) if saga.ended_at else "",
+        duration_text=duration((saga.ended_at - saga.started_at).total_seconds()) if saga.ended_at else "",
         attempts=saga.attempts,
         keys=tuple(f"{line(name, 40)} {line(value, 80)}" for name, value in saga.keys.items()),
         amount_at_risk=amounts_at_risk(saga.amount_at_risk),
@@ -260,7 +247,3 @@ def _empty_text(filters: Filters, nothing: schemas.SearchResult | None) -> str:
     if filters.is_filtered():
         return "No transaction matches all of these filters."
     return "No transaction has been received yet. They appear here on their own once a service sends its first span."
-
-
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(names)))
