@@ -1,7 +1,10 @@
-"""A shop on Celery, instrumented by OpenTelemetry: ``worker`` runs its tasks, ``send KIND ID`` starts one of them."""
+"""A shop on Celery, instrumented by OpenTelemetry: ``worker`` runs its tasks, ``send KIND ...`` starts some of them."""
 
 import os
+import signal
 import sys
+import time
+from pathlib import Path
 
 from celery import Celery, chain, chord, group
 from celery.signals import worker_process_init
@@ -12,6 +15,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+import sagascope
+from sagascope import Saga
 from sagascope.integrations.celery import join_tasks
 
 FOLDER = os.environ["FOLDER"]
@@ -44,6 +49,43 @@ def ship(*items: object) -> None:
         raise ValueError("no carrier")
 
 
+@app.task(name="shop.call", autoretry_for=(ConnectionError,), default_retry_delay=0.1, max_retries=3)
+def call(basket: str) -> None:
+    if is_first(f"call-{basket}"):
+        raise ConnectionError("no answer")
+
+
+@app.task(name="shop.weigh", acks_late=True, reject_on_worker_lost=True)
+def weigh(basket: str) -> None:
+    if is_first(f"weigh-{basket}"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="shop.book")
+def book() -> None:
+    with sagascope.step("carrier.book"):
+        time.sleep(1)  # until its start is reported
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="shop.stray")
+def stray() -> None: ...
+
+
+@app.task(name="shop.deliver")
+def deliver(queue: str) -> None:
+    chain(charge.si(), ship.si().set(queue=queue)).apply_async()
+
+
+def is_first(what: str) -> bool:
+    """Returns whether this was not asked before."""
+    try:
+        (Path(FOLDER) / what).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 @app.task(name="shop.checkout", bind=True)
 def checkout(self: object, kind: str) -> None:
     work = {
@@ -51,7 +93,13 @@ def checkout(self: object, kind: str) -> None:
         "group": group(pack.s(1), pack.s(2), charge.s()),
         "chord": chord([pack.s(1), pack.s(2)], ship.s()),
         "refused": chain(charge.si(), ship.si("refused")),
+        "retried": chain(charge.si(), call.si(kind)),
+        "killed": chain(charge.si(), weigh.si(kind)),
     }
+    if kind == "twice":
+        for _ in range(2):
+            pack.apply_async(task_id="the-same")
+        return
     work[kind].apply_async()
 
 
@@ -59,6 +107,7 @@ def instrument(service: str) -> None:
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{os.environ['OTLP']}/v1/traces")))
     trace.set_tracer_provider(provider)
+    sagascope.configure(service, endpoint=os.environ["OTLP"], heartbeat_interval=0.3)
     CeleryInstrumentor().instrument()
     join_tasks()
 
@@ -68,5 +117,23 @@ if sys.argv[1] == "worker":
     app.worker_main(["worker", "--concurrency=2", "--loglevel=warning", "--without-gossip", "--without-mingle"])
 else:
     instrument("shop")
+    work = {
+        "chain": chain(charge.s(), pack.s(), ship.s()),
+        "group": group(pack.s(1), pack.s(2), charge.s()),
+        "chord": chord([pack.s(1), pack.s(2)], ship.s()),
+        "booked": group(book.s()),
+    }
     for kind in sys.argv[2:]:
-        checkout.apply_async([kind], task_id=f"basket-{kind}")
+        name, _, rest = kind.partition(":")
+        if name == "order":
+            with Saga("order").begin(f"order-{rest}", open=True):
+                work[rest].apply_async()
+        elif name == "stray":
+            stray.apply_async(task_id=f"stray-{rest}", queue=rest)
+        elif name == "loose":
+            work[rest].apply_async()
+        elif name == "deliver":
+            deliver.apply_async([rest], task_id=f"deliver-{rest}")
+        else:
+            checkout.apply_async([kind], task_id=f"basket-{kind}")
+    sagascope.shutdown()

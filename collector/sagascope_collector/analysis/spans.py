@@ -96,15 +96,21 @@ CALLING_KINDS = ("client", "producer")
 def _are_one(one: Span, other: Span) -> bool:
     """Whether two records of one id are copies of one span.
 
-    An open and a final record are copies; so is a record without a process, such as a bridge's.
+    An open and a final record are copies; so are a record without a process, such as a bridge's, and what one service
+    reports twice, with Sagascope and with an exporter of its own.
     """
-    if not (one.end and other.end):
+    if not (one.end and other.end) or _content(one) == _content(other):
         return True
     if {one.kind, other.kind} == {"client", "server"}:
         return False
     if not (one.process.identity and other.process.identity):
         return True
     return process_key(one.process) == process_key(other.process) and {one.kind, other.kind} != {"producer", "consumer"}
+
+
+def _content(span: Span) -> tuple[object, ...]:
+    """What two exporters of one process report alike of a span."""
+    return span.kind, span.name, span.start, span.end, span.status, span.process.service, span.attributes
 
 
 def _is_another_attempt(one: Span, other: Span) -> bool:

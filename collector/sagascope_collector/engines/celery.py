@@ -20,6 +20,7 @@ MESSAGE_ID: Final = "messaging.message.id"
 """The task's id on the caller's span, which has no conversation id since version 0.66 of the instrumentation."""
 RUN, APPLY = "run", "apply_async"
 RETRY: Final = "RETRY"
+RETRY_REASON: Final = "celery.retry.reason"
 INTERNAL: Final = "celery."
 """The beginning of the names of Celery's own tasks, such as the one that waits for the header of a chord."""
 
@@ -86,7 +87,9 @@ def _task_id(span: Span) -> str:
 
 
 def _as_failed(span: Span) -> Span:
-    return span if span.status == "error" else replace(span, status="error")
+    """Returns the span of a run that requests a retry, as failed for the reason of the retry."""
+    reason = as_text(span.attributes.get(RETRY_REASON) or span.status_message)
+    return span if span.status == "error" else replace(span, status="error", status_message=reason)
 
 
 def _outcome(span: Span) -> str:

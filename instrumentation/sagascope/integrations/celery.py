@@ -9,14 +9,17 @@ A child of Celery's prefork pool ends without exit handlers: after ``--max-tasks
 is replaced or terminated. What it has queued would be lost.
 """
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from time import monotonic
 from typing import Any
 
+from opentelemetry.context import get_current
 from opentelemetry.trace import get_current_span
 
 import sagascope
 from sagascope import semconv
+from sagascope._context import get_saga_context
+from sagascope._guard import Guard
 from sagascope.errors import MissingExtra
 
 try:
@@ -25,6 +28,8 @@ except ModuleNotFoundError as _missing:
     if _missing.name != "celery":
         raise
     raise MissingExtra("The Celery integration", package="celery") from _missing
+
+_JOINING = Guard("joining a task")
 
 FLUSH_TIMEOUT_SECONDS = 1.0
 """Time that a task waits until its steps are sent."""
@@ -51,15 +56,22 @@ def join_tasks() -> None:
     """Puts the id of the root task on the spans of OpenTelemetry's instrumentation.
 
     All tasks that one task starts, directly or in a chain, a group or a chord, have its id as the root id, and are one
-    saga. Call it in the callers of tasks and in the workers, after ``CeleryInstrumentor().instrument()``. A second call
-    has no effect.
+    saga. What is started outside a task, but in the block of a saga and in none of its steps, has the saga's id as the
+    root id, and belongs to that saga. Call it in the callers of tasks and in the workers, after
+    ``CeleryInstrumentor().instrument()``. A second call has no effect.
     """
     signals.before_task_publish.connect(_on_publish, weak=False, dispatch_uid="sagascope-root")
     signals.task_prerun.connect(_on_task_start, weak=False, dispatch_uid="sagascope-root")
 
 
-def _on_publish(headers: Mapping[str, Any] | None = None, **_: object) -> None:
-    _set_root((headers or {}).get("root_id"))
+def _on_publish(headers: MutableMapping[str, Any] | None = None, **_: object) -> None:
+    if not headers:
+        return
+    with _JOINING:
+        saga = get_saga_context(get_current())
+        if saga is not None and not saga.step and headers.get("root_id") == headers.get("id"):
+            headers["root_id"] = saga.identity.id  # Celery passes it on to every task that follows
+        _set_root(headers.get("root_id"))
 
 
 def _on_task_start(task: Any = None, **_: object) -> None:

@@ -56,3 +56,12 @@ def test_an_ended_copy_outranks_all_and_the_executors_outranks_another() -> None
         assert woven.announced == {}
     for assembled in permutations([CALLED, SEEN_TO_END]):
         assert join_records(assembled, [ANNOUNCED]).spans[TRACE, SPAN] == SEEN_TO_END
+
+
+def test_what_a_service_sends_with_two_exporters_is_one_span() -> None:
+    """Sagascope's copy names the process by its own id, the other one by the id of OpenTelemetry's SDK."""
+    exported = replace(ENDED, process=replace(WORKER, identity="sdk-1"))
+    for copies in permutations([ENDED, exported]):
+        assert len(join_records(copies, []).spans) == 1
+    for other in (replace(exported, start=3), replace(exported, attributes={"number": 2})):
+        assert len(join_records([ENDED, other], []).spans) == 2
