@@ -19,7 +19,7 @@ from sagascope_collector.cli import serve as cli
 from sagascope_collector.configuration import Configuration
 from sagascope_collector.connections import KnownHosts
 from sagascope_collector.engines import read_mapping
-from sagascope_collector.errors import CannotStart
+from sagascope_collector.errors import CannotStart, StorageUnavailable
 from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
 from sagascope_collector.http_server import Server, address_of, listen, max_connections, server
 from sagascope_collector.incidents import FailureRates, Incidents
@@ -35,7 +35,15 @@ from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
 if TYPE_CHECKING:
-    from sagascope_collector.lake import Follower, Heartbeat, LakeMaintenance, LakeWriter, Leader
+    from sagascope_collector.lake import (
+        Follower,
+        Heartbeat,
+        LakeAlerts,
+        LakeIncidents,
+        LakeMaintenance,
+        LakeWriter,
+        Leader,
+    )
 
 Clock = Callable[[], int]
 
@@ -70,6 +78,8 @@ class LakeParts(NamedTuple):
     follower: "Follower"
     leader: "Leader"
     maintenance: "LakeMaintenance"
+    incidents: "LakeIncidents"
+    alerts: "LakeAlerts"
     beating: "Callable[[Callable[[], int | None]], Heartbeat]"
     """Creates the heartbeat from a function that returns when the oldest waiting request was received."""
 
@@ -116,7 +126,12 @@ class Collector:
             clock=clock,
         )
         self._incidents = Incidents(
-            storage.incidents, last_success_at=self._last_success_at, failure_rates=FailureRates(storage), clock=clock
+            storage.incidents,
+            shared=lake.incidents if lake else None,
+            last_success_at=self._last_success_at,
+            failure_rates=FailureRates(storage),
+            is_current=lambda: lake is None or self._projection.was_current,
+            clock=clock,
         )
         self._maintenance = Maintenance(storage)
         self._heartbeat = lake.beating(self._ingest.oldest) if lake else None
@@ -143,7 +158,7 @@ class Collector:
         http, api = self._servers(budget, connections)
         if self._lake and self._heartbeat:
             self._lake.follower.start()
-            self._lake.leader.start()
+            self._lake.leader.start(self._may_lead)
             self._lake.maintenance.start()
             self._heartbeat.start()
         self._ingest.start()
@@ -190,6 +205,10 @@ class Collector:
             return None
         return self._heartbeat.failure or self._lake.follower.unready()
 
+    def _may_lead(self) -> bool:
+        """Returns whether incidents are known: not while a lost file is rebuilt, or the lake is away."""
+        return self._lake is not None and self._lake.follower.is_following() and self._projection.was_current
+
     def _leads(self) -> bool | None:
         return self._lake.leader.leads if self._lake else None
 
@@ -210,10 +229,11 @@ class Collector:
         return alerting.Alerter(
             alerts,
             self._incidents,
-            self._storage.alerts,
+            self._lake.alerts if self._lake else self._storage.alerts,
             environment=os.environ,
             is_healthy=self._is_healthy,
             unreliable=lambda: self._system_state.doubtful_environments,
+            leads=lambda: self._leads() is not False,
             clock=self._clock,
         )
 
@@ -323,20 +343,33 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     Raises:
         CannotStart: a package is missing, the lake does not answer, or the settings do not fit a lake.
     """
-    if settings.alerts:
-        raise CannotStart("--alerts does not work with --lake yet; see docs/scale.md.")
     if settings.lake_keep is not None and not (settings.keep and settings.keep <= settings.lake_keep):
         raise CannotStart(
             "--lake-keep must not be shorter than --keep: a collector that lost its file could not show what others do."
         )
     opened = receive.open_lake(settings)
-    from sagascope_collector.lake import Follower, Heartbeat, LakeMaintenance, LakeWriter, Leader
+    from sagascope_collector import lake
 
     name = receive.process_name()
-    writer, follower, leader = LakeWriter(opened, name), Follower(opened, storage), Leader(opened)
+    writer, follower, leader = lake.LakeWriter(opened, name), lake.Follower(opened, storage), lake.Leader(opened)
+    incidents = lake.LakeIncidents(opened, leader, storage)
     follower.catch_up()
-    maintenance = LakeMaintenance(opened, storage, follower, lambda: leader.leads, settings.lake_keep)
-    return LakeParts(writer, follower, leader, maintenance, lambda oldest: Heartbeat(opened, name, writer, oldest))
+    try:
+        incidents.read()
+    except StorageUnavailable as error:
+        raise CannotStart(str(error)) from error
+    known_until = follower.as_of()
+    # what had stopped by now joined while this collector was away, or did not know it
+    storage.incidents.joined_at = lambda since, _: since if since <= known_until else follower.as_of()
+    return LakeParts(
+        writer,
+        follower,
+        leader,
+        lake.LakeMaintenance(opened, storage, follower, lambda: leader.leads, settings.lake_keep),
+        incidents,
+        lake.LakeAlerts(opened),
+        lambda oldest: lake.Heartbeat(opened, name, writer, oldest),
+    )
 
 
 def _require_own_records(storage: Storage) -> None:

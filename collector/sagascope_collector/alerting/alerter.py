@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sagascope_collector.alerting import messages
-from sagascope_collector.alerting.channels import CHANNELS, Connection, NotDelivered, Sender
+from sagascope_collector.alerting.channels import CHANNELS, AlertStore, Connection, NotDelivered, Sender
 from sagascope_collector.alerting.messages import Message
 from sagascope_collector.alerting.rules import Alerts, Decision, Receiver, Watchdog, decide, rests_on_absence
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import NotFound
 from sagascope_collector.incidents import Incident, Incidents
 from sagascope_collector.periodic import PeriodicTask
-from sagascope_collector.storage import AlertRecords, AlertState, Notification
+from sagascope_collector.storage import AlertState, Notification
 
 INTERVAL_SECONDS: Final = 0.5
 """Seconds between two evaluations without a change of incidents; they detect elapsed durations and due retries."""
@@ -26,14 +26,15 @@ class Alerter:
         self,
         alerts: Alerts,
         incidents: Incidents,
-        records: AlertRecords,
+        records: AlertStore,
         *,
         environment: Mapping[str, str],
         is_healthy: Callable[[], bool],
         unreliable: Callable[[], Collection[str]] = tuple,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], int],
     ) -> None:
-        """Reads the stored states of the receivers.
+        """Creates the threads; they do not run before `start`.
 
         Args:
             alerts: The receivers and rules.
@@ -42,6 +43,7 @@ class Alerter:
             environment: The environment variables with the tokens that receivers name.
             is_healthy: Returns whether the collector receives and evaluates telemetry; if not, no watchdog is sent.
             unreliable: Returns the environments that may lack telemetry; incidents based on its absence send nothing.
+            leads: Returns whether this collector is the one that sends, of those that share the records.
             clock: Returns the time in nanoseconds since 1970.
         """
         self._alerts = alerts
@@ -49,20 +51,25 @@ class Alerter:
         self._records = records
         self._unreliable = unreliable
         self._clock = clock
+        self._leads = leads
         self._sender = Sender(environment)
-        self._states = {(each.receiver, each.incident): each for each in records.states()}
         self._deciding = PeriodicTask("alerts", self.decide, interval_seconds=INTERVAL_SECONDS)
         self._delivering = {each.name: self._delivery(each) for each in alerts.receivers}
         self._tasks = [self._deciding, *self._delivering.values()]
         if alerts.watchdog:
-            watchdog = WatchdogSignal(alerts, alerts.watchdog, self._sender, is_healthy, clock)
+            watchdog = WatchdogSignal(alerts, alerts.watchdog, self._sender, lambda: leads() and is_healthy(), clock)
             self._tasks.append(PeriodicTask("alerts watchdog", watchdog.send, interval_seconds=INTERVAL_SECONDS))
         incidents.listen(self._deciding.trigger)
 
     def _delivery(self, receiver: Receiver) -> PeriodicTask:
         connection = Connection(receiver, self._sender, self._records, self._firing, self._clock)
         channel = CHANNELS[receiver.type](connection)
-        return PeriodicTask(f"alerts {receiver.name}", channel.deliver, interval_seconds=INTERVAL_SECONDS)
+
+        def deliver() -> None:
+            if self._leads():
+                channel.deliver()
+
+        return PeriodicTask(f"alerts {receiver.name}", deliver, interval_seconds=INTERVAL_SECONDS)
 
     def start(self) -> None:
         """Starts the threads."""
@@ -81,16 +88,21 @@ class Alerter:
         Raises:
             StorageUnavailable: Nothing was stored.
         """
-        now, unreliable = self._clock(), self._unreliable()
-        incidents = [each for each in self._incidents.all() if not rests_on_absence(each, unreliable)]
-        found = [(each, decision) for each in incidents for decision in decide(self._alerts, each, self._states, now)]
-        if not found:
+        if not (self._leads() and self._decisions(self._clock())):
             return
-        states = [decision.state for _, decision in found]
-        self._records.put(states, [self._notification(each, of, now) for each, of in found if of.event])
-        self._states |= {(each.receiver, each.incident): each for each in states}
+        with self._records.exclusive():  # another collector may have led a moment ago
+            now = self._clock()
+            found = self._decisions(now)
+            states = [decision.state for _, decision in found]
+            self._records.put(states, [self._notification(each, of, now) for each, of in found if of.event])
         for name in {each.receiver for each in states}:
             self._delivering[name].trigger()
+
+    def _decisions(self, now: int) -> list[tuple[Incident, Decision]]:
+        unreliable = self._unreliable()
+        states = {(each.receiver, each.incident): each for each in self._records.states()}
+        incidents = [each for each in self._incidents.all() if not rests_on_absence(each, unreliable)]
+        return [(each, decision) for each in incidents for decision in decide(self._alerts, each, states, now)]
 
     def _notification(self, incident: Incident, decision: Decision, now: int) -> Notification:
         event = decision.event.value if decision.event else ""

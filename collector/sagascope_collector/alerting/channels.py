@@ -4,6 +4,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from sagascope_collector.alerting.rules import Escape, Receiver, ReceiverType
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.incidents import FAILURE_RATE, Scope
-from sagascope_collector.storage import AlertRecords, Pending
+from sagascope_collector.storage import AlertState, Notification, Pending
 
 MAX_REDIRECTS: Final = 3
 
@@ -104,6 +105,9 @@ MAX_BACKOFF_SECONDS: Final = 300.0
 GIVE_UP_AFTER_SECONDS: Final = 24 * 3_600.0
 """Seconds after which a notification is no longer attempted."""
 
+CLAIM_MARGIN_SECONDS: Final = 5.0
+"""Seconds for which a notification is claimed beyond the longest time of an attempt: to record its outcome."""
+
 REPEAT_INTERVAL_SECONDS: Final = 60.0
 """Seconds after which firing alerts are sent to Alertmanager again; it resolves alerts that are not repeated."""
 
@@ -117,12 +121,37 @@ WATCHDOG_TIMEOUT_INTERVALS: Final = 3
 _log: Final = logging.getLogger(__name__)
 
 
+class AlertStore(Protocol):
+    """The states of receivers, and the notifications: `storage.AlertRecords`, or rows that collectors share."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Returns a transaction in which no other process changes states."""
+
+    def states(self) -> Sequence[AlertState]:
+        """Returns the states of all receivers and incidents, except incidents whose resolution was notified."""
+
+    def put(self, states: Sequence[AlertState], notifications: Sequence[Notification]) -> None:
+        """Writes both in one transaction, so that a crash neither repeats nor loses a notification."""
+
+    def pending(self) -> Sequence[Pending]:
+        """Returns the notifications to deliver, oldest first."""
+
+    def claim(self, id_: str, seconds: float) -> bool:
+        """Claims a notification for so long, in which no other process sends it; False: another has claimed it."""
+
+    def delivered(self, id_: str, at: int) -> None:
+        """Records that a notification was delivered."""
+
+    def failed(self, id_: str, next_attempt_at: int | None, error: str) -> None:
+        """Records a failed delivery and the time of the next attempt; None: no further attempt."""
+
+
 class Connection(NamedTuple):
     """The access of a channel to its receiver and its notifications."""
 
     receiver: Receiver
     sender: Sender
-    records: AlertRecords
+    records: AlertStore
     firing: Callable[[str], Sequence[Message]]
     """Returns a message for each incident of which the receiver of this name was notified and that is not resolved."""
     clock: Callable[[], int]
@@ -166,6 +195,8 @@ class WebhookChannel:
         """Attempts one notification; returns whether the next one may be delivered."""
         receiver, sender, records, _, clock = self._connection
         notification = pending.notification
+        if not records.claim(notification.id, MAX_REDIRECTS * receiver.timeout + CLAIM_MARGIN_SECONDS):
+            return False
         try:
             message: Message = json.loads(notification.document)
             sender.send(receiver, self.body(receiver, message), notification.id)

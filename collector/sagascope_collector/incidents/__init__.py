@@ -20,6 +20,7 @@ from sagascope_collector.incidents.sagas import (
     recommended_action,
     verifications,
 )
+from sagascope_collector.incidents.shared import SharedIncidents
 from sagascope_collector.incidents.tracker import Incidents
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SagaAttribute",
     "SagaAttributes",
     "Scope",
+    "SharedIncidents",
     "State",
     "Verification",
     "cause",

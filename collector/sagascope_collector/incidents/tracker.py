@@ -10,6 +10,7 @@ from sagascope_collector.errors import NotFound
 from sagascope_collector.incident_records import IncidentChange, IncidentGroup, Progress
 from sagascope_collector.incidents.failure_monitor import FailureRates
 from sagascope_collector.incidents.lifecycle import Incident, Scope, State, advance, changed_by_person, dump, load
+from sagascope_collector.incidents.shared import SharedIncidents, UnsharedIncidents
 from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import IncidentRecords
 
@@ -24,6 +25,8 @@ CACHED_RESOLVED: Final = 5_000
 
 LastSuccessAt = Callable[[str, str, str], int | None]
 
+Changed = dict[str, tuple[Incident, IncidentChange | None]]
+
 
 class Incidents:
     """All incidents of one database. Thread-safe."""
@@ -32,20 +35,27 @@ class Incidents:
         self,
         records: IncidentRecords,
         *,
+        shared: SharedIncidents | None = None,
         last_success_at: LastSuccessAt = lambda *_: None,
         failure_rates: FailureRates | None = None,
+        is_current: Callable[[], bool] = lambda: True,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Reads the stored incidents.
 
         Args:
             records: The sagas that need attention, and the stored incidents.
+            shared: Where several collectors share the incidents; None: this one is alone.
             last_success_at: Returns the last success in a step (environment, saga name, step); None if unknown.
             failure_rates: The monitor of failure rates; None if they open no incidents.
+            is_current: Returns whether all stored sagas are evaluated. Before, an incident may seem to have none, and
+                stays as it is stored.
             clock: Returns the time in nanoseconds since 1970.
         """
         self._failure_rates = failure_rates
         self._records = records
+        self._is_current = is_current
+        self._shared = shared or UnsharedIncidents(records)
         self._last_success_at = last_success_at
         self._clock = clock
         self._changing = threading.Lock()
@@ -76,15 +86,17 @@ class Incidents:
             StorageUnavailable: nothing has changed.
         """
         with self._changing:
-            is_news = self._seen != self._records.version
+            is_news = self._receive() or self._seen != self._records.version
             if self._redactions != self._records.redactions:
                 self._redactions, self._known = self._records.redactions, self._stored()
+            if not self._is_current():
+                return []
             now = self._clock()
-            changed = self._advanced(self._current(now), now)
+            groups = self._current(now)
+            changed = self._advanced(groups, now)
+            if any(change for _, change in changed.values()):
+                changed = self._stored_changes(changed, groups, now)
             changes = [change for _, change in changed.values() if change]
-            if changes:
-                documents = {change.incident: dump(changed[change.incident][0]) for change in changes}
-                self._records.store(documents, changes)
             self._known |= {key: incident for key, (incident, _) in changed.items()}
             self._evict()
         if is_news or changes:
@@ -133,10 +145,33 @@ class Incidents:
             StorageUnavailable: Nothing has changed.
         """
         with self._changing:
-            incident, change = changed_by_person(self.one(key), self._clock(), state=state, note=note, by=by)
-            self._records.store({key: dump(incident)}, [change])
+            with self._shared.exclusive():
+                self._receive()
+                incident, change = changed_by_person(self.one(key), self._clock(), state=state, note=note, by=by)
+                self._shared.append({key: dump(incident)}, [change])
             self._known[key] = incident
+            self._receive()
             return incident
+
+    def _receive(self) -> bool:
+        """Takes over what other collectors have changed; returns whether anything was new."""
+        found = {key: load(text) for key, text in self._shared.read().items()}
+        self._known |= found
+        return bool(found)
+
+    def _stored_changes(self, changed: Changed, groups: Mapping[str, IncidentGroup], now: int) -> Changed:
+        """Stores the changes of incidents if this collector leads; returns all current incidents, with their changes.
+
+        On other collectors, incidents keep their state until the leader's change arrives.
+        """
+        if not self._shared.leads:
+            return {key: found for key, found in changed.items() if found[1] is None}
+        with self._shared.exclusive():
+            if self._receive():  # a person has changed an incident meanwhile
+                changed = self._advanced(groups, now)
+            changes = [change for _, change in changed.values() if change]
+            self._shared.append({each.incident: dump(changed[each.incident][0]) for each in changes}, changes)
+        return changed
 
     def _stored(self) -> dict[str, Incident]:
         return {key: load(text) for key, text in self._records.documents().items()}
@@ -150,9 +185,7 @@ class Incidents:
         self._seen = version
         return {**self._groups, **failing}
 
-    def _advanced(
-        self, groups: Mapping[str, IncidentGroup], now: int
-    ) -> dict[str, tuple[Incident, IncidentChange | None]]:
+    def _advanced(self, groups: Mapping[str, IncidentGroup], now: int) -> Changed:
         """Returns every current incident that is unresolved or has sagas again, with its change."""
         active = {key for key, each in self._known.items() if each.state is not State.RESOLVED or each.count}
         changed = {}

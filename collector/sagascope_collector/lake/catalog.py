@@ -16,6 +16,7 @@ from sagascope_collector.errors import CannotStart
 from sagascope_collector.storage.connection import quoted, statements
 
 SQL: Final = statements("lake", __package__)
+SHARED: Final = statements("shared", __package__)
 
 INSTALL: Final = 'pip install "sagascope[lake]"'
 
@@ -78,6 +79,7 @@ class Lake:
             with self.session() as session:
                 session.execute(SQL["take_lock"], [LOCK])
                 session.execute(SQL["create_signs_of_life"])
+                session.execute(SHARED["create_tables"])
                 with self.attached() as connection:
                     connection.execute(SQL["create_tables"])
         except (psycopg.Error, duckdb.Error) as error:

@@ -110,6 +110,10 @@ class Follower:
             return None
         return self._failure or "The collector is catching up with the lake."
 
+    def is_following(self) -> bool:
+        """Returns whether the last commits could be read and copied."""
+        return bool(self._as_of) and self._failure is None
+
     def notices(self) -> Sequence[str]:
         """Returns a notice while answers lag behind."""
         lag = (time.time_ns() - self._as_of) // NANOSECONDS_PER_SECOND if self._as_of else 0

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import selectors
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
@@ -33,6 +34,7 @@ class Leader:
     def __init__(self, lake: Lake) -> None:
         """Creates it; it does not lead before `start`."""
         self._lake = lake
+        self._may_lead: Callable[[], bool] = lambda: True
         self._session: Any = None
         self._confirmed_at: int | None = None
         self._stopping = threading.Event()
@@ -44,8 +46,9 @@ class Leader:
         confirmed_at = self._confirmed_at
         return confirmed_at is not None and steady_clock() - confirmed_at < LEASE_NS
 
-    def start(self) -> None:
-        """Starts the thread."""
+    def start(self, may_lead: Callable[[], bool]) -> None:
+        """Starts the thread; `may_lead` returns whether this process knows enough to lead."""
+        self._may_lead = may_lead
         self._thread.start()
 
     def stop(self) -> None:
@@ -56,6 +59,10 @@ class Leader:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            if not self._may_lead():
+                self._give_up()
+                self._stopping.wait(INTERVAL_SECONDS)
+                continue
             try:
                 self._compete()
                 self._wait()

@@ -92,7 +92,9 @@ class Projection:
         self._quiet = quiet
         self._services_checked_at = 0
         self._next_candidates = -math.inf
-        self._current_at = time.monotonic()
+        self._current_at = self._created_at = time.monotonic()
+        self.was_current = False
+        """Whether all records that were stored before this object was created are summarized."""
         self._fault: str | None = None
         self._logged_at = -math.inf
         self._stopping = threading.Event()
@@ -152,9 +154,9 @@ class Projection:
         due = self._storage.sagas.due(context.now, BATCH_SAGAS)
         self._summaries.renew(due, context, self._stopping)
         if len(due) < BATCH_SAGAS and not self._stopping.is_set():
-            self._current_at = begun - max(
-                0.0, self._storage.changes.backlog().seconds - self._quiet - MAX_QUIET_WAIT_SECONDS
-            )
+            waiting_seconds = self._storage.changes.backlog().seconds
+            self._current_at = begun - max(0.0, waiting_seconds - self._quiet - MAX_QUIET_WAIT_SECONDS)
+            self.was_current = self.was_current or begun - waiting_seconds > self._created_at
         self._reevaluations.learned(self._learner.update_baselines())
         left = self._reevaluate(self._context(context.now)) or changed >= BULK_SAGAS or len(due) == BATCH_SAGAS
         # last, so that candidates that cannot be learned from do not block other work

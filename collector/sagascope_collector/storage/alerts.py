@@ -1,6 +1,6 @@
 """The tables of alerts: the notifications that each receiver got, and those still to be delivered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Final, NamedTuple
 
@@ -53,6 +53,7 @@ class AlertRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.exclusive = database.transaction
 
     def states(self) -> Sequence[AlertState]:
         """Returns the states of all receivers and incidents, except incidents whose resolution was notified."""
@@ -82,10 +83,9 @@ class AlertRecords:
         values = {"id": id_, "next_attempt_at": next_attempt_at, "error": error}
         self._database.count(SQL["update_notification_failed"], values)
 
-    def outcomes(self) -> Mapping[str, int]:
-        """Returns the number of notifications that are ``waiting``, ``delivered`` and ``given_up``."""
-        (counts,) = self._database.rows(SQL["count_notifications"])
-        return dict(zip(("waiting", "delivered", "given_up"), counts, strict=True))
+    def claim(self, _: str, __: float) -> bool:
+        """Returns whether this process may send a notification: always, because no other has the database open."""
+        return True
 
     def redact(self, texts: pa.Table) -> None:
         """Within a transaction: clears notifications, sent or not, that contain one of these texts."""

@@ -49,6 +49,8 @@ class IncidentRecords:
         self.redactions = 0
         """A number that changes when an erasure has changed stored incidents."""
         self._listeners: list[Callable[[], None]] = []
+        self.joined_at: Callable[[int, int], int] = lambda _, now: now
+        """Returns when a saga joined its incident, from when it stopped, and now."""
 
     @cached_property
     def _members(self) -> set[SagaId]:
@@ -66,9 +68,10 @@ class IncidentRecords:
             return False
         left = self._database.rows(SQL["delete_sagas"], settled=settled)
         self._database.count(SQL["delete_amounts"], settled=settled)
-        joined = {(SagaKey(*key), incident): at for *key, incident, at in left}
+        joined = {(key, each.incident): self.joined_at(each.since, now) for key, each in sagas.items()}
+        joined |= {(SagaKey(*key), incident): at for *key, incident, at in left}
         if sagas:
-            self._database.count(SQL["insert_sagas"], batch_sagas=_sagas_table(sagas, joined, now))
+            self._database.count(SQL["insert_sagas"], batch_sagas=_sagas_table(sagas, joined))
             self._database.count(SQL["insert_amounts"], batch_amounts=_amounts_table(sagas))
         now_members = {SagaId(key.environment, key.id) for key in sagas}
         self._left = {SagaId(key.environment, key.id) for key, _ in joined} - now_members
@@ -154,9 +157,9 @@ def _redacted(document: str, texts: Sequence[str]) -> str:
     return orjson.dumps({**known, **without, **note}).decode()
 
 
-def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], at: Mapping[tuple[SagaKey, str], int], now: int) -> pa.Table:
+def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], joined: Mapping[tuple[SagaKey, str], int]) -> pa.Table:
     rows = [
-        (*key, *(getattr(each, name) for name in _TEXTS), each.since, at.get((key, each.incident), now))
+        (*key, *(getattr(each, name) for name in _TEXTS), each.since, joined[key, each.incident])
         for key, each in sagas.items()
     ]
     names = " ".join((*SagaKey._fields, *_TEXTS, "since", "joined_at"))

@@ -22,13 +22,6 @@ WHERE id = $id
 -- name: update_notification_failed
 UPDATE alert_notifications SET next_attempt_at = $next_attempt_at, attempts = attempts + 1, error = $error WHERE id = $id
 
--- name: count_notifications
-SELECT
-    count_if(next_attempt_at IS NOT NULL),
-    count_if(delivered_at IS NOT NULL),
-    count_if(next_attempt_at IS NULL AND delivered_at IS NULL)
-FROM alert_notifications
-
 -- name: clear_notifications
 -- pending notifications are cleared as well, and not delivered
 UPDATE alert_notifications SET document = '{}', next_attempt_at = NULL

@@ -55,7 +55,7 @@ INSERT OR REPLACE INTO incidents BY NAME SELECT * FROM batch_incidents
 INSERT INTO incident_changes BY NAME SELECT * FROM batch_changes
 
 -- name: select_incident_changes
-SELECT incident, "at", what, by_whom, note, sagas FROM incident_changes WHERE incident = $key ORDER BY "at", rowid
+SELECT incident, "at", what, by_whom, note, sagas FROM incident_changes WHERE incident = $key ORDER BY rowid
 
 -- name: delete_incident_members
 DELETE FROM incident_members WHERE incident = $key
