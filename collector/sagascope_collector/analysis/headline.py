@@ -30,6 +30,7 @@ from sagascope_collector.analysis.wording import (
     name_list,
     phrase,
     process_label,
+    run_name,
     sentences,
     shortened,
     time_text,
@@ -75,16 +76,19 @@ def state_headline(case: Case, step: str | None) -> Text:
 def _ended(saga: Saga, ended_at: int) -> Text:
     at = datetime_text(ended_at)
     if saga.continued_as is not None:
-        run = f"run {saga.continued_as.run}" if saga.continued_as.run else "a new run"
-        return sentences(phrase("Ended at {} by continuing as {}", at, run))
+        return sentences(phrase("Ended at {} by continuing as {}", at, run_name(saga.continued_as, "a new run")))
     if saga.superseded_by is not None:
-        run = f"run {saga.superseded_by.run}" if saga.superseded_by.run else "a newer run"
-        return sentences(phrase("Ended: {} of this id replaced it at {}", run, at))
+        return sentences(phrase("Ended: {} of this id replaced it at {}", run_name(saga.superseded_by), at))
     why = _reason_of_failure(saga) if saga.status is not Status.COMPLETED else ""
     ended = phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else "")
     if saga.may_have_other_participants:
         decided = name_list(list(dict.fromkeys(step.name for step in saga.steps if step.type in TWO_PHASE_TYPES)))
         return sentences(ended, phrase("Only {} reported a decision; no plan tells whether others took part", decided))
+    if saga.relying_run is not None:
+        other = run_name(saga.relying_run, "another run")
+        return sentences(
+            ended, phrase("{} of this id relies on {}", other.capitalize(), name_list(sorted(saga.relied_on)))
+        )
     return sentences(ended)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagascope import semconv
-from sagascope_collector.analysis.ledger import has_ended
+from sagascope_collector.analysis.ledger import amounts_at_risk, has_ended, step_effects
 from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, LedgerState, Saga, Status
+from sagascope_collector.analysis.plans import COMPENSABLE_STATES
 from sagascope_collector.analysis.spans import MAX_ANCESTORS, time_of
 from sagascope_collector.records import Attributes, Facts, Log, Mark, SagaKey, Span
 
@@ -169,7 +170,8 @@ def relate_runs(sagas: Iterable[Saga]) -> list[Saga]:
 def _related(runs: list[Saga]) -> list[Saga]:
     ordered = sorted(runs, key=lambda saga: (saga.started_at, saga.key))
     older_runs = (_with_newer_run(older, newer) for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True))
-    return [ordered[-1], *older_runs]
+    related = [ordered[-1], *older_runs]
+    return [_relied_on(run, related) if run.status is Status.FAILED else run for run in related]
 
 
 def _with_newer_run(older: Saga, newer: Saga) -> Saga:
@@ -177,13 +179,47 @@ def _with_newer_run(older: Saga, newer: Saga) -> Saga:
     if older.continued_as is not None:
         known = older.continued_as.run
         return older if known and known != newer.key.run else replace(older, continued_as=newer.key)
-    if has_ended(older.status) or older.updated_at > newer.started_at:
+    if older.updated_at > newer.started_at:
         return older
+    if has_ended(older.status):
+        return replace(older, newer_run=newer.key) if older.status is Status.FAILED else older
     ended = replace(older, ended_at=newer.started_at, awaited_event=None, blocked=(), lost_workers=())
     if _shares_a_trace(older, newer):
         return replace(ended, status=Status.COMPLETED, continued_as=newer.key, amount_at_risk=())
     repeated = _repeated(older, newer)
     return replace(ended, status=Status.FAILED, superseded_by=newer.key, repeated_by_newer=repeated)
+
+
+def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
+    """A failed run, with the steps on whose effect another run relies.
+
+    Two runs that executed a step with one idempotency key have one effect: it belongs to the run that completed, else
+    to the one that started last. A run that completed without executing a step relies on the effect of an earlier run.
+    """
+    relying: dict[str, SagaKey] = {}
+    in_effect = {line.step for line in run.ledger if line.state in COMPENSABLE_STATES}
+    for other in runs:
+        is_later = (other.started_at, other.key) > (run.started_at, run.key)
+        has_completed = other.status is Status.COMPLETED and other.continued_as is None
+        if other.key != run.key and (is_later or has_completed):
+            without = is_later and has_completed
+            relying |= {name: other.key for name in in_effect if _relies(other, run, name, without=without)}
+    if not relying:
+        return run
+    entries = zip(step_effects(run.steps, run.plan), run.ledger, strict=False)  # entries without attempts come last
+    left = [(effect, line) for effect, line in entries if effect.name not in relying]
+    effects, lines = [effect for effect, _ in left], [line for _, line in left]
+    amounts = amounts_at_risk(effects, lines, run.status, run.amount, run.currency)
+    relying_run = relying[min(relying)]
+    return replace(run, relied_on=frozenset(relying), relying_run=relying_run, amount_at_risk=amounts)
+
+
+def _relies(other: Saga, run: Saga, name: str, *, without: bool) -> bool:
+    """Whether a run relies on the step of another one; `without`: also without an execution of its own."""
+    steps = [step for step in run.steps if step.name == name and step.type != semconv.TYPE_COMPENSATION]
+    own = [{each.idempotency_key for each in step.attempts if each.state is not AttemptState.ERROR} for step in steps]
+    others = _keys(other, name)
+    return (bool(own) and all(keys & others for keys in own)) or (without and not others)
 
 
 def _shares_a_trace(older: Saga, newer: Saga) -> bool:

@@ -113,6 +113,8 @@ def compensation_failed(case: Case) -> Finding | None:
         ):
             continue
         is_unread = case.has_unread_steps
+        if step.compensates in case.saga.relied_on:
+            continue
         if (is_unread or _is_committed(case, step)) and _has_failed_for_good(case, attempt):
             service, reason = case.service_of(step.name), AttentionCode.COMPENSATION_FAILED
             # the missing records may include a later attempt
@@ -149,7 +151,7 @@ def uncompensated(case: Case) -> Finding | None:
     step = next(step for step in case.saga.steps if step.name == effect.name and step.key == effect.key)
     latest = (effect.executed or effect.attempts or effect.votes)[-1]
     doubtful = state is LedgerState.COMPENSATION_UNKNOWN or (state is LedgerState.UNKNOWN and not effect.executed)
-    doubtful |= case.saga.superseded_by is not None
+    doubtful |= case.saga.superseded_by is not None or case.saga.newer_run is not None
     reported_at = case.reported_since(step.service, case.since)
     confidence = Confidence.LIKELY if reported_at and not doubtful else Confidence.POSSIBLE
     reason, phase = AttentionCode.UNCOMPENSATED, Phase.COMPENSATION
@@ -161,10 +163,11 @@ def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
     """The committed steps that have a compensation and are not compensated, the latest first.
 
     A newer run may continue with the steps that an older run committed; then only steps that it committed again remain.
+    No step remains on which another run relies.
     """
     superseded = case.saga.superseded_by is not None
     for effect, line in reversed(case.effects):
-        if superseded and effect.name not in case.saga.repeated_by_newer:
+        if effect.name in case.saga.relied_on or (superseded and effect.name not in case.saga.repeated_by_newer):
             continue
         if effect.compensation and line.state in COMPENSABLE_STATES and not ledger.is_pending(effect, case.saga.status):
             yield effect, line.state

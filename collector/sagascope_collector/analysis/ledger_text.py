@@ -6,11 +6,13 @@ customer line states what may have happened to it, and the amount at risk has it
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, Saga, Status, type_label
-from sagascope_collector.analysis.wording import Text, joined, money, name_list, phrase, sentences
+from sagascope_collector.analysis.wording import Text, joined, money, name_list, phrase, run_name, sentences
+from sagascope_collector.records import SagaKey
 
 MONEY_VERBS: Final = {
     "authorize": "authorized",
@@ -181,10 +183,20 @@ def customer_line(saga: Saga, executed_twice: Phase | None = None) -> Text:
     """
     if saga.continued_as is not None:
         return sentences(f"The {saga.type_label} continues as a new run")
+    if saga.relying_run is not None:
+        return sentences(_of_a_repeated_run(saga, saga.relying_run))
     clauses = list(_clauses(saga))
     if executed_twice is not None:
         clauses.append(_twice(saga, executed_twice))
     return sentences(joined("; ", [_introduction(saga), *clauses]))
+
+
+def _of_a_repeated_run(saga: Saga, relying: SagaKey) -> str:
+    """The sentence about a failed run on which another run of the id relies, and about what that run does not cover."""
+    left = tuple(line for line in saga.ledger if line.step not in saga.relied_on)
+    is_left = any(line.state in IN_EFFECT_STATES for line in left)
+    other = f"The {saga.type_label} failed in this run, and {run_name(relying, 'another run')} applies"
+    return joined("; ", [other, *(_clauses(replace(saga, ledger=left)) if is_left else ())])
 
 
 def completed_line(name: str, amount: Decimal | None, currency: str | None) -> Text:

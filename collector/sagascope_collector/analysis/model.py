@@ -369,6 +369,13 @@ class Saga:
     """A newer run of this id that ended this run, whose own end was not received."""
     repeated_by_newer: frozenset[str] = frozenset()
     """Steps that this run committed and the newer run committed again, without a common idempotency key."""
+    newer_run: SagaKey | None = None
+    """The next run of this id, if this run had failed before it started."""
+    relying_run: SagaKey | None = None
+    """A run of this id that relies on `relied_on`."""
+    relied_on: frozenset[str] = frozenset()
+    """Steps of this failed run that must not be compensated for it: another run succeeded with the same idempotency
+    key, or completed without executing them itself."""
     parent: SagaKey | None = None
     """The saga that waits for this saga, if telemetry names it; its ``name`` may be ``""``."""
     inferred_name: str | None = None

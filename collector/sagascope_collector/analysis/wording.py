@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple, Self
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.records import Process
+from sagascope_collector.records import Process, SagaKey
 
 
 class Time(NamedTuple):
@@ -154,3 +154,8 @@ def shortened(text: str) -> str:
 def times(number: int) -> str:
     """Formats a count: ``once``, ``twice``, ``3 times``."""
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def run_name(key: SagaKey, unknown: str = "a newer run") -> str:
+    """Returns how sentences name a run of a saga."""
+    return f"run {key.run}" if key.run else unknown
