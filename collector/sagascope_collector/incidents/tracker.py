@@ -17,6 +17,9 @@ from sagascope_collector.storage import IncidentRecords
 INTERVAL_SECONDS: Final = 0.25
 """Seconds between two evaluations while nothing changes."""
 
+EVALUATION_SECONDS: Final = 2.0
+"""Seconds by which the evaluation of a saga on two collectors may differ."""
+
 LISTED_RESOLVED: Final = 500
 """Maximum number of listed resolved incidents; the histories of all are kept."""
 
@@ -144,6 +147,8 @@ class Incidents:
             NotFound: There is no incident with this key.
             StorageUnavailable: Nothing has changed.
         """
+        if state is State.ACKNOWLEDGED and not self._shared.leads:
+            self._wait_for_sagas(key)
         with self._changing:
             with self._shared.exclusive():
                 self._receive()
@@ -152,6 +157,19 @@ class Incidents:
             self._known[key] = incident
             self._receive()
             return incident
+
+    def _wait_for_sagas(self, key: str) -> None:
+        """Waits until the sagas of an incident that the leader has just opened are evaluated here, too.
+
+        An acknowledgement is of these sagas.
+        """
+        ends = time.monotonic() + EVALUATION_SECONDS
+        while self._is_without_sagas(key) and time.monotonic() < ends:
+            time.sleep(INTERVAL_SECONDS)
+
+    def _is_without_sagas(self, key: str) -> bool:
+        incident = self.one(key)
+        return incident.state is State.OPEN and incident.failure_rate is None and key not in self._groups
 
     def _receive(self) -> bool:
         """Takes over what other collectors have changed; returns whether anything was new."""
