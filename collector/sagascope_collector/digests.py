@@ -31,7 +31,7 @@ def log_numbers(logs: pa.Table) -> Numbers:
     trace = _words(logs["trace_id"], 16)
     span = _words(logs["span_id"], 8)
     times = (logs[name].to_numpy() for name in ("timestamp", "observed_at"))
-    sizes = (_sizes(logs[name]) for name in ("body", "attribute_values"))
+    sizes = (pc.binary_length(logs[name]).to_numpy().astype(np.uint64) for name in ("body", "attribute_values"))
     return _mixed(trace[:, 0], trace[:, 1], span[:, 0], *times, *sizes)
 
 
@@ -61,11 +61,6 @@ def _words(ids: pa.ChunkedArray, size: int) -> npt.NDArray[np.uint64]:
         places = offsets[:-1][has][:, None] + np.arange(size)
         words[has] = content[places].view(np.uint64).reshape(-1, count)
     return words
-
-
-def _sizes(texts: pa.ChunkedArray) -> Numbers:
-    found: Numbers = pc.binary_length(texts).to_numpy().astype(np.uint64)
-    return found
 
 
 class NumberSet:

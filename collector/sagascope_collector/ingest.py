@@ -322,7 +322,8 @@ class FairQueue(Generic[T]):
         dropped: list[T] = []
         while self.length and self.cost + cost > self._capacity:
             longest = max(self._lines, key=lambda each: self._lines[each].cost)
-            if self._lines[longest].cost <= self._held_by(sender) + cost:
+            held = self._lines[sender].cost if sender in self._lines else 0
+            if self._lines[longest].cost <= held + cost:
                 return Offered(False, dropped)
             dropped.append(self._drop_newest(longest))
         self._put(content, sender, cost)
@@ -342,9 +343,6 @@ class FairQueue(Generic[T]):
     def peek(self) -> list[T]:
         """Returns the oldest item of each sender."""
         return [line.items[0].content for line in self._lines.values()]
-
-    def _held_by(self, sender: str) -> int:
-        return self._lines[sender].cost if sender in self._lines else 0
 
     def _put(self, content: T, sender: str, cost: int) -> None:
         line = self._lines.setdefault(sender, _SenderQueue())

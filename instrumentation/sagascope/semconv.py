@@ -4,6 +4,8 @@ Names are added, never renamed or reused. Any language's OpenTelemetry SDK can e
 standard library only, and no other module writes the names.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
 SCHEMA_URL: Final = "https://sagascope.dev/schemas/1"
@@ -292,3 +294,46 @@ TEMPORAL_PARENT_ID: Final = "temporal.parent.workflow_id"
 
 BAGGAGE_MEMBERS: Final = (SAGA_ID, SAGA_NAME, SAGA_RUN_ID, STEP_NAME, STEP_KEY, STEP_ATTEMPT)
 """The members that travel in W3C ``baggage``; each becomes an attribute of every span and log below."""
+
+# --- compensations by their names ------------------------------------------------------------------
+
+COMPENSATION_PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")
+"""An activity whose name is one of these followed by the name of another activity compensates that activity."""
+
+COMPENSATION_WORDS: Final = ("undo", "compensate", "refund", "cancel", "reverse")
+"""An activity whose name begins with one of these may compensate a step that was committed before."""
+
+_SEPARATORS: Final = re.compile(r"[^0-9A-Za-z]+")
+_WORDS: Final = re.compile(rf"(?i:{'|'.join(COMPENSATION_WORDS)})(?=[^a-z]|$)")
+
+
+def compensated_by_name(name: str, committed: Iterable[str], *, has_failed: bool) -> str:
+    """Returns the step that an activity of this name compensates; ``""``: none can be told.
+
+    A name after `COMPENSATION_PREFIXES` is that of the step. One after `COMPENSATION_WORDS` must be, or end, the name
+    of exactly one committed step: ``cancelHotel`` compensates ``bookHotel``. A word alone, such as ``refund``,
+    compensates the only committed step, once a step has failed.
+
+    Args:
+        name: The activity's name.
+        committed: The steps that are committed and not compensated.
+        has_failed: Whether a step of the run has failed.
+    """
+    for prefix in COMPENSATION_PREFIXES:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    found = _WORDS.match(name)
+    steps = set(committed)
+    if found is None:
+        return ""
+    rest = _plain(name[found.end() :])
+    if rest:
+        exact = {step for step in steps if _plain(step) == rest}
+        steps = exact or {step for step in steps if _plain(step).endswith(rest)}
+    elif not has_failed:
+        return ""
+    return steps.pop() if len(steps) == 1 else ""
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name).lower()

@@ -77,15 +77,11 @@ def _attempts(case: Case, finding: Finding) -> Iterator[StepAttempt]:
     failed = finding.subject
     if finding.reason is AttentionCode.UNCOMPENSATED:
         yield from [each for each in case.step_attempts if each.step.compensates == finding.step][-1:]
-        failed = case.failing or _failed_last(case)
+        errors = [each for each in case.step_attempts if each.attempt.state is AttemptState.ERROR]
+        failed = case.failing or (errors[-1] if errors else None)
     row = failed_in_a_row(failed) if failed is not None else []
     yield from row[:1]
     yield from row[-1:]
-
-
-def _failed_last(case: Case) -> StepAttempt | None:
-    failed = [each for each in case.step_attempts if each.attempt.state is AttemptState.ERROR]
-    return failed[-1] if failed else None
 
 
 def _of_saga(case: Case) -> Iterator[Evidence]:

@@ -184,7 +184,8 @@ def _with_newer_run(older: Saga, newer: Saga) -> Saga:
     if has_ended(older.status):
         return replace(older, newer_run=newer.key) if older.status is Status.FAILED else older
     ended = replace(older, ended_at=newer.started_at, awaited_event=None, blocked=(), lost_workers=())
-    if _shares_a_trace(older, newer):
+    if older.root is not None and newer.root is not None and older.root.trace_id == newer.root.trace_id:
+        # the older run started the newer one
         return replace(ended, status=Status.COMPLETED, continued_as=newer.key, amount_at_risk=())
     repeated = _repeated(older, newer)
     return replace(ended, status=Status.FAILED, superseded_by=newer.key, repeated_by_newer=repeated)
@@ -220,13 +221,6 @@ def _relies(other: Saga, run: Saga, name: str, *, without: bool) -> bool:
     own = [{each.idempotency_key for each in step.attempts if each.state is not AttemptState.ERROR} for step in steps]
     others = _keys(other, name)
     return (bool(own) and all(keys & others for keys in own)) or (without and not others)
-
-
-def _shares_a_trace(older: Saga, newer: Saga) -> bool:
-    """Whether the older run started the newer one and propagated its context."""
-    if older.root is None or newer.root is None:
-        return False
-    return older.root.trace_id == newer.root.trace_id
 
 
 def _repeated(older: Saga, newer: Saga) -> frozenset[str]:

@@ -58,7 +58,8 @@ def _sentences(ledger: Sequence[LedgerEntry], currency: str | None, failed: str 
         is_told = all(line.compensation == failed for line in lines)
         yield still if is_told else phrase("{}: {} failed", still, _compensations(lines))
     if lines := _of(ledger, LedgerState.COMPENSATING):
-        yield phrase("{} committed; {} {} not finished", _are(lines, currency), _compensations(lines), _have(lines))
+        have = "has" if len({line.compensation for line in lines}) == 1 else "have"
+        yield phrase("{} committed; {} {} not finished", _are(lines, currency), _compensations(lines), have)
     if lines := _of(ledger, LedgerState.COMPENSATION_UNKNOWN):
         yield phrase("{} executed; it is unknown whether {} took effect", _were(lines, currency), _compensations(lines))
     if lines := _of(ledger, LedgerState.UNKNOWN):
@@ -87,10 +88,6 @@ def _are(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
 
 def _were(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
     return phrase("{} {}", _named(lines, currency), "was" if _count(lines) == 1 else "were")
-
-
-def _have(lines: Sequence[LedgerEntry]) -> str:
-    return "has" if len({line.compensation for line in lines}) == 1 else "have"
 
 
 def _count(lines: Sequence[LedgerEntry]) -> int:

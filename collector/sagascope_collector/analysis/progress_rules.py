@@ -301,15 +301,11 @@ def awaited(case: Case) -> Awaited | None:
     failed = case.failing
     planned = case.saga.plan.source != "none" and not plans.has_unlearned_step(case.saga.plan, case.saga.steps)
     if failed is not None and (planned or deadlines.is_retried(case, failed)):
-        return _after_failure(case, failed)
+        name = None if ledger.is_for_good(failed.attempt, case.saga.status) else failed.step.name
+        return Awaited(name, deadlines.deadline_of_retry(case, failed), failed)
     if not planned:
         return None
     return _next_compensation(case) if case.is_compensating else _next_forward(case)
-
-
-def _after_failure(case: Case, failed: StepAttempt) -> Awaited:
-    name = None if ledger.is_for_good(failed.attempt, case.saga.status) else failed.step.name
-    return Awaited(name, deadlines.deadline_of_retry(case, failed), failed)
 
 
 def _next_forward(case: Case) -> Awaited:

@@ -49,7 +49,7 @@ def from_attempts(collected: Mapping[StepKey, list[Views]], about: AttemptContex
 
 def _step(key: StepKey, attempts: list[Attempt], compensates_by_name: dict[str, str]) -> Step:
     if len(attempts) > 1:
-        attempts.sort(key=_attempt_order)
+        attempts.sort(key=lambda each: (each.called_at, each.number, each.started_at, each.span_id))
     compensates = None
     if key.type in COMPENSATING_TYPES:
         compensates = next(
@@ -65,10 +65,6 @@ def _service(attempts: Sequence[Attempt]) -> str | None:
         if each.is_executor_known:
             return each.process.service or None
     return attempts[-1].process.service or None
-
-
-def _attempt_order(attempt: Attempt) -> tuple[int, int, int, str]:
-    return attempt.called_at, attempt.number, attempt.started_at, attempt.span_id
 
 
 def _state(attempts: Sequence[Attempt]) -> StepState:

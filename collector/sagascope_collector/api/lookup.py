@@ -141,7 +141,9 @@ class Lookup:
         Raises:
             NotFound: no saga matches.
         """
-        found = self._sagas_with(saga_id, environment, context) or self._scrubbed(saga_id, environment, context)
+        found = self._sagas_with(saga_id, environment, context)
+        if not found and (stored := self.stored_as(saga_id)) != saga_id:
+            found = self._sagas_with(stored, environment, context)
         named = [each for each in found if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
         if not wanted:
@@ -162,7 +164,8 @@ class Lookup:
         found = None if hits else self._with_text(text)
         rest = schemas.SearchResult(matches=[], reason=None, words_since=None, unassigned=None, truncated=False)
         if found is not None:
-            hits = self._hits_of(found.sagas)
+            rows = self.storage.listing.of_ids(list(found.sagas), MAX_MATCHES + 1)
+            hits = [("error", row.document) for row in rows]
             reason = None if hits else "not_a_saga" if found.unassigned else self._reason(text)
             rest = rest.model_copy(
                 update={"reason": reason, "words_since": found.since, "unassigned": None if hits else found.unassigned}
@@ -241,9 +244,6 @@ class Lookup:
         limit = MAX_TEXT_MATCHES if len(sagas) > MAX_TEXT_MATCHES else None
         return TextMatches(list(sagas)[:limit], until, limit, _with_rule(meant, spans, attribute))
 
-    def _hits_of(self, sagas: Collection[SagaId]) -> Hits:
-        return [("error", row.document) for row in self.storage.listing.of_ids(list(sagas), MAX_MATCHES + 1)]
-
     def _found(self, text: str) -> tuple[str, Hits]:
         """Returns the hits of a text as written, else as stored after scrubbing, with the interpretation found."""
         stored = self.stored_as(text)
@@ -283,13 +283,6 @@ class Lookup:
             return "not_a_saga"
         meant = [*parameters.interpretations(text), self.stored_as(text)]
         return "expired" if any(map(self.storage.retention.has_expired, meant)) else "never_seen"
-
-    def _scrubbed(
-        self, saga_id: str, environment: str | None, context: analysis.Context
-    ) -> list[tuple[Facts, model.Saga]]:
-        """Returns the same as `_sagas_with`, for an id that scrubbing replaced."""
-        stored = self.stored_as(saga_id)
-        return self._sagas_with(stored, environment, context) if stored != saga_id else []
 
     def _sagas_with(
         self, saga_id: str, environment: str | None, context: analysis.Context

@@ -105,12 +105,11 @@ def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> schemas.Flows:
     for name, environment, status, number, needing in counts:
         columns[name, environment].update({FLOW_COLUMN[status]: number, "attention": needing})
     listed = sorted(nlargest(MAX_FLOWS, columns, key=lambda key: (columns[key]["attention"], columns[key].total())))
-    return schemas.Flows(items=[_flow(*key, columns[key]) for key in listed], total=len(columns))
-
-
-def _flow(name: str, environment: str, counted: Counter[str]) -> schemas.Flow:
-    columns = (*dict.fromkeys(FLOW_COLUMN.values()), "attention")
-    return schemas.Flow(name=name, environment=environment, **{column: counted[column] for column in columns})
+    names = (*dict.fromkeys(FLOW_COLUMN.values()), "attention")
+    items = [
+        schemas.Flow(name=key[0], environment=key[1], **{each: columns[key][each] for each in names}) for key in listed
+    ]
+    return schemas.Flows(items=items, total=len(columns))
 
 
 def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> schemas.FlowInFull:

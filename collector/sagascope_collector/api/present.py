@@ -143,11 +143,10 @@ def amounts_at_risk(amounts: Iterable[model.AmountAtRisk | incident_records.Amou
 
 def parts(text: Text) -> schemas.Parts:
     """Returns the parts of a sentence."""
-    return [_part(part) for part in text.parts]
-
-
-def _part(part: str | TextTime) -> schemas.TextPart | schemas.TimePart:
-    return schemas.TimePart(time=moment(part.at)) if isinstance(part, TextTime) else schemas.TextPart(text=part)
+    return [
+        schemas.TimePart(time=moment(part.at)) if isinstance(part, TextTime) else schemas.TextPart(text=part)
+        for part in text.parts
+    ]
 
 
 def _verdict(verdict: Verdict) -> schemas.Verdict:
@@ -252,18 +251,17 @@ def _span(span: records.Span) -> schemas.Span:
         status=span.status,
         attributes=records.json_attributes(span.attributes),
         events=[_event(each) for each in span.events],
-        links=[_link(each) for each in span.links],
+        links=[
+            schemas.SpanLink(
+                trace_id=link.trace_id, span_id=link.span_id, attributes=records.json_attributes(link.attributes)
+            )
+            for link in span.links
+        ],
     )
 
 
 def _event(event: records.Event) -> schemas.SpanEvent:
     return schemas.SpanEvent(name=event.name, at=moment(event.at), attributes=records.json_attributes(event.attributes))
-
-
-def _link(link: records.Link) -> schemas.SpanLink:
-    return schemas.SpanLink(
-        trace_id=link.trace_id, span_id=link.span_id, attributes=records.json_attributes(link.attributes)
-    )
 
 
 def _log(log: records.Log) -> schemas.Log:

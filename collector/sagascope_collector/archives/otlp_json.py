@@ -38,8 +38,8 @@ def _line(records: Sequence[Record], encode: Callable[[Record], Json], outer: st
     """Encodes one request, in which records are grouped by resource and scope."""
     resources: dict[Hashable, tuple[Resource, dict[Hashable, tuple[Scope, list[Json]]]]] = {}
     for each in records:
-        _, scopes = resources.setdefault(_key(_resource(each.resource)), (each.resource, {}))
-        _, leaves = scopes.setdefault(_key(_scope(each.scope)), (each.scope, []))
+        _, scopes = resources.setdefault(orjson.dumps(_resource(each.resource)), (each.resource, {}))
+        _, leaves = scopes.setdefault(orjson.dumps(_scope(each.scope)), (each.scope, []))
         leaves.append(encode(each))
     resource_records = [
         _without_defaults(
@@ -55,10 +55,6 @@ def _line(records: Sequence[Record], encode: Callable[[Record], Json], outer: st
         for resource, scopes in resources.values()
     ]
     return orjson.dumps({outer: resource_records}) + b"\n"
-
-
-def _key(encoded: Json) -> bytes:
-    return orjson.dumps(encoded)
 
 
 def _resource(resource: Resource) -> Json:

@@ -12,15 +12,6 @@ from sagascope_collector.records import Event, Span, as_text
 COMPENSATES_SEPARATOR: Final = ":"
 """In the step type of a rule's mark: separates ``compensation`` from the name of the step that it compensates."""
 
-COMPENSATION_PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")
-"""An activity whose name is one of these and another activity's name compensates that one, as in Temporal's plugin."""
-
-COMPENSATION_WORDS: Final = ("undo", "compensate", "refund", "cancel", "reverse")
-"""An activity whose name begins with one of these may compensate a step that was committed before."""
-
-_SEPARATORS: Final = re.compile(r"[^0-9A-Za-z]+")
-_WORDS: Final = re.compile(rf"(?i:{'|'.join(COMPENSATION_WORDS)})(?=[^a-z]|$)")
-
 
 def compensating(span: Span, step: str) -> Span:
     """Makes the span an attempt of the compensation of a step."""
@@ -195,7 +186,7 @@ def compensated_steps(works: Iterable[Work]) -> Iterator[str]:
             yield ""
             continue
         committed = [each for each in committed_at if each[1] <= work.start]
-        step = compensated_by_name(work.name, (name for name, _ in committed), has_failed=has_failed)
+        step = semconv.compensated_by_name(work.name, (name for name, _ in committed), has_failed=has_failed)
         if step:
             committed_at = _without_first(committed_at, step)
         elif work.succeeded_at:
@@ -217,35 +208,3 @@ def with_compensations(attempts: Iterable[Span]) -> list[Span]:
         repetitions.setdefault((span.mark.step, span.mark.key), []).append(span)
     compensated = zip(repetitions.values(), compensated_steps(map(Work.of, repetitions.values())), strict=True)
     return [compensating(span, step) if step else span for spans, step in compensated for span in spans]
-
-
-def compensated_by_name(name: str, committed: Iterable[str], *, has_failed: bool) -> str:
-    """Returns the step that an activity of this name compensates; ``""``: none can be told.
-
-    A name after `COMPENSATION_PREFIXES` is that of the step. One after `COMPENSATION_WORDS` must be, or end, the name
-    of exactly one committed step: ``cancelHotel`` compensates ``bookHotel``. A word alone, such as ``refund``,
-    compensates the only committed step, once a step has failed.
-
-    Args:
-        name: The activity's name.
-        committed: The steps that are committed and not compensated.
-        has_failed: Whether a step of the run has failed.
-    """
-    for prefix in COMPENSATION_PREFIXES:
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    found = _WORDS.match(name)
-    steps = set(committed)
-    if found is None:
-        return ""
-    rest = _plain(name[found.end() :])
-    if rest:
-        exact = {step for step in steps if _plain(step) == rest}
-        steps = exact or {step for step in steps if _plain(step).endswith(rest)}
-    elif not has_failed:
-        return ""
-    return steps.pop() if len(steps) == 1 else ""
-
-
-def _plain(name: str) -> str:
-    return _SEPARATORS.sub("", name).lower()

@@ -59,7 +59,9 @@ class Logs:
         """Adds a log record; returns why it is rejected, "" if it is not."""
         limits.trim(record)
         at = record.time_unix_nano or record.observed_time_unix_nano or received_at
-        event_name = record.event_name or _event_name(record)
+        event_name = record.event_name or next(
+            (each.value.string_value for each in record.attributes if each.key == EVENT_NAME), ""
+        )
         partial = read_partial(record)
         place = self._placed(partial) if partial else None
         place = place or self._rows.attributes.place_of(record.attributes)
@@ -92,10 +94,6 @@ class Logs:
         """Returns the saga of the span in the body of a record of otel-partial; None if it names none."""
         placed = self._rows.attributes.place(partial.attributes, partial.name)
         return placed if placed.id else None
-
-
-def _event_name(record: LogRecord) -> str:
-    return next((each.value.string_value for each in record.attributes if each.key == EVENT_NAME), "")
 
 
 def read_logs(

@@ -71,7 +71,7 @@ def rows(storage: Storage, ids: Sequence[SagaId]) -> list[SagaRow]:
 
 def _row(saga: SagaId, spans: SpansOfCompletion, logs: LogsOfCompletion | None) -> SagaRow | None:
     root, steps = _attributes(spans.root), tuple(dict.fromkeys(spans.steps or ()))
-    if not _are_consistent(spans, logs) or not _is_completed(root) or _may_compensate(root, steps):
+    if not _are_consistent(spans, logs) or root.get(semconv.SAGA_OUTCOME) in _FAILURES or _may_compensate(root, steps):
         return None
     key = SagaKey(saga.environment, spans.name or UNKNOWN_NAME, saga.id, spans.run)
     keys = _keys((*((logs and logs.keyed) or ()), *(spans.keyed or ())))
@@ -109,13 +109,6 @@ def _are_consistent(spans: SpansOfCompletion, logs: LogsOfCompletion | None) -> 
 def _attributes(stored: Mapping[str, str]) -> Mapping[str, Any]:
     """Returns the attributes of a record; those in columns are None."""
     return attributes(stored["keys"], stored["values"])
-
-
-def _is_completed(root: Mapping[str, Any]) -> bool:
-    outcome = root.get(semconv.SAGA_OUTCOME)
-    if outcome == semconv.OUTCOME_COMPLETED:
-        return True
-    return outcome not in _FAILURES
 
 
 def _may_compensate(root: Mapping[str, Any], steps: Iterable[str]) -> bool:

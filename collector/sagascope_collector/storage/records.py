@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -283,9 +283,8 @@ def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
 
 def _without(links: str, named: Iterable[str]) -> str:
     """Returns the stored form of links without those to one of these sagas."""
-    kept: list[Any] = [each for each in orjson.loads(links) if _saga_of(each) not in set(named)]
+    left_out = set(named)
+    kept = [
+        each for each in orjson.loads(links) if json_values.attributes(each[2]).get(semconv.SAGA_ID) not in left_out
+    ]
     return orjson.dumps(kept).decode() if kept else ""
-
-
-def _saga_of(link: list[Any]) -> object:
-    return json_values.attributes(link[2]).get(semconv.SAGA_ID)

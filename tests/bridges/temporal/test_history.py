@@ -22,13 +22,11 @@ from temporalio.api.workflow.v1 import PendingWorkflowTaskInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from sagascope import semconv
-from sagascope.integrations.temporal import _compensations
 from sagascope_collector.bridges import Telemetry
 from sagascope_collector.bridges.temporal.description import DescriptionReader
 from sagascope_collector.bridges.temporal.history import HistoryReader
 from sagascope_collector.bridges.temporal.telemetry import Run, RunTelemetry
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.engines import saga_spans
 
 
 @pytest.fixture
@@ -92,12 +90,11 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("compensated", [saga_spans.compensated_by_name, _compensations.compensated_by_name])
 @pytest.mark.parametrize(("name", "committed", "has_failed", "step"), NAMES)
 def test_bridge_interceptor_and_plugin_know_a_compensation_by_its_name(
-    compensated: Any, name: str, committed: list[str], has_failed: bool, step: str
+    name: str, committed: list[str], has_failed: bool, step: str
 ) -> None:
-    assert compensated(name, committed, has_failed=has_failed) == step
+    assert semconv.compensated_by_name(name, committed, has_failed=has_failed) == step
 
 
 def activity(number: int, type_: str, failure: str = "") -> tuple[HistoryEvent, HistoryEvent]:

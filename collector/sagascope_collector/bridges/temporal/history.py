@@ -10,7 +10,6 @@ from temporalio.api.history.v1 import HistoryEvent
 from sagascope import semconv
 from sagascope_collector.bridges.temporal.telemetry import UNSEEN_FAILURE, Error, PendingCall, Run, RunTelemetry
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.engines.saga_spans import compensated_by_name
 
 CORE_MARKER: Final = "core_local_activity"
 GO_AND_JAVA_MARKER: Final = "LocalActivity"
@@ -165,7 +164,7 @@ class HistoryReader:
         key = "" if counts[type_] == 1 else str(counts[type_])
         run = self._run
         compensates = self._compensates.get(type_, "")
-        compensates = compensates or compensated_by_name(type_, run.committed, has_failed=run.has_failed)
+        compensates = compensates or semconv.compensated_by_name(type_, run.committed, has_failed=run.has_failed)
         return PendingCall(id="", type=type_, scheduled_at=at, key=key, compensates=compensates)
 
     def _end_attempt(self, call: PendingCall, at: int, error: Error | None) -> None:

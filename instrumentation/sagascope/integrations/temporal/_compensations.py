@@ -1,24 +1,15 @@
 """Which activity compensates which step: declared at the activity, by a rule, in the saga's plan, or by its name."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from sagascope import semconv
 from sagascope._guard import Guard
 from sagascope._plan import Plan, Step
 from sagascope._saga import declared_plan
 
 CompensationRule = Mapping[str, str] | Callable[[str], str | None]
 """Maps the name of an activity to the step that it compensates; a missing name or None means no step."""
-
-COMPENSATION_PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")
-"""An activity whose name is one of these followed by the name of another activity compensates that activity."""
-
-COMPENSATION_WORDS: Final = ("undo", "compensate", "refund", "cancel", "reverse")
-"""An activity whose name begins with one of these may compensate a step that was committed before."""
-
-_SEPARATORS: Final = re.compile(r"[^0-9A-Za-z]+")
-_WORDS: Final = re.compile(rf"(?i:{'|'.join(COMPENSATION_WORDS)})(?=[^a-z]|$)")
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -69,7 +60,7 @@ class CompensationRules:
             with _APPLYING_RULE:
                 rule = self._rule
                 step = rule(activity) if callable(rule) else rule.get(activity)
-        return step or _planned(workflow, activity) or compensated_by_name(activity, (), has_failed=False)
+        return step or _planned(workflow, activity) or semconv.compensated_by_name(activity, (), has_failed=False)
 
     def full_plan(self, workflow: str, compensated: Mapping[str, str]) -> Plan:
         """Returns the declared plan with all other known compensations.
@@ -89,35 +80,3 @@ class CompensationRules:
 def _planned(workflow: str, activity: str) -> str:
     plan = declared_plan(workflow)
     return next(iter(plan.steps_compensated_by(activity)), "") if plan is not None else ""
-
-
-def compensated_by_name(name: str, committed: Iterable[str], *, has_failed: bool) -> str:
-    """Returns the step that an activity of this name compensates; ``""``: none can be told.
-
-    A name after `COMPENSATION_PREFIXES` is that of the step. One after `COMPENSATION_WORDS` must be, or end, the name
-    of exactly one committed step: ``cancelHotel`` compensates ``bookHotel``. A word alone, such as ``refund``,
-    compensates the only committed step, once a step has failed.
-
-    Args:
-        name: The activity's name.
-        committed: The steps that are committed and not compensated.
-        has_failed: Whether a step of the run has failed.
-    """
-    for prefix in COMPENSATION_PREFIXES:
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    found = _WORDS.match(name)
-    steps = set(committed)
-    if found is None:
-        return ""
-    rest = _plain(name[found.end() :])
-    if rest:
-        exact = {step for step in steps if _plain(step) == rest}
-        steps = exact or {step for step in steps if _plain(step).endswith(rest)}
-    elif not has_failed:
-        return ""
-    return steps.pop() if len(steps) == 1 else ""
-
-
-def _plain(name: str) -> str:
-    return _SEPARATORS.sub("", name).lower()

@@ -28,7 +28,6 @@ from sagascope._guard import Guard
 from sagascope._plan import Progress
 from sagascope._runtime import NANOSECONDS_PER_SECOND
 from sagascope._saga import RunningSaga, declared_plan, engine_sagas
-from sagascope.integrations.temporal._compensations import compensated_by_name
 from sagascope.integrations.temporal._reporting import (
     REPORTER_FUNCTION,
     ChildWorkflow,
@@ -232,7 +231,7 @@ class RunState:
         number = self._calls[name] = self._calls.get(name, 0) + 1
         compensates = self._reporter.rules.compensated_step(workflow.info().workflow_type, name)
         committed = self._progress.committed_steps()
-        compensates = compensates or compensated_by_name(name, committed, has_failed=self._has_failed)
+        compensates = compensates or semconv.compensated_by_name(name, committed, has_failed=self._has_failed)
         return StepCall(name, "" if number == 1 else str(number), compensates)
 
     def follow_activity(
