@@ -158,6 +158,15 @@ CLEAN_STATES: Final = frozenset(
 )
 """States of the steps of a saga that completed without an incident."""
 
+CHARGED_STATES: Final = (
+    LedgerState.COMMITTED,
+    LedgerState.NOT_COMPENSABLE,
+    LedgerState.COMPENSATION_FAILED,
+    LedgerState.COMPENSATING,
+    LedgerState.COMPENSATION_UNKNOWN,
+)
+"""States of a step whose amount was charged."""
+
 IN_EFFECT_STATES: Final = (
     LedgerState.COMMITTED,
     LedgerState.COMPENSATION_FAILED,
@@ -242,7 +251,8 @@ def _of_amounts(saga: Saga) -> Iterator[str]:
     if compensated := _amount(saga, LedgerState.COMPENSATED):
         yield f"any {verbs.charge} of {compensated} was {verbs.refunded}"
     if unknown := sums[LedgerState.UNKNOWN]:
-        yield f"it is not known{_yet(saga)} whether {unknown} {verbs.charged}"
+        further = "a further " if any(sums[state] for state in CHARGED_STATES) else ""
+        yield f"it is not known{_yet(saga)} whether {further}{unknown} {verbs.charged}"
     yield from _not_charged(saga, verbs)
 
 

@@ -68,7 +68,7 @@ CLAIMS = {
     r"^EUR (\S+) was charged, and the refund is in progress$": (LedgerState.COMPENSATING,),
     r"^EUR (\S+) was charged, and it is not known whether the refund was made$": (LedgerState.COMPENSATION_UNKNOWN,),
     r"^any charge of EUR (\S+) was refunded$": (LedgerState.COMPENSATED,),
-    r"^it is not known(?: yet)? whether EUR (\S+) was charged$": (LedgerState.UNKNOWN,),
+    r"^it is not known(?: yet)? whether (?:a further )?EUR (\S+) was charged$": (LedgerState.UNKNOWN,),
     r"^(?:a further )?EUR (\S+) was not charged$": (LedgerState.NOT_DONE,),
     r"^no charge of (?:a further )?EUR (\S+) is recorded(?: so far)?$": (LedgerState.NOT_SEEN,),
 }
@@ -112,6 +112,9 @@ def sums_are_right(lines: tuple[LedgerEntry, ...], clauses: list[str], status: S
         assert len(clauses) == 1, about
         return
     is_nothing = "nothing was charged" in clauses
+    for place, clause in enumerate(clauses):
+        if clause.startswith("it is not known"):
+            assert ("a further" in clause) == any(" was charged" in each for each in clauses[1:place]), about
     for each in lines:
         if each.amount is not None:
             assert each.state in claimed or (is_nothing and each.state is LedgerState.NOT_DONE), about
