@@ -93,6 +93,7 @@ def wait_for(collector: RunningCollector, saga: str, **wanted: Any) -> dict[str,
         raise AssertionError(f"{error}: {show(collector, saga)}") from None
 
 
+@pytest.mark.shows("two-phase commit", "stuck", "in_doubt")
 def test_a_prepared_transaction_is_in_doubt_until_it_is_decided(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
@@ -273,6 +274,7 @@ def test_the_outcome_of_a_participant_that_no_plan_names_is_not_claimed(
     assert found["verdict"]["actions"][1].startswith("Verify in wallet whether it took part, and how it ended")
 
 
+@pytest.mark.shows("two-phase commit", "healthy", "completed")
 def test_a_quick_decision_needs_no_attention_and_names_what_was_not_seen(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
@@ -392,6 +394,7 @@ def services(collector: RunningCollector, saga: str) -> set[str]:
     return {each["service"] for each in show(collector, saga).get("spans", [])}
 
 
+@pytest.mark.shows("two-phase commit", "worker lost", "in_doubt")
 def test_the_last_report_of_a_killed_coordinator_is_part_of_the_verdict(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:

@@ -1,10 +1,12 @@
 """Payments over RabbitMQ with aio-pika: `payments_on_amqp.py URL OTLP FOLDER`, with the page's code in FOLDER.
 
-Each payment has one fault, named by its id. Exits when RabbitMQ has given up every message that it will give up.
+Each payment has one fault, named by its id. Makes the file FOLDER/done when RabbitMQ has given up every message that it
+will give up, and stays.
 """
 
 import asyncio
 import sys
+from pathlib import Path
 
 URL, OTLP, FOLDER = sys.argv[1:4]
 sys.path.append(FOLDER)
@@ -15,11 +17,14 @@ import on_aio_pika as page  # noqa: E402
 import sagascope  # noqa: E402
 
 DEAD = "payments.dead"
+LOOPS = 4
+"""Deliveries of a message that is redelivered without end, as far as this program looks."""
+
 OPTIONS = {"x-dead-letter-exchange": DEAD}
 
 
 def write_to_the_ledger(body: bytes) -> None:
-    if body in (b"refused", b"limited"):
+    if body in (b"refused", b"limited", b"looping"):
         raise ValueError(f"no account for {body.decode()}")
 
 
@@ -32,7 +37,8 @@ async def again(message: aio_pika.abc.AbstractIncomingMessage) -> None:
         ):
             write_to_the_ledger(message.body)
     except ValueError:
-        await message.reject(requeue=True)
+        if message.body != b"looping" or page.delivery_number(message) < LOOPS:
+            await message.reject(requeue=True)
 
 
 async def main() -> None:
@@ -64,6 +70,9 @@ async def main() -> None:
         exchange, limited = await queue("limited", **{"x-queue-type": "quorum", "x-delivery-limit": 1})
         await limited.consume(again)
         await page.start(exchange, "limited", b"limited")
+        exchange, endless = await queue("endless", **{"x-queue-type": "quorum"})
+        await endless.consume(again)
+        await page.start(exchange, "looping", b"looping")
         exchange, _ = await queue("unread", **{"x-message-ttl": 100})
         await page.start(exchange, "expired", b"expired")
         exchange, _ = await queue("full", **{"x-max-length": 1})
@@ -73,9 +82,10 @@ async def main() -> None:
         await page.start(nowhere, "unroutable", b"unroutable")
         while given_up < 4:
             await asyncio.sleep(0.05)
-    sagascope.flush(30)
+        sagascope.flush(30)
+        (Path(FOLDER) / "done").touch()
+        await asyncio.Event().wait()
 
 
 sagascope.configure("payments", endpoint=OTLP)
 asyncio.run(main())
-sagascope.shutdown()

@@ -28,7 +28,7 @@ STEPS = {
 
 TIMEOUTS = ("--step-timeout", "shop.deliver/shop.ship=1")
 OTHERS = (
-    *("refused", "retried", "killed", "twice"),
+    *("refused", "retried", "failing", "killed", "twice"),
     *("order:chain", "order:group", "order:chord", "order:booked"),
     *("deliver:celery", "deliver:unread"),
     *("loose:group", "stray:unread"),
@@ -51,6 +51,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]
 
 
 @pytest.mark.parametrize("kind", STEPS)
+@pytest.mark.shows("celery", "healthy", "completed")
 def test_the_tasks_of_one_root_are_one_saga(shop: RunningCollector, kind: str) -> None:
     saga = once(shop, f"basket-{kind}", lambda saga: saga["status"] == "completed" and len(shape(saga)) == 4, NAME)
     assert sorted(name for name, *_ in shape(saga)) == STEPS[kind]
@@ -79,6 +80,13 @@ def test_a_retry_is_another_attempt_of_the_step(shop: RunningCollector) -> None:
     assert (saga["attention"], saga["anomalies"]) == (None, [])
 
 
+@pytest.mark.shows("celery", "retrying", "retrying")
+def test_a_task_that_fails_at_every_retry_needs_attention(shop: RunningCollector) -> None:
+    saga = once(shop, "basket-failing", lambda saga: saga["attention"] == "retrying", NAME)
+    assert saga["step"] == "shop.call"
+    assert "no answer" in saga["headline"]
+
+
 def test_a_task_of_a_worker_that_died_is_one_attempt_of_the_worker_that_executed_it(shop: RunningCollector) -> None:
     saga = once(shop, "basket-killed", lambda saga: saga["status"] == "completed", NAME)
     assert attempts(saga, "shop.weigh") == [("ok", None)]
@@ -90,6 +98,7 @@ def test_one_task_id_that_was_executed_twice_is_applied_twice(shop: RunningColle
     assert attempts(saga, "shop.pack") == [("ok", None), ("ok", None)]
 
 
+@pytest.mark.shows("celery", "message lost", "next_step_missing")
 def test_a_published_task_that_no_worker_took_is_missing(shop: RunningCollector) -> None:
     once(shop, "deliver-celery", lambda saga: saga["status"] == "completed", "shop.deliver")
     saga = once(shop, "deliver-unread", lambda saga: saga["attention"], "shop.deliver")
@@ -103,6 +112,7 @@ def test_what_a_saga_starts_outside_a_task_belongs_to_it(shop: RunningCollector,
     assert (saga["attention"], saga["anomalies"]) == (None, [])
 
 
+@pytest.mark.shows("celery", "worker lost", "instance_lost")
 def test_a_step_in_a_task_shows_that_its_worker_died(shop: RunningCollector) -> None:
     saga = once(shop, "order-booked", lambda saga: saga["attention"], "order")
     assert (saga["attention"], saga["step"], saga["service"]) == ("instance_lost", "carrier.book", "warehouse")

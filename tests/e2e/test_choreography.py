@@ -13,6 +13,9 @@ from support.nats import server_program
 pytestmark = pytest.mark.xdist_group("demo")
 
 
+@pytest.mark.shows("nats", "message lost", "next_step_missing")
+@pytest.mark.shows("nats", "worker lost", "next_step_missing")
+@pytest.mark.shows("nats", "retrying", "retrying")
 def test_each_fault_of_a_message_is_found_with_its_cause(tmp_path: Path) -> None:
     pytest.importorskip("nats", reason="nats-py is not installed")
     server_program()

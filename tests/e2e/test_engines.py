@@ -15,6 +15,9 @@ from support.demo import COMMAND
 pytestmark = pytest.mark.xdist_group("demo")
 
 
+@pytest.mark.shows("dbos", "compensation failed", "compensation_failed")
+@pytest.mark.shows("opentelemetry", "compensation failed", "compensation_failed")
+@pytest.mark.shows("opentelemetry", "worker lost", "next_step_missing")
 @pytest.mark.parametrize(
     ("engine", "planted_faults"), [("dbos", dbos.PLANTED_FAULTS), ("opentelemetry", opentelemetry.PLANTED_FAULTS)]
 )

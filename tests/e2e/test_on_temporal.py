@@ -15,6 +15,10 @@ from support.temporal import server_program
 pytestmark = pytest.mark.xdist_group("demo")
 
 
+@pytest.mark.shows("temporal plugin", "retrying", "retrying")
+@pytest.mark.shows("temporal plugin", "compensation failed", "compensation_failed")
+@pytest.mark.shows("temporal bridge", "worker lost", "instance_lost")
+@pytest.mark.shows("temporal bridge", "compensation failed", "compensation_failed")
 def test_each_fault_on_temporal_is_found_with_its_cause(tmp_path: Path) -> None:
     server_program()
     command = [*COMMAND, "--headless", "--json", "--engine", "temporal"]

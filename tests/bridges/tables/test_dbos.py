@@ -28,6 +28,8 @@ def shop_command(server: Server, folder: Path, otlp: str) -> tuple[str | Path, .
     return python, SHOP, folder, server.dsn("shop"), otlp
 
 
+@pytest.mark.shows("dbos", "worker lost", "next_step_missing")
+@pytest.mark.shows("dbos", "healthy", "completed")
 def test_a_workflow_that_was_killed_is_stuck_until_its_recovery(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:

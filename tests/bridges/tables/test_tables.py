@@ -62,6 +62,8 @@ def update(server: Server, saga: str, **values: Any) -> None:
     run(server, f"UPDATE sagas SET {assignments}, updated_at = clock_timestamp() WHERE id = %s", *values.values(), saga)
 
 
+@pytest.mark.shows("tables", "stuck", "hung")
+@pytest.mark.shows("tables", "healthy", "completed")
 def test_a_row_without_progress_is_hung_until_it_is_updated(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
@@ -79,6 +81,8 @@ def test_a_row_without_progress_is_hung_until_it_is_updated(
         assert found["spans_total"] == 3
 
 
+@pytest.mark.shows("tables", "compensated", "compensated")
+@pytest.mark.shows("tables", "retrying", "retrying")
 def test_rows_of_steps_are_shown_with_their_attempts(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
@@ -103,6 +107,7 @@ def test_rows_of_steps_are_shown_with_their_attempts(
 
 
 @pytest.mark.parametrize(("mapping", "name", "saga"), [("outbox", "unknown", "c1"), ("outbox-alone", "outbox", "1")])
+@pytest.mark.shows("tables", "message lost", "blocked")
 def test_the_error_of_an_unpublished_message_is_the_reason(
     server: Server, collector: RunningCollector, tmp_path: Path, mapping: str, name: str, saga: str
 ) -> None:
@@ -130,6 +135,7 @@ def test_the_error_of_an_unpublished_message_is_the_reason(
         assert states(found) == {"publish Paid": ["ok"]}
 
 
+@pytest.mark.shows("tables", "compensation failed", "compensation_failed")
 def test_a_failed_compensation_without_a_step_needs_attention(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def signal(followed: RunningCollector, workflow: str) -> None:
     asyncio.run(sent())
 
 
+@pytest.mark.shows("temporal bridge", "retrying", "retrying")
 def test_a_failing_activity_shows_its_attempts_error_and_next_attempt(followed: RunningCollector) -> None:
     once(followed, "failing", lambda saga: saga["steps"] and len(saga["steps"][0]["attempts"]) >= 3)
     saga = once(followed, "failing", headline_contains("next attempt is due"))
@@ -72,6 +73,7 @@ def test_a_failing_activity_shows_its_attempts_error_and_next_attempt(followed: 
     assert [each["saga.step.max_attempts"] for each in attributes] == [40]
 
 
+@pytest.mark.shows("temporal bridge", "stuck", "blocked")
 def test_an_unpolled_task_queue_is_named(followed: RunningCollector) -> None:
     saga = once(followed, "unpolled", headline_contains("no worker polls the task queue night-shift (since "))
     saga = once(followed, "unpolled", lambda saga: saga["attention"] == "blocked")
@@ -104,6 +106,7 @@ def test_a_started_activity_is_in_flight(followed: RunningCollector) -> None:
     assert (saga["status"], saga["attention"]) == ("running", None)
 
 
+@pytest.mark.shows("temporal bridge", "compensated", "compensated")
 def test_a_compensated_workflow_is_compensated(followed: RunningCollector) -> None:
     saga = once(followed, "refused", lambda saga: saga["status"] != "running")
     assert saga["status"] == "compensated"
@@ -115,6 +118,7 @@ def test_a_compensated_workflow_is_compensated(followed: RunningCollector) -> No
     assert saga["anomalies"] == []
 
 
+@pytest.mark.shows("temporal bridge", "healthy", "completed")
 def test_a_completed_workflow_is_completed(followed: RunningCollector) -> None:
     saga = once(followed, "well", lambda saga: saga["status"] != "running")
     assert (saga["status"], saga["attention"], saga["anomalies"]) == ("completed", None, [])

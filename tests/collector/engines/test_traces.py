@@ -180,6 +180,7 @@ def test_when_a_step_without_a_status_failed(http: httpx.Client, api: httpx.Clie
     assert shown["status"] == "completed"  # the last step succeeded, and the root did not fail
 
 
+@pytest.mark.shows("opentelemetry", "compensated", "compensated")
 def test_a_compensation_named_by_the_rule(http: httpx.Client, api: httpx.Client, story: Story) -> None:
     of = {"app.order.id": "order-refund", "app.order.amount": 12.5}
     root = story.span("PlaceOrder", of, 0, 20, kind=SERVER, service="checkout")
