@@ -70,7 +70,7 @@ ACCEPT_PAUSE_SECONDS: Final = 1.0
 MAX_CONNECTIONS: Final = 10_000
 
 RESERVED_FILES: Final = 256
-"""File descriptors for the database and for everything else that is no incoming connection."""
+"""File descriptors for the database and for everything else that is not an incoming connection."""
 
 LISTENERS: Final = 3
 """The ports that share the file descriptors: OTLP over gRPC, OTLP over HTTP, and the API."""

@@ -16,7 +16,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from sagascope_collector import safe_text
 from sagascope_collector.errors import SagascopeError
-from sagascope_collector.safe_text import WithoutRepeats
+from sagascope_collector.safe_text import RepeatFilter
 
 MAX_TEXT_CHARACTERS: Final = 1_000
 
@@ -69,8 +69,8 @@ def configure(form: Format, level: Level) -> None:
     root.setLevel(level.upper())
     for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("uvicorn.error").filters[:] = [WithoutRepeats()]
-    logging.getLogger("grpc._cython.cygrpc").filters[:] = [WithoutRepeats(logging.ERROR)]
+    logging.getLogger("uvicorn.error").filters[:] = [RepeatFilter()]
+    logging.getLogger("grpc._cython.cygrpc").filters[:] = [RepeatFilter(logging.ERROR)]
     logging.captureWarnings(True)
 
 

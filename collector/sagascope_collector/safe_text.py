@@ -48,7 +48,7 @@ REPEAT_SECONDS: Final = 60.0
 """The time in which a message that any client can cause is logged once."""
 
 
-class WithoutRepeats(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Drops a message that was logged less than `REPEAT_SECONDS` ago, up to a severity."""
 
     def __init__(self, severity: int = logging.WARNING) -> None:

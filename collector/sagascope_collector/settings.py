@@ -20,7 +20,7 @@ MIN_MEMORY_BYTES: Final = 128 * MEBIBYTE
 MAX_MEMORY_BYTES: Final = 2**50
 
 MAX_STEP_TIMEOUT_SECONDS: Final = 1e9
-"""Thirty years: the end of a longer timeout may be no time that can be shown."""
+"""Thirty years: the end of a longer timeout may be a time that cannot be shown."""
 
 PROCESS_BYTES: Final = 250 * MEBIBYTE
 """Memory that the collector needs besides the database's and that of requests."""

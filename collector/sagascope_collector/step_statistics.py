@@ -96,8 +96,8 @@ class StepCounts(NamedTuple):
     position: float
 
 
-def usual_position(periods: Sequence[StepCounts]) -> float:
-    """Returns the usual position of a step in its saga."""
+def mean_position(periods: Sequence[StepCounts]) -> float:
+    """Returns the mean position of a step in its saga."""
     first = sum(each.succeeded + each.failed - each.retried for each in periods)
     return sum(each.position for each in periods) / first if first > 0 else math.inf
 

@@ -15,11 +15,11 @@ from sagascope_dashboard.screens import compare, flows, incidents, login, overvi
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.transactions import only_match
 
-HERE = Path(__file__).parent
+PACKAGE_FOLDER = Path(__file__).parent
 
 
 def header(pages: Sequence[Any], *, focus_search: bool) -> None:
-    """Renders the header. A search with one match leads to its saga, any other to the list."""
+    """Renders the header. A search with one match opens its saga, any other to the list."""
     with st.container(key="header", horizontal=True, vertical_alignment="center"):
         brand = st.container(key="brand-container", width="content")
         with st.form("search", border=False, clear_on_submit=True):
@@ -65,8 +65,8 @@ def search_target(query: str) -> str:
 
 def main() -> None:
     """Renders the page that the URL names."""
-    st.set_page_config(page_title="Sagascope", page_icon=str(HERE / "static" / "icon.svg"), layout="wide")
-    st.html(HERE / "app.css")
+    st.set_page_config(page_title="Sagascope", page_icon=str(PACKAGE_FOLDER / "static" / "icon.svg"), layout="wide")
+    st.html(PACKAGE_FOLDER / "app.css")
     forget_choice()
     if login.is_required():
         login.page()

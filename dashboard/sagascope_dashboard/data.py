@@ -230,7 +230,7 @@ def search(q: str) -> FetchResult[schemas.SearchResult]:
 
 SqlAccess = Literal["unknown", "off", "open", "token", "certificate"]
 """Whether the collector answers SQL: to no one, to all who can connect, to those who have a token, or to the dashboard
-by its certificate, which tells no reader apart; unknown: it has not answered yet."""
+by its certificate, which does not distinguish readers; unknown: it has not answered yet."""
 
 
 @dataclass(slots=True)
@@ -259,11 +259,11 @@ def sql_access() -> SqlAccess:
     if time.monotonic() - last.asked_at >= ACCESS_CACHE_SECONDS:
         last.asked_at = time.monotonic()
         with suppress(ClientError):
-            last.value = _ask_sql_access()
+            last.value = _query_sql_access()
     return last.value
 
 
-def _ask_sql_access() -> SqlAccess:
+def _query_sql_access() -> SqlAccess:
     status = _fetch(("status",), Client.status)
     if status.error is not None:
         raise status.error

@@ -157,7 +157,7 @@ def epoch_ms(moment: datetime) -> float:
 
 
 def amount(value: str | None, currency: str | None) -> str:
-    """Returns an amount as on a bill: ``€1,250.00``, ``12 XAU``; a value that is no number stays as it came."""
+    """Returns an amount as on a bill: ``€1,250.00``, ``12 XAU``; a value that is not a number stays unchanged."""
     if value is None:
         return ""
     try:

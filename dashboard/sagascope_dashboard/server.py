@@ -30,7 +30,7 @@ from sagascope_collector.connections import (
     LimitedProtocol,
     OnTransport,
 )
-from sagascope_collector.safe_text import WithoutRepeats
+from sagascope_collector.safe_text import RepeatFilter
 from sagascope_dashboard import HOSTS_VARIABLE, LISTENING_VARIABLE
 from sagascope_dashboard.screens.login import LoginFailures
 
@@ -152,7 +152,7 @@ NOISY_LOGGERS: Final = ("uvicorn.error", "streamlit.web.server.starlette.starlet
 def serve(host: str, port: int) -> None:
     """Serves the dashboard at an address until the process receives a stop signal."""
     for name in NOISY_LOGGERS:
-        logging.getLogger(name).addFilter(WithoutRepeats())
+        logging.getLogger(name).addFilter(RepeatFilter())
     os.environ[LISTENING_VARIABLE] = host
     limited_server(app, host, port).run()
 

@@ -219,7 +219,9 @@ def templates(written: Sequence[str]) -> tuple[Template, ...]:
 def _template(written: str) -> Template:
     name, given, url = written.partition("=")
     if not (name.strip() and given):
-        raise ValueError(f"{written!r} is no link; write it like Jaeger=https://jaeger.example.com/trace/{{trace_id}}.")
+        raise ValueError(
+            f"{written!r} is not a link; write it like Jaeger=https://jaeger.example.com/trace/{{trace_id}}."
+        )
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.netloc or "{" in parts.netloc:
         raise ValueError(f"The link {name} must begin with http:// or https:// and a host without fields.")

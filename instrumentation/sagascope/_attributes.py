@@ -62,7 +62,7 @@ def _is_number(text: str) -> bool:
 
 def key_attributes(keys: Mapping[str, Any] | None) -> dict[str, str]:
     if keys and not hasattr(keys, "items"):
-        warn("The keys are no mapping of names to values, and are left out.")
+        warn("The keys are not a mapping of names to values, and are left out.")
         return {}
     return {semconv.KEY_PREFIX + text_of(name): text_of(value) for name, value in (keys or {}).items()}
 

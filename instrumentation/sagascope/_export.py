@@ -193,7 +193,7 @@ class Exporter:
         return sum(len(queue) for queue in self._queues)
 
     def flush(self) -> Callable[[], bool]:
-        """Makes the thread send what is queued without delay; returns a function that tells whether that is done.
+        """Makes the thread send what is queued without delay; returns a function that checks whether that is done.
 
         A failed request is repeated without backoff, but at most twice a second and not before the collector asked for.
         """

@@ -84,7 +84,7 @@ class InFlightReporter:
         return len(self._unannounced) + len(self._announced)
 
     def flush(self) -> Callable[[], bool]:
-        """Makes the thread send start records that are unsent or due; returns a function that tells whether it did."""
+        """Makes the thread send start records that are unsent or due; returns a function that checks it."""
 
         def is_done() -> bool:
             oldest = self._oldest()

@@ -138,7 +138,7 @@ class Progress:
     def has_nothing_left(self, plan: Plan | None) -> bool:
         """Returns whether every required step of the plan is committed, and no attempt was interrupted.
 
-        Without required steps nothing tells that the work was done.
+        Without required steps it is unknown whether the work was done.
         """
         required = {step.name for step in plan.steps if not step.optional} if plan is not None else set()
         return bool(required) and required <= set(self.committed_steps()) and not self.was_interrupted

@@ -19,7 +19,7 @@ link, and a new attribute that is not the saga's; all are counted."""
 
 
 def _clean(attributes: Attributes | None, limit: int | None = None) -> BoundedAttributes:
-    """Returns a copy with values that OpenTelemetry knows; a key that is no text is left out."""
+    """Returns a copy with values that OpenTelemetry knows; a key that is not a string is left out."""
     named = {key: value for key, value in (attributes or {}).items() if isinstance(key, str)}
     return BoundedAttributes(limit, named)
 

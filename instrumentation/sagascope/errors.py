@@ -14,7 +14,7 @@ class SagascopeError(Exception):
 
 
 class SagascopeWarning(UserWarning):
-    """A call that cannot have been meant: a step outside the plan, an empty id, an amount that is no number.
+    """A call that cannot have been meant: a step outside the plan, an empty id, an amount that is not a number.
 
     Nothing is raised, unless the filter ``error::sagascope.SagascopeWarning`` of `warnings` asks for it, in tests.
     """

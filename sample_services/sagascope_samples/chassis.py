@@ -134,17 +134,17 @@ class Database:
         async with self._lock:
             return await asyncio.to_thread(self._transact, work)
 
-    async def once(self, key: str, work: Callable[[Transaction], Json]) -> Json:
+    async def run_once(self, key: str, work: Callable[[Transaction], Json]) -> Json:
         """Runs the work at most once for this idempotency key; later calls return the first result.
 
         Work that raised an error was rolled back and can run again.
         """
 
         def find_or_run(transaction: Transaction) -> Json:
-            if kept := transaction.one("find_answer", key=key):
-                return dict(json.loads(kept["answer"]))
+            if stored := transaction.one("find_answer", key=key):
+                return dict(json.loads(stored["answer"]))
             answer = work(transaction)
-            transaction.run("keep_answer", key=key, answer=json.dumps(answer))
+            transaction.run("insert_answer", key=key, answer=json.dumps(answer))
             return answer
 
         return await self.run(find_or_run)

@@ -51,14 +51,14 @@ class Fraud(Service):
         with sagascope.step("fraud.check", idempotency_key=key):
             await self.faults.trigger(order.payment, "fraud.check")
             await asyncio.sleep(SCORING_SECONDS)
-            return JSONResponse(await self.database.once(key, partial(_check, order)))
+            return JSONResponse(await self.database.run_once(key, partial(_check, order)))
 
 
 def _check(order: Order, transaction: Transaction) -> Json:
     if order.amount > PAYMENT_LIMIT:
         raise Refused(f"{order.amount} {order.currency} is above the limit of {PAYMENT_LIMIT}")
     transaction.run(
-        "keep_check", payment=order.payment, customer=order.customer, cents=order.cents, currency=order.currency
+        "insert_check", payment=order.payment, customer=order.customer, cents=order.cents, currency=order.currency
     )
     return {"passed": True}
 
@@ -86,7 +86,7 @@ class Wallet(Service):
         async for attempt in retries:
             with attempt:
                 await self.faults.trigger(order.payment, "wallet.debit")
-                answer = await self.database.once(key, partial(_debit, order))
+                answer = await self.database.run_once(key, partial(_debit, order))
         return JSONResponse(answer)
 
     async def refund(self, request: Request) -> JSONResponse:
@@ -94,7 +94,7 @@ class Wallet(Service):
         order, key = await read_order(request)
         with sagascope.compensation("wallet.refund", compensates="wallet.debit", idempotency_key=key):
             await self.faults.trigger(order.payment, "wallet.refund")
-            return JSONResponse(await self.database.once(key, partial(_refund, order)))
+            return JSONResponse(await self.database.run_once(key, partial(_refund, order)))
 
 
 def _debit(order: Order, transaction: Transaction) -> Json:
@@ -103,7 +103,7 @@ def _debit(order: Order, transaction: Transaction) -> Json:
     moved = transaction.one("move_money", **account, cents=-order.cents)
     if moved is None:
         raise Refused(f"The account of {order.customer} holds less than {order.amount} {order.currency}")
-    transaction.run("keep_movement", payment=order.payment, kind="debit", **account, cents=-order.cents)
+    transaction.run("insert_movement", payment=order.payment, kind="debit", **account, cents=-order.cents)
     return {"balance": str(Decimal(moved["cents"]).scaleb(-2))}
 
 
@@ -113,12 +113,12 @@ def _refund(order: Order, transaction: Transaction) -> Json:
         raise Refused(f"Nothing was debited for payment {order.payment}")
     account = {"customer": debit["customer"], "currency": debit["currency"]}
     transaction.run("move_money", **account, cents=-debit["cents"])
-    transaction.run("keep_movement", payment=order.payment, kind="refund", **account, cents=-debit["cents"])
+    transaction.run("insert_movement", payment=order.payment, kind="refund", **account, cents=-debit["cents"])
     return {"refunded": True}
 
 
 class Ledger(Service):
-    """Records payments, and reverses the records of payments that are given up."""
+    """Records payments, and reverses the entries of payments that are compensated."""
 
     name = "ledger"
 
@@ -140,31 +140,31 @@ class Ledger(Service):
         with sagascope.step("ledger.record", idempotency_key=key):
             self.log.info("Recording payment %s: %s %s", order.payment, order.amount, order.currency)
             await self.faults.trigger(order.payment, "ledger.record")
-            entry = await self.database.once(key, partial(_record, order))
+            entry = await self.database.run_once(key, partial(_record, order))
             self.log.info("Payment %s is entry %s", order.payment, entry["entry"])
 
     async def _reverse(self, order: Order, key: str) -> None:
         with sagascope.compensation("ledger.reverse", compensates="ledger.record", idempotency_key=key):
             await self.faults.trigger(order.payment, "ledger.reverse")
-            entry = await self.database.once(key, partial(_reverse, order))
+            entry = await self.database.run_once(key, partial(_reverse, order))
             self.log.info("Payment %s is reversed by entry %s", order.payment, entry["entry"])
 
 
 def _record(order: Order, transaction: Transaction) -> Json:
-    return _keep_entry(transaction, payment=order.payment, kind="record", cents=order.cents, currency=order.currency)
+    return _insert_entry(transaction, payment=order.payment, kind="record", cents=order.cents, currency=order.currency)
 
 
 def _reverse(order: Order, transaction: Transaction) -> Json:
     record = transaction.one("find_record", payment=order.payment)
     if record is None:
-        raise Refused(f"Payment {order.payment} is not in the books")
+        raise Refused(f"Payment {order.payment} has no ledger entry")
     cents, currency = -record["cents"], record["currency"]
-    return _keep_entry(transaction, payment=order.payment, kind="reverse", cents=cents, currency=currency)
+    return _insert_entry(transaction, payment=order.payment, kind="reverse", cents=cents, currency=currency)
 
 
-def _keep_entry(transaction: Transaction, **entry: str | int) -> Json:
-    (kept,) = transaction.run("keep_entry", **entry)
-    return {"entry": kept["number"]}
+def _insert_entry(transaction: Transaction, **entry: str | int) -> Json:
+    (inserted,) = transaction.run("insert_entry", **entry)
+    return {"entry": inserted["number"]}
 
 
 class Shipping(Service):
@@ -191,19 +191,19 @@ class Shipping(Service):
             self.log.info("Asking the carrier for payment %s", order.payment)
             await self.faults.trigger(order.payment, "shipping.book")
             await asyncio.sleep(CARRIER_SECONDS)
-            booking = await self.database.once(key, partial(_book, order))
+            booking = await self.database.run_once(key, partial(_book, order))
             self.log.info("Payment %s is booking %s", order.payment, booking["booking"])
 
     async def _cancel(self, order: Order, key: str) -> None:
         with sagascope.compensation("shipping.cancel", compensates="shipping.book", idempotency_key=key):
             await self.faults.trigger(order.payment, "shipping.cancel")
-            booking = await self.database.once(key, partial(_cancel, order))
+            booking = await self.database.run_once(key, partial(_cancel, order))
             self.log.info("Booking %s of payment %s is cancelled", booking["booking"], order.payment)
 
 
 def _book(order: Order, transaction: Transaction) -> Json:
-    (kept,) = transaction.run("keep_booking", payment=order.payment, customer=order.customer)
-    return {"booking": kept["number"]}
+    (inserted,) = transaction.run("insert_booking", payment=order.payment, customer=order.customer)
+    return {"booking": inserted["number"]}
 
 
 def _cancel(order: Order, transaction: Transaction) -> Json:
@@ -228,13 +228,13 @@ class Notification(Service):
         with sagascope.step("notification.send", idempotency_key=key):
             await self.faults.trigger(order.payment, "notification.send")
             await asyncio.sleep(MAIL_SECONDS)
-            return JSONResponse(await self.database.once(key, partial(_send, order)))
+            return JSONResponse(await self.database.run_once(key, partial(_send, order)))
 
 
 def _send(order: Order, transaction: Transaction) -> Json:
     text = f"Your payment {order.payment} of {order.amount} {order.currency} went through."
-    (kept,) = transaction.run("keep_message", payment=order.payment, customer=order.customer, text=text)
-    return {"message": kept["number"]}
+    (inserted,) = transaction.run("insert_message", payment=order.payment, customer=order.customer, text=text)
+    return {"message": inserted["number"]}
 
 
 SERVICES: dict[str, type[Service]] = {

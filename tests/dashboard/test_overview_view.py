@@ -34,7 +34,7 @@ def shown_summary(needing: schemas.Counts, *incidents: schemas.Incident, filters
 def test_no_attention_is_shown_with_its_start() -> None:
     ended = shared(state="resolved", count=0, changed_at=NOON)
     shown = shown_summary(counts(), ended)
-    assert (shown.title, shown.is_calm, shown.calm_since) == ("No attention needed", True, NOON)
+    assert (shown.title, shown.is_nothing_urgent, shown.calm_since) == ("No attention needed", True, NOON)
     assert shown_summary(counts()).calm_since is None
 
 
@@ -76,7 +76,7 @@ FAILING = {
 
 def test_sagas_that_failed_properly_need_no_attention_each_but_the_screen_is_not_calm() -> None:
     shown = shown_summary(counts(), shared(**FAILING))
-    assert (shown.title, shown.is_calm) == ("More payment transactions fail than usual", False)
+    assert (shown.title, shown.is_nothing_urgent) == ("More payment transactions fail than usual", False)
 
 
 def test_sagas_come_as_received_beside_the_incidents_of_several() -> None:
@@ -109,15 +109,15 @@ def ids(known: Urgent) -> list[str]:
 
 def test_at_first_everything_is_drawn() -> None:
     first = keep_order(shown("a", "b"))
-    assert (sorted(ids(first.shown)), first.news_text) == (["a", "b"], "")
+    assert (sorted(ids(first.shown)), first.new_rows_text) == (["a", "b"], "")
 
 
 def test_what_is_new_waits_and_is_announced() -> None:
     first = keep_order(shown("b", "c"))
     then = keep_order(shown("a", "b", "c", "d"), first.keys)
     assert ids(then.shown) == ids(first.shown)
-    assert then.news_text == "2 more transactions need attention"
-    assert keep_order(shown("a", "b", "c"), then.keys).news_text == "1 more transaction needs attention"
+    assert then.new_rows_text == "2 more transactions need attention"
+    assert keep_order(shown("a", "b", "c"), then.keys).new_rows_text == "1 more transaction needs attention"
 
 
 def test_what_is_drawn_keeps_its_place_and_shows_what_is_so_now() -> None:
@@ -131,7 +131,7 @@ def test_what_is_drawn_keeps_its_place_and_shows_what_is_so_now() -> None:
 def test_what_is_over_goes_and_when_all_is_over_the_next_is_drawn_at_once() -> None:
     first = keep_order(shown("a", "b"))
     then = keep_order(shown("b"), first.keys)
-    assert (ids(then.shown), then.news_text) == (["b"], "")
+    assert (ids(then.shown), then.new_rows_text) == (["b"], "")
     assert ids(keep_order(shown("c"), then.keys).shown) == ["c"]
 
 
@@ -139,5 +139,5 @@ def test_new_incidents_count_with_all_their_transactions() -> None:
     first = keep_order(shown("a"))
     grown = urgent(sagas_with_ids("a"), schemas.Incidents(items=[shared(count=312)]), NONE)
     then = keep_order(grown, first.keys)
-    assert (then.shown.incidents, then.news_text) == ((), "312 more transactions need attention")
+    assert (then.shown.incidents, then.new_rows_text) == ((), "312 more transactions need attention")
     assert keep_order(grown, ()).shown.incidents == grown.incidents

@@ -117,8 +117,8 @@ def test_a_tool_for_which_something_is_missing_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("written", "why"),
     [
-        ("Jaeger", "is no link"),
-        ("=https://x.example", "is no link"),
+        ("Jaeger", "is not a link"),
+        ("=https://x.example", "is not a link"),
         ("X=javascript:alert(1)", "must begin with http"),
         ("X=//x.example/{id}", "must begin with http"),
         ("X=https://{id}.example/", "a host without fields"),

@@ -87,7 +87,7 @@ MISUSES: dict[str, Callable[[], Any]] = {
     "option retry_in of a step has an invalid value": step_with(retry_in="later"),
     "option attempt of a step has an invalid value": step_with(attempt="second"),
     "option idempotency_key of a step has an invalid value": step_with(idempotency_key=Unprintable()),
-    "The keys are no mapping": lambda: payment.begin("8", keys=["A-17"]),  # type: ignore[arg-type]
+    "The keys are not a mapping": lambda: payment.begin("8", keys=["A-17"]),  # type: ignore[arg-type]
     "configured again with other settings": configured_again,
 }
 

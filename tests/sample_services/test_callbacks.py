@@ -93,7 +93,7 @@ def test_refused_callback_is_retried(caller_and_ledger: tuple[Caller, Samples]) 
 def test_refusal_is_reported_with_its_reason(caller_and_ledger: tuple[Caller, Samples]) -> None:
     caller, samples = caller_and_ledger
     request(samples, Order("p3", "ord-3", "Paper Moon", Decimal(1), "EUR"), "k3", "/reversals")
-    expected = [{"ended": "refused", "error": "Payment p3 is not in the books"}]
+    expected = [{"ended": "refused", "error": "Payment p3 has no ledger entry"}]
     wait_until(lambda: callbacks(caller, "k3") == expected, "no callback")
 
 

@@ -20,7 +20,7 @@ REQUESTS = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsSer
 def fast(payloads: Sequence[Payload]) -> tuple[dict[str, Any], dict[int, int]]:
     """What was read by columns, and how many records of which request were rejected."""
     observations, origins = Observations(), Origins()
-    reading = ColumnarRequests(observations, origins, worthwhile=0)
+    reading = ColumnarRequests(observations, origins, min_bytes=0)
     rejected = reading.read(dict(enumerate(payloads)))
     return _stored(reading.spans, reading.logs, reading.links, origins, observations), rejected
 

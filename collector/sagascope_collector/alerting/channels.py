@@ -83,7 +83,11 @@ class Sender:
 
 
 def _redirect_target(url: str, response: httpx.Response) -> str:
-    """Returns the target of a redirect; None if it changes the host or gives up encryption."""
+    """Returns the target of a redirect.
+
+    Raises:
+        NotDelivered: It changes the host or gives up encryption.
+    """
     target = str(httpx.URL(url).join(response.headers.get("Location", "")))
     before, after = urlsplit(url), urlsplit(target)
     if before.netloc != after.netloc or (before.scheme, after.scheme) == ("https", "http"):

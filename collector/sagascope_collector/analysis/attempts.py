@@ -2,8 +2,8 @@
 
 Spans with the same step, type, key and number in different services are views of one attempt. So are spans of one
 service if one is below the other (a service that calls itself). Two spans of one service, neither below the other, are
-two executions. The executor's view takes precedence over the caller's. The row of a state table is no execution of its
-own where services report the step as well.
+two executions. The executor's view takes precedence over the caller's. The row of a state table is not an execution
+of its own where services report the step as well.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

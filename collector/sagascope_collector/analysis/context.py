@@ -57,7 +57,7 @@ IN_TRANSIT_SECONDS = 1.0
 class EvaluationClock:
     """Decides what is overdue, and records the next time of re-evaluation.
 
-    Time in ingest outages does not count. ``delay`` is the time by which everything that is judged is received late.
+    Time in ingest outages does not count. ``delay`` is the time by which all telemetry of the saga is received late.
     """
 
     def __init__(self, now: int, ingest_outages: Iterable[tuple[int, int]] = (), delay: int = 0) -> None:

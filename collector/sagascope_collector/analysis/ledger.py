@@ -363,7 +363,7 @@ def _end(attempt: Attempt) -> int:
 def _was_answered_before(one: Attempt, other: Attempt, *, is_proof: bool = False) -> bool:
     """Whether a caller of both knew that ``one`` had succeeded before it called ``other``.
 
-    ``is_proof``: processes that nothing tells apart may have two clocks.
+    ``is_proof``: indistinguishable processes may have two clocks.
     """
     return any(
         known.end

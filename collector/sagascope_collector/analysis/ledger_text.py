@@ -275,7 +275,7 @@ def _not_charged(saga: Saga, verbs: Verbs) -> Iterator[str]:
 def _of_steps(saga: Saga) -> Iterator[str]:
     """The sentences about the steps if none reports an amount.
 
-    Steps without a compensation, such as checks, are not told; whether they moved the saga's amount is not known.
+    Steps without a compensation, such as checks, are not mentioned; whether they moved the saga's amount is not known.
     """
     states = {line.state for line in saga.ledger if not line.is_not_compensable}
     verbs, may_be_in_effect = _verbs(saga), any(state in states for state in IN_EFFECT_STATES)

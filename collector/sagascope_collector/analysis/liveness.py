@@ -66,19 +66,19 @@ class Liveness:
     def lists_as_open(self, process: Process, span_id: str) -> bool:
         """Whether the process's latest heartbeat lists this span as open."""
         instance = self.instance(process)
-        beat = instance.heartbeat if instance else None
-        return beat is not None and span_id in beat.open_spans
+        heartbeat = instance.heartbeat if instance else None
+        return heartbeat is not None and span_id in heartbeat.open_spans
 
     def replacement(self, process: Process) -> Instance | None:
         """The latest other process of the same service that was first seen after this one."""
         own = self.instance(process)
-        born = own.first_seen if own else 0
+        first_seen = own.first_seen if own else 0
         others = [
             each
             for each in self._instances.values()
             if each.process.service == process.service
             and process_key(each.process) != process_key(process)
-            and each.first_seen > born
+            and each.first_seen > first_seen
         ]
         return max(others, key=lambda each: each.first_seen, default=None)
 
@@ -152,16 +152,17 @@ def _outage(
     if not lost:
         return None
     end = max(each.reported_at for each in lost)
-    span = SIMULTANEOUS_SECONDS
-    together = [
-        each for each in lost if each.reported_at >= end - round((span + _interval(each)) * NANOSECONDS_PER_SECOND)
+    simultaneous = [
+        each
+        for each in lost
+        if each.reported_at >= end - round((SIMULTANEOUS_SECONDS + _interval(each)) * NANOSECONDS_PER_SECOND)
     ]
     without_heartbeats = [name for name, seen in others.items() if name not in services and seen > end]
     is_any_reporting = len(lost) < len(latest) or bool(without_heartbeats)
     number = len(latest) + len(without_heartbeats)
-    is_most = 2 * len(together) > number and len(together) >= (MIN_SERVICES if is_any_reporting else 2)
-    begun = min(each.reported_at for each in together)
-    return begun if is_most and not clock.has_elapsed(end, MAX_AGE_SECONDS) else None
+    is_most = 2 * len(simultaneous) > number and len(simultaneous) >= (MIN_SERVICES if is_any_reporting else 2)
+    start = min(each.reported_at for each in simultaneous)
+    return start if is_most and not clock.has_elapsed(end, MAX_AGE_SECONDS) else None
 
 
 def _interval(instance: Instance) -> float:

@@ -324,7 +324,7 @@ def published_at(saga: Saga, attempt: Attempt) -> int | None:
 def origin(view: Span, tree: SpanTree) -> Span | None:
     """Returns the span that published the message which a span processed: the nearest producer's span above it.
 
-    None if a span is nearer that is no receipt of a message.
+    None if a span is nearer that is not a receipt of a message.
     """
     for above in tree.above(view):
         if above.kind == "producer":

@@ -418,7 +418,7 @@ class Saga:
 
     @property
     def _are_followed_databases_seen(self) -> bool:
-        """Whether a bridge saw a participant in each database that it follows; one alone is no two-phase commit."""
+        """Whether a bridge saw a participant in each database that it follows; one alone is not a two-phase commit."""
         votes = [step for step in self.steps if step.type == semconv.TYPE_PREPARE]
         views = (view for step in votes for attempt in step.attempts for view in attempt.views)
         return len(votes) > 1 and any(semconv.PREPARED_FOLLOWED in view.attributes for view in views)

@@ -110,4 +110,4 @@ def as_link(template: Template, fields: Mapping[str, str]) -> str:
 
 def _check(name: str) -> None:
     if name not in FIELDS and not (name.startswith(KEY_PREFIX) and len(name) > len(KEY_PREFIX)):
-        raise ValueError(f"{{{name}}} is no field; there are {', '.join(FIELDS)} and key.NAME")
+        raise ValueError(f"{{{name}}} is not a field; there are {', '.join(FIELDS)} and key.NAME")

@@ -31,7 +31,7 @@ REQUEST_LIKE: Final = re.compile(
 """Matches attributes that identify a request, a person or a thing rather than a transaction."""
 
 MAX_TRACES_OF_VALUE: Final = 20
-"""A value of an attribute that has more traces on average is no id of a transaction."""
+"""A value of an attribute that has more traces on average is not the id of a transaction."""
 
 MANY_TRACES_OF_VALUE: Final = 5
 

@@ -106,7 +106,7 @@ class _Incomplete(Exception):
     """The text ends before the document does."""
 
 
-class _Broken(Exception):
+class _Malformed(Exception):
     """The text is not JSON."""
 
     def __init__(self, offset: int, reason: str) -> None:
@@ -152,7 +152,7 @@ class _Reader:
                     continue
                 self._advance(len(self._text))
                 return Unreadable(number, "The last request is truncated.", truncated=True)
-            except _Broken as error:
+            except _Malformed as error:
                 self._resume_after(self._offset + error.offset)
                 return Unreadable(number, f"This is not JSON: {error}.")
             self._advance(self._offset + end)
@@ -207,10 +207,10 @@ def _first(text: bytes) -> tuple[Any, int]:
 
     Raises:
         _Incomplete: the text is the beginning of a document.
-        _Broken: it is not.
+        _Malformed: it is not.
     """
     if text[:1] not in {b"{", b"["}:
-        raise _Broken(0, "it starts with neither { nor [")
+        raise _Malformed(0, "it starts with neither { nor [")
     try:
         return orjson.loads(text), len(text)
     except orjson.JSONDecodeError as error:
@@ -223,7 +223,7 @@ def _first(text: bytes) -> tuple[Any, int]:
     try:
         return orjson.loads(text[:end]), end
     except orjson.JSONDecodeError:
-        raise _Broken(end, problem.msg) from problem
+        raise _Malformed(end, problem.msg) from problem
 
 
 def _first_before_bad_text(text: bytes) -> tuple[Any, int]:
@@ -235,5 +235,5 @@ def _first_before_bad_text(text: bytes) -> tuple[Any, int]:
         except _Incomplete:
             if error.end == len(text) and error.reason == "unexpected end of data":
                 raise
-            raise _Broken(error.start, "it is not UTF-8") from error
-    raise _Broken(0, "it cannot be parsed")
+            raise _Malformed(error.start, "it is not UTF-8") from error
+    raise _Malformed(0, "it cannot be parsed")

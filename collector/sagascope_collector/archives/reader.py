@@ -28,7 +28,7 @@ ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 MAX_START_BYTES: Final = 4096
-"""How much of a file is looked at to tell its format."""
+"""How much of a file is read to detect its format."""
 
 LENGTH_BYTES: Final = 4
 """The size of the length before a request."""

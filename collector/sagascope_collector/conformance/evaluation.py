@@ -183,7 +183,7 @@ def _gaps(service: str, capture: Capture) -> ServiceGaps:
     claims = {each.attention: each for each in _claims(own, level)}
     gaps = [
         Gap(attention=[str(code) for code in codes], why=claims[codes[0]].why, lines=lines(own))
-        for codes, is_open, lines in _REMEDIES
+        for codes, is_open, lines in _HINTS
         if is_open(own, claims)
     ]
     return ServiceGaps(service=service, level=level, gaps=gaps)
@@ -257,12 +257,10 @@ def _compensated_plan_lines(own: Capture) -> Lines:
     return _plan_lines(own, "<compensation of {step}>")
 
 
-Remedy = tuple[
-    tuple[AttentionCode, ...], Callable[[Capture, dict[str, SupportedCode]], bool], Callable[[Capture], Lines]
-]
+Hint = tuple[tuple[AttentionCode, ...], Callable[[Capture, dict[str, SupportedCode]], bool], Callable[[Capture], Lines]]
 """Attention codes, whether a service cannot prove them yet, and the two lines that change it."""
 
-_REMEDIES: Final[tuple[Remedy, ...]] = (
+_HINTS: Final[tuple[Hint, ...]] = (
     (
         (AttentionCode.HUNG, AttentionCode.INSTANCE_LOST),
         lambda own, claims: claims[AttentionCode.HUNG].confidence != CERTAIN,

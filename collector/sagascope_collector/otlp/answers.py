@@ -99,9 +99,9 @@ def http_success(response: Message, encoding: Encoding) -> HttpAnswer:
 
 
 def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
-    """Returns an error response; a temporary error says when to retry."""
-    said = kind(error)
-    answer = http_refusal(said.http, said.code, str(error), encoding)
+    """Returns an error response; a temporary error has the time to wait before a retry."""
+    error_kind = kind(error)
+    answer = http_refusal(error_kind.http, error_kind.code, str(error), encoding)
     if isinstance(error, Unavailable):
         answer.headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
     if isinstance(error, Unauthenticated):
@@ -115,7 +115,7 @@ def http_refusal(status: int, code: int, message: str, encoding: Encoding) -> Ht
 
 
 def grpc_error(error: SagascopeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
-    """Returns status, text and trailing metadata; a temporary error says when to retry."""
+    """Returns status, text and trailing metadata; a temporary error has the time to wait before a retry."""
     code = kind(error).code
     return _GRPC_CODES[code], str(error), _retry_info(error, code) if isinstance(error, Unavailable) else ()
 

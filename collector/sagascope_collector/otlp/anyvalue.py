@@ -75,49 +75,49 @@ class Values:
     request: Integers
     """The request of each value."""
 
-    def of(self, kind: str, places: Integers) -> pa.Array:
+    def of(self, kind: str, positions: Integers) -> pa.Array:
         """Returns the values at some positions of one member of the oneof."""
-        return self.columns.field(kind).take(pa.array(places))
+        return self.columns.field(kind).take(pa.array(positions))
 
-    def texts(self, places: Integers) -> pa.StringArray:
+    def texts(self, positions: Integers) -> pa.StringArray:
         """Returns the stored form of the values at some positions, in that order.
 
         Raises:
             Declined: some nest deeper than is read here.
         """
-        kinds, parts, order = self.kinds[places], [], []
+        kinds, parts, order = self.kinds[positions], [], []
         for kind in np.unique(kinds):
             found = np.flatnonzero(kinds == kind)
-            parts.append(self._texts(int(kind), places[found]))
+            parts.append(self._texts(int(kind), positions[found]))
             order.append(found)
         if len(parts) <= 1:
             return parts[0] if parts else pa.array([], pa.string())
-        back = np.empty(len(places), np.int64)
-        back[np.concatenate(order)] = np.arange(len(places))
+        back = np.empty(len(positions), np.int64)
+        back[np.concatenate(order)] = np.arange(len(positions))
         return pa.concat_arrays(parts).take(pa.array(back))
 
-    def _texts(self, kind: int, places: Integers) -> pa.StringArray:
+    def _texts(self, kind: int, positions: Integers) -> pa.StringArray:
         match kind:
             case _ if kind == STRING:
-                return quoted(self.of("string", places))
+                return quoted(self.of("string", positions))
             case _ if kind in (BOOL, INT):
-                return pc.cast(self.of("bool" if kind == BOOL else "int", places), pa.string())
+                return pc.cast(self.of("bool" if kind == BOOL else "int", positions), pa.string())
             case _ if kind == DOUBLE:
-                return pa.array(_doubles(self.of("double", places).to_pylist()), pa.string())
+                return pa.array(_doubles(self.of("double", positions).to_pylist()), pa.string())
             case _ if kind == BYTES:
-                raws = self.of("bytes", places).to_pylist()
+                raws = self.of("bytes", positions).to_pylist()
                 return pa.array([text(AnyValue(bytes_value=each)) for each in raws], pa.string())
             case _ if kind in (ARRAY, KVLIST):
-                return pa.array(list(self._nested("array" if kind == ARRAY else "kvlist", places)), pa.string())
+                return pa.array(list(self._nested("array" if kind == ARRAY else "kvlist", positions)), pa.string())
             case _:
-                return pa.repeat(pa.scalar("null"), len(places))
+                return pa.repeat(pa.scalar("null"), len(positions))
 
-    def _nested(self, kind: str, places: Integers) -> Iterator[str]:
-        for place, parts in zip(places, self.of(kind, places).to_pylist(), strict=True):
+    def _nested(self, kind: str, positions: Integers) -> Iterator[str]:
+        for position, parts in zip(positions, self.of(kind, positions).to_pylist(), strict=True):
             raw = b"".join(parts)
             text = (_kept if len(raw) <= KEPT_BYTES else _nested)(kind, raw)
             if text is None:
-                raise Declined([self.request[place]])
+                raise Declined([self.request[position]])
             yield text
 
 
@@ -131,8 +131,8 @@ def one_each(lists: pa.ListArray, request: Integers) -> Values:
     decline(count > 1, request)
     columns = lists.values
     if len(columns) != len(lists):
-        place = np.cumsum(count) - 1
-        columns = columns.take(pa.array(place, mask=count == 0))
+        position = np.cumsum(count) - 1
+        columns = columns.take(pa.array(position, mask=count == 0))
     return Values(columns, _kinds(columns, request), request)
 
 
@@ -169,9 +169,9 @@ def _special(strings: pa.StringArray) -> Bools:
     found = np.zeros(len(strings), np.bool_)
     raw = raw_bytes(strings)
     if len(raw) and (raw.min() < _SPACE or (raw == _QUOTE).any() or (raw == _BACKSLASH).any()):
-        places = np.flatnonzero((raw < _SPACE) | (raw == _QUOTE) | (raw == _BACKSLASH))
+        positions = np.flatnonzero((raw < _SPACE) | (raw == _QUOTE) | (raw == _BACKSLASH))
         ends = offsets(strings)[1:] - offsets(strings)[0]
-        found[np.searchsorted(ends, places, side="right")] = True
+        found[np.searchsorted(ends, positions, side="right")] = True
     return found
 
 

@@ -29,7 +29,7 @@ class Budget:
         self._capacity = self._left = capacity
         self._leases: set[Lease] = set()
         """The leases that can be revoked."""
-        self.turn = asyncio.Semaphore(1)
+        self.slot = asyncio.Semaphore(1)
         """Held while a thread checks and splits a large request, which takes seconds of processor time."""
 
     def lease(self) -> "Lease":
@@ -40,7 +40,7 @@ class Budget:
         """Makes a lease revocable."""
         self._leases.add(lease)
 
-    def pin(self, lease: "Lease") -> None:
+    def make_irrevocable(self, lease: "Lease") -> None:
         """Makes a lease irrevocable."""
         self._leases.discard(lease)
 
@@ -54,12 +54,12 @@ class Budget:
             largest = max(self._leases, key=lambda each: each.held, default=lease)
             if largest.held <= lease.held + amount:
                 raise Overloaded(FULL)
-            self.give_back(largest)
+            self.release(largest)
             largest.revoke()
         self._left -= amount
         lease.held += amount
 
-    def give_back(self, lease: "Lease") -> None:
+    def release(self, lease: "Lease") -> None:
         """Returns all bytes of a lease."""
         self._leases.discard(lease)
         self._left += lease.held
@@ -93,29 +93,29 @@ class Lease:
         if not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time())
 
-    def pin(self) -> None:
+    def make_irrevocable(self) -> None:
         """Removes the time limit, and lets no other request have these bytes: they cannot be freed now.
 
         Raises:
             Overloaded: the lease is revoked.
         """
         self._check()
-        self._budget.pin(self)
+        self._budget.make_irrevocable(self)
         self._limit.reschedule(None)
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Runs what needs the bytes in a thread, one request at a time.
 
-        A thread cannot be cancelled: where the request is, the bytes and the turn are held until the thread ends.
+        A thread cannot be cancelled: where the request is, the bytes and the slot are held until the thread ends.
         """
-        await self._budget.turn.acquire()
+        await self._budget.slot.acquire()
         try:
-            self.pin()
+            self.make_irrevocable()
             self._work = asyncio.get_running_loop().run_in_executor(None, work)
         except BaseException:
-            self._budget.turn.release()
+            self._budget.slot.release()
             raise
-        self._work.add_done_callback(lambda _: self._budget.turn.release())
+        self._work.add_done_callback(lambda _: self._budget.slot.release())
         return await asyncio.shield(self._work)
 
     def _check(self) -> None:
@@ -131,9 +131,9 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._work and not self._work.done():
-            self._work.add_done_callback(lambda _: self._budget.give_back(self))
+            self._work.add_done_callback(lambda _: self._budget.release(self))
         else:
-            self._budget.give_back(self)
+            self._budget.release(self)
         try:
             await self._limit.__aexit__(kind, error, trace)
         except TimeoutError as timeout:
@@ -144,10 +144,10 @@ class Lease:
 # --- arrival over gRPC -------------------------------------------------------------------------------
 #
 # grpcio tells the size of a request only when it is complete, and has no bound for all of them together. So the memory
-# of the process is looked at while requests arrive, and those that have been arriving longest are ended.
+# of the process is measured while requests arrive, and those that have been arriving longest are ended.
 
 CHECK_INTERVAL_SECONDS: Final = 0.05
-"""The interval at which memory is looked at while requests are arriving; most are complete before."""
+"""The interval at which memory is measured while requests are arriving; most are complete before."""
 
 MIN_GROWTH_BYTES: Final = 16 * 1024 * 1024
 """The process may grow by less for other reasons."""

@@ -65,18 +65,18 @@ class Attributes:
     mapped: Mapping[str, Value] = field(default_factory=dict)
     """The attributes that mapping rules give to the latest record."""
 
-    def place_of(self, attributes: Iterable[KeyValue], name: str = "", kind: str = "") -> Mark:
+    def mark_of(self, attributes: Iterable[KeyValue], name: str = "", kind: str = "") -> Mark:
         """Returns the saga and step of a record with these attributes; `name` and `kind` are a span's."""
         wanted = self.attribute_mapping.keys
-        said = {
+        known = {
             each.key: anyvalue.read(each.value) for each in attributes if each.key in MARK_KEYS or each.key in wanted
         }
-        return self.place(said, name, kind)
+        return self.mark(known, name, kind)
 
-    def add(self, attributes: Iterable[KeyValue], place: Mark) -> None:
-        """Encodes one record's attributes; `place` is its saga and step."""
+    def add(self, attributes: Iterable[KeyValue], mark: Mark) -> None:
+        """Encodes one record's attributes; `mark` is its saga and step."""
         pairs = [(each.key, limits.cut(each.value)) for each in attributes]
-        columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(place), strict=True)) if place.id else {}
+        columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(mark), strict=True)) if mark.id else {}
         keys, values = [], []
         for key, value in pairs:
             if _is_column(columns.get(key), value):
@@ -90,16 +90,16 @@ class Attributes:
             values += [json_values.encode(value) for value in (*mapped.values(), list(mapped))]
         self.texts = f"[{','.join(keys)}]", f"[{','.join(values)}]"
 
-    def place(self, said: Mapping[str, Value], name: str, kind: str = "") -> Mark:
+    def mark(self, attributes: Mapping[str, Value], name: str, kind: str = "") -> Mark:
         """Returns the saga and step of a record with these attributes, and sets `mapped`."""
         self.mapped = {}
-        if not said:
+        if not attributes:
             return UNMARKED
-        record = RecordFields(name, self.scope, self.service, said, kind)
-        place = self.attribute_mapping.mark(record, marks.mark_without_id(said))
-        if place.id:
+        record = RecordFields(name, self.scope, self.service, attributes, kind)
+        mark = self.attribute_mapping.mark(record, marks.mark_without_id(attributes))
+        if mark.id:
             self.mapped = self.attribute_mapping.attributes(record)
-        return place
+        return mark
 
 
 _NUMBERS: Final = {key: str(number) for number, key in enumerate(schema.MARK_KEYS)}
@@ -139,9 +139,9 @@ class Rows:
         self.attributes.scope, self.attributes.service = scope, origin.process.service
         self._receipt = received_at, self._origins.number(origin)
 
-    def add(self, own: tuple[Any, ...], place: Mark) -> None:
+    def add(self, own: tuple[Any, ...], mark: Mark) -> None:
         """Adds the record whose attributes were encoded last."""
-        self._rows.append((*own, *mark_columns(place), *self.attributes.texts, *self._receipt))
+        self._rows.append((*own, *mark_columns(mark), *self.attributes.texts, *self._receipt))
 
     def table(self) -> pa.Table:
         """Returns all rows as a table of `schema.SPANS` or `schema.LOGS`."""
@@ -167,9 +167,9 @@ def _struct(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.StructType:
     return pa.struct([pa.field(name, kind) for name, kind in columns])
 
 
-def mark_columns(place: Mark) -> tuple[str, str, str, str, str, str, str, int]:
+def mark_columns(mark: Mark) -> tuple[str, str, str, str, str, str, str, int]:
     """Returns the values of `schema.MARK`."""
-    return place.id, place.name, place.run, place.role, place.step, place.type, place.key, place.attempt
+    return mark.id, mark.name, mark.run, mark.role, mark.step, mark.type, mark.key, mark.attempt
 
 
 _WORDS: Final = len(schema.MARK) - 1
@@ -231,33 +231,33 @@ class NestedAttributes:
     def _marks(self) -> list[pa.Array]:
         """Returns the columns of `schema.MARK`; they are empty for a record without an id."""
         (id_key, *keys) = schema.MARK_KEYS
-        ids = self._words(id_key)
+        ids = self._identifiers(id_key)
         marked = pc.not_equal(ids, "").to_numpy(zero_copy_only=False)
-        words = [_where(marked, self._words(key), "") for key in keys[: _WORDS - 1]]
+        identifiers = [_where(marked, self._identifiers(key), "") for key in keys[: _WORDS - 1]]
         attempts = _where(marked, self._attempts(keys[-1]), 0)
         self._in_columns &= marked[self._owner]
-        return [ids, *words, attempts]
+        return [ids, *identifiers, attempts]
 
-    def _words(self, key: str) -> pa.StringArray:
-        found = self._mark_places(key)
+    def _identifiers(self, key: str) -> pa.StringArray:
+        found = self._positions(key)
         if not len(found):
             return pa.repeat(pa.scalar(""), len(self._counts))
         strings = self._values.kinds[found] == STRING
         self._in_columns[found] = strings
-        words = self._values.of("string", found)
+        identifiers = self._values.of("string", found)
         if not strings.all():
-            words = pc.coalesce(words, pc.cast(self._values.of("int", found), pa.string()))
-        return _spread(words, self._owner[found], len(self._counts), "")
+            identifiers = pc.coalesce(identifiers, pc.cast(self._values.of("int", found), pa.string()))
+        return _spread(identifiers, self._owner[found], len(self._counts), "")
 
     def _attempts(self, key: str) -> pa.Int64Array:
-        found = self._mark_places(key)
+        found = self._positions(key)
         decline(self._values.kinds[found] != INT, self._request[found])
-        said = self._values.of("int", found).to_numpy()
-        self._in_columns[found] = said >= 0
-        return _spread(pa.array(np.maximum(said, 0)), self._owner[found], len(self._counts), 0)
+        attempts = self._values.of("int", found).to_numpy()
+        self._in_columns[found] = attempts >= 0
+        return _spread(pa.array(np.maximum(attempts, 0)), self._owner[found], len(self._counts), 0)
 
-    def _mark_places(self, key: str) -> Integers:
-        """Returns the positions of a key of `schema.MARK`; raises `Declined` where it is repeated or not a word."""
+    def _positions(self, key: str) -> Integers:
+        """Returns where a key of `schema.MARK` is; raises `Declined` where one is repeated or of another type."""
         found = self.found(key)
         repeated = np.zeros(len(found), np.bool_)
         repeated[1:] = np.diff(self._owner[found]) == 0
@@ -279,9 +279,9 @@ def _spread(values: pa.Array, owner: Integers, length: int, absent: str | int) -
     """Returns values at the positions of their owners, which are in order; `absent` elsewhere."""
     if len(owner) == length:
         return values
-    place = np.full(length, -1)
-    place[owner] = np.arange(len(owner))
-    return pc.fill_null(values.take(pa.array(place, mask=place < 0)), absent)
+    positions = np.full(length, -1)
+    positions[owner] = np.arange(len(owner))
+    return pc.fill_null(values.take(pa.array(positions, mask=positions < 0)), absent)
 
 
 def _where(wanted: Bools, values: pa.Array, otherwise: str | int) -> pa.Array:

@@ -163,9 +163,9 @@ def _receipt(rejected: Counter[str], kind: str, warning: str = "") -> Receipt:
 class ColumnarRequests:
     """Reads requests by columns, and keeps their tables."""
 
-    def __init__(self, observations: Observations, origins: Origins, *, worthwhile: int = MIN_COLUMNAR_BYTES) -> None:
-        """Creates a reader that leaves requests with fewer bytes than `worthwhile` alone."""
-        self._worthwhile = worthwhile
+    def __init__(self, observations: Observations, origins: Origins, *, min_bytes: int = MIN_COLUMNAR_BYTES) -> None:
+        """Creates a reader that leaves requests with fewer than `min_bytes` bytes to `decode`."""
+        self._min_bytes = min_bytes
         self._observations = observations
         self._origins = origins
         self.spans: list[pa.Table] = []
@@ -181,7 +181,7 @@ class ColumnarRequests:
 
     def _read(self, payloads: dict[int, Payload], read: Any) -> dict[int, int]:
         for _ in range(MAX_ATTEMPTS):
-            if sum(len(each.body) for each in payloads.values()) < max(self._worthwhile, 1):
+            if sum(len(each.body) for each in payloads.values()) < max(self._min_bytes, 1):
                 break
             numbers = list(payloads)
             bodies, received_at = zip(*((each.body, each.received_at) for each in payloads.values()), strict=True)

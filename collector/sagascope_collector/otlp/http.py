@@ -51,7 +51,7 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, lea
         Undecodable: it is not compressed as it claims to be.
         Overloaded: together with the others that are arriving it is more than the budget of `lease` allows.
     """
-    reader = _READERS.get(encoding, _Plain)(cap)
+    reader = _READERS.get(encoding, _IdentityReader)(cap)
     async for chunk in chunks:
         for grown in reader.feed(chunk) if chunk else ():
             lease.take(grown)
@@ -60,7 +60,7 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, lea
     return await reader.finish(lease)
 
 
-class _Plain:
+class _IdentityReader:
     def __init__(self, cap: int) -> None:
         self._room = self._cap = cap
         self._parts: list[bytes] = []
@@ -81,7 +81,7 @@ class _Plain:
         return len(piece)
 
 
-class _Gzip(_Plain):
+class _Gzip(_IdentityReader):
     def __init__(self, cap: int) -> None:
         super().__init__(cap)
         self._inflate = zlib.decompressobj(GZIP)
@@ -106,15 +106,15 @@ class _Gzip(_Plain):
         try:
             return self._inflate.decompress(chunk, min(self._room + 1, PIECE_BYTES))
         except zlib.error as error:
-            raise Undecodable(f"This is no gzip data: {error}.") from error
+            raise Undecodable(f"The body is not gzip data: {error}.") from error
 
 
-class _Zstd(_Plain):
+class _Zstd(_IdentityReader):
     async def finish(self, lease: Lease) -> bytes:
         content = await super().finish(lease)
         if content.count(ZSTD_MAGIC) > MAX_MEMBERS:
             raise TooLarge(f"This request has more than the {MAX_MEMBERS} zstd frames that it may.")
-        inflated = _Plain(self._cap)
+        inflated = _IdentityReader(self._cap)
         with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
             while piece := await asyncio.to_thread(self._inflated, stream):
                 lease.take(next(inflated.feed(piece)))
@@ -126,11 +126,11 @@ class _Zstd(_Plain):
         try:
             piece: bytes = stream.read(PIECE_BYTES)
         except OSError as error:
-            raise Undecodable(f"This is no zstd data: {error}.") from error
+            raise Undecodable(f"The body is not zstd data: {error}.") from error
         return piece
 
 
-_READERS: Final[dict[bytes, type[_Plain]]] = {b"gzip": _Gzip, b"zstd": _Zstd}
+_READERS: Final[dict[bytes, type[_IdentityReader]]] = {b"gzip": _Gzip, b"zstd": _Zstd}
 
 
 def too_large(cap: int) -> TooLarge:
@@ -207,19 +207,19 @@ class OtlpHttp:
 
 def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | None) -> HttpAnswer | None:
     """Returns the refusal of a request whose body need not be read."""
-    spoken = encoding or Encoding.JSON
+    accepted = encoding or Encoding.JSON
     if scope["path"] not in SIGNALS:
         known = ", ".join(SIGNALS)
-        return answers.http_refusal(404, Code.NOT_FOUND, f"There is nothing here; OTLP is taken at {known}.", spoken)
+        return answers.http_refusal(404, Code.NOT_FOUND, f"There is nothing here; OTLP is taken at {known}.", accepted)
     if scope["method"] != "POST":
-        answer = answers.http_refusal(405, Code.UNIMPLEMENTED, "OTLP is sent with POST.", spoken)
+        answer = answers.http_refusal(405, Code.UNIMPLEMENTED, "OTLP is sent with POST.", accepted)
         answer.headers.append((b"allow", b"POST"))
         return answer
     if encoding is None:
-        said = "OTLP is sent as application/x-protobuf or application/json."
-        return answers.http_refusal(415, Code.INVALID_ARGUMENT, said, spoken)
+        text = "OTLP is sent as application/x-protobuf or application/json."
+        return answers.http_refusal(415, Code.INVALID_ARGUMENT, text, accepted)
     if _coding(headers) not in CONTENT_ENCODINGS:
-        answer = answers.http_refusal(415, Code.INVALID_ARGUMENT, "Content-Encoding is gzip, zstd or none.", spoken)
+        answer = answers.http_refusal(415, Code.INVALID_ARGUMENT, "Content-Encoding is gzip, zstd or none.", accepted)
         answer.headers.append((b"accept-encoding", b"gzip, zstd, identity"))
         return answer
     return None

@@ -37,15 +37,15 @@ _IDENTIFIERS: Final = [name for name, kind in schema.MARK if pa.types.is_string(
 _KEY: Final = f'"{semconv.KEY_PREFIX}'
 
 
-def is_too_long(place: Mark, process: Process, attributes: Iterable[KeyValue]) -> bool:
+def is_too_long(mark: Mark, process: Process, attributes: Iterable[KeyValue]) -> bool:
     """Returns whether a record has an identifier that is too long: of its saga, its process or a business key."""
-    return any(len(text) > MAX_IDENTIFIER_CHARACTERS for text in _identifiers(place, process)) or (
-        place.id != "" and any(_is_long_key(each) for each in attributes if each.key.startswith(semconv.KEY_PREFIX))
+    return any(len(text) > MAX_IDENTIFIER_CHARACTERS for text in _identifiers(mark, process)) or (
+        mark.id != "" and any(_is_long_key(each) for each in attributes if each.key.startswith(semconv.KEY_PREFIX))
     )
 
 
-def _identifiers(place: Mark, of: Process) -> Iterable[str]:
-    yield from (place.id, place.name, place.run, place.role, place.step, place.type, place.key)
+def _identifiers(mark: Mark, of: Process) -> Iterable[str]:
+    yield from (mark.id, mark.name, mark.run, mark.role, mark.step, mark.type, mark.key)
     yield from (of.environment, of.service, of.version, of.identity, of.instance)
 
 

@@ -15,7 +15,7 @@ from sagascope_collector.engines import BUILT_IN, PARTIAL_EVENT, AttributeMappin
 from sagascope_collector.otlp import anyvalue, limits, origins, protobuf_columns
 from sagascope_collector.otlp.anyvalue import one_each
 from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows
-from sagascope_collector.otlp.origins import Observations, beat, observe, promise, receipts, senders
+from sagascope_collector.otlp.origins import Observations, beat, observe, partial_heartbeat, receipts, senders
 from sagascope_collector.otlp.protobuf_columns import Integers, NestedRecords, decline, sizes, unnest
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, usable_ids, valid_id
 from sagascope_collector.records import Mark
@@ -26,8 +26,8 @@ def read_partial(record: LogRecord) -> Partial | None:
     """Returns the open span that a record of otel-partial carries; None for another record."""
     if not any(each.key == PARTIAL_EVENT for each in record.attributes):
         return None
-    said = anyvalue.plain(record.attributes)
-    return parse_partial(said, anyvalue.read(record.body)) if is_partial(said) else None
+    attributes = anyvalue.plain(record.attributes)
+    return parse_partial(attributes, anyvalue.read(record.body)) if is_partial(attributes) else None
 
 
 EVENT_NAME: Final = "event.name"
@@ -63,11 +63,11 @@ class Logs:
             (each.value.string_value for each in record.attributes if each.key == EVENT_NAME), ""
         )
         partial = read_partial(record)
-        place = self._placed(partial) if partial else None
-        place = place or self._rows.attributes.place_of(record.attributes)
-        if limits.is_too_long(place, origin.process, record.attributes):
+        mark = self._mark_of_partial(partial) if partial else None
+        mark = mark or self._rows.attributes.mark_of(record.attributes)
+        if limits.is_too_long(mark, origin.process, record.attributes):
             return limits.TOO_LONG
-        self._rows.attributes.add(record.attributes, place=place)
+        self._rows.attributes.add(record.attributes, mark=mark)
         own = (
             at,
             record.time_unix_nano,
@@ -81,19 +81,19 @@ class Logs:
             record.flags,
             record.dropped_attributes_count,
         )
-        self._rows.add(own, place)
+        self._rows.add(own, mark)
         self._observations.see(origin.process, at, at, received_at)
         if event_name == semconv.EVENT_HEARTBEAT:
-            said = anyvalue.plain(record.attributes)
-            self._observations.add_heartbeat(origin.process, beat(said, at, received_at))
+            attributes = anyvalue.plain(record.attributes)
+            self._observations.add_heartbeat(origin.process, beat(attributes, at, received_at))
         elif partial and partial.interval and not partial.is_stop:
-            self._observations.add_heartbeat(origin.process, promise(partial.interval, at, received_at))
+            self._observations.add_heartbeat(origin.process, partial_heartbeat(partial.interval, at, received_at))
         return ""
 
-    def _placed(self, partial: Partial) -> Mark | None:
+    def _mark_of_partial(self, partial: Partial) -> Mark | None:
         """Returns the saga of the span in the body of a record of otel-partial; None if it names none."""
-        placed = self._rows.attributes.place(partial.attributes, partial.name)
-        return placed if placed.id else None
+        mark = self._rows.attributes.mark(partial.attributes, partial.name)
+        return mark if mark.id else None
 
 
 def read_logs(
@@ -117,9 +117,9 @@ def read_logs(
 
 
 def _at(nested: NestedRecords, received_at: Integers) -> Integers:
-    said, observed = (nested.records.field(name).to_numpy() for name in ("timestamp", "observed_at"))
+    timestamp, observed = (nested.records.field(name).to_numpy() for name in ("timestamp", "observed_at"))
     received = received_at[nested.request].astype(np.uint64)
-    at: Integers = np.where(said != 0, said, np.where(observed != 0, observed, received))
+    at: Integers = np.where(timestamp != 0, timestamp, np.where(observed != 0, observed, received))
     return at
 
 
@@ -146,7 +146,7 @@ def _event_names(names: pa.StringArray, attributes: NestedAttributes) -> pa.Stri
         return names
     older = attributes.first_strings(EVENT_NAME)
     missing = np.flatnonzero(pc.equal(names, "").to_numpy(zero_copy_only=False)).tolist()
-    told = names.to_pylist()
-    for place in missing:
-        told[place] = older.get(place, "")
-    return pa.array(told, pa.string())
+    found = names.to_pylist()
+    for position in missing:
+        found[position] = older.get(position, "")
+    return pa.array(found, pa.string())

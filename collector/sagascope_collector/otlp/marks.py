@@ -68,12 +68,12 @@ def process(resource: Attributes) -> Process:
     """Returns the process that a resource describes."""
     instance = as_text(resource.get(SERVICE_INSTANCE_ID))
     host, pid = as_text(resource.get(HOST_NAME)), as_text(resource.get(PROCESS_PID))
-    place = f"{host}:{pid}" if host and pid else ""
-    identity = as_text(resource.get(semconv.PROCESS_ID)) or instance or place
+    host_and_pid = f"{host}:{pid}" if host and pid else ""
+    identity = as_text(resource.get(semconv.PROCESS_ID)) or instance or host_and_pid
     return Process(
         environment=as_text(resource.get(ENVIRONMENT)),
         service=as_text(resource.get(SERVICE_NAME)),
         version=as_text(resource.get(SERVICE_VERSION)),
         identity=identity,
-        instance=instance or place or identity,
+        instance=instance or host_and_pid or identity,
     )

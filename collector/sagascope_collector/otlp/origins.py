@@ -207,7 +207,7 @@ def _bridge_state(attributes: Attributes) -> BridgeState | None:
     )
 
 
-def promise(interval: float, at: int, received_at: int) -> Beat:
+def partial_heartbeat(interval: float, at: int, received_at: int) -> Beat:
     """Returns a heartbeat for a process that announced only when it sends one open span again.
 
     It is the first of two parts, of which the second never comes: no other span is over because it is not listed.

@@ -74,11 +74,11 @@ def parse(body: bytes, message: type[M]) -> Parsed[M]:
     except orjson.JSONDecodeError as error:
         raise Undecodable(f"This is no JSON: {error}.") from error
     parsed = Parsed(message())
-    _Filler(parsed).fill(parsed.message, found, "request", DEPTH)
+    _MessageBuilder(parsed).fill(parsed.message, found, "request", DEPTH)
     return parsed
 
 
-class _Filler:
+class _MessageBuilder:
     """Fills messages from JSON objects."""
 
     def __init__(self, parsed: Parsed[Any]) -> None:
@@ -118,7 +118,7 @@ class _Filler:
                 setattr(message, *_fitting(field, value))
             except (ValueError, TypeError, OverflowError) as error:
                 if field.name not in IGNORED:
-                    raise _misfit(path, value) from error
+                    raise _type_mismatch(path, value) from error
 
     def _extend(self, items: Any, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:
         if not isinstance(value, list):
@@ -138,7 +138,7 @@ class _Filler:
             try:
                 items.append(_reader(field)(each))
             except (ValueError, TypeError, OverflowError) as error:
-                raise _misfit(f"{path}[{number}]", each) from error
+                raise _type_mismatch(f"{path}[{number}]", each) from error
 
     def _extend_records(self, items: Any, value: list[Any], path: str, depth: int) -> None:
         self._in_record = True
@@ -160,7 +160,7 @@ def _fitting(field: FieldDescriptor, value: Any) -> tuple[str, Any]:
     return field.name, _reader(field)(value)
 
 
-def _misfit(path: str, value: Any) -> Undecodable:
+def _type_mismatch(path: str, value: Any) -> Undecodable:
     return Undecodable(f"This is no OTLP in JSON: {path} cannot be {str(value)[:80]!r}.")
 
 

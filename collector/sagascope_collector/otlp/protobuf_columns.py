@@ -129,7 +129,7 @@ def decline(where: Bools, request: Integers) -> None:
     """Declines the requests of the records that are marked; `request` has the request of each record.
 
     Raises:
-        Declined: there is such a place.
+        Declined: there is such a position.
     """
     if where.any():
         raise Declined(np.unique(request[where]))

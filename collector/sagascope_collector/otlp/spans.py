@@ -64,10 +64,10 @@ class Spans:
             return INVALID_IDS
         limits.trim(span)
         start, end = span.start_time_unix_nano, span.end_time_unix_nano
-        place = self._rows.attributes.place_of(span.attributes, span.name, named(KINDS, span.kind))
-        if limits.is_too_long(place, origin.process, span.attributes):
+        mark = self._rows.attributes.mark_of(span.attributes, span.name, named(KINDS, span.kind))
+        if limits.is_too_long(mark, origin.process, span.attributes):
             return limits.TOO_LONG
-        self._rows.attributes.add(span.attributes, place)
+        self._rows.attributes.add(span.attributes, mark)
         own = (
             trace_id,
             span_id,
@@ -86,8 +86,8 @@ class Spans:
             events_text(span.events),
             links_text(span.links),
         )
-        self.links += links_to_sagas((trace_id, span_id), span.links, origin.process.environment, place)
-        self._rows.add(own, place)
+        self.links += links_to_sagas((trace_id, span_id), span.links, origin.process.environment, mark)
+        self._rows.add(own, mark)
         self._observations.see(origin.process, start, end or start, received_at)
         return ""
 
@@ -186,8 +186,8 @@ def read_spans(
 def valid_ids(ids: pa.BinaryArray, size: int) -> Bools:
     """Returns which ids have this many bytes, and are not all zero."""
     sized = np.diff(offsets(ids)) == size if len(ids) else np.empty(0, np.bool_)
-    said: Bools = sized & pc.not_equal(ids, bytes(size)).to_numpy(zero_copy_only=False)
-    return said
+    valid: Bools = sized & pc.not_equal(ids, bytes(size)).to_numpy(zero_copy_only=False)
+    return valid
 
 
 def usable_ids(ids: pa.BinaryArray, size: int) -> pa.BinaryArray:
@@ -220,12 +220,12 @@ def _statuses(lists: pa.ListArray, request: Integers) -> tuple[Integers, pa.Stri
     """Returns the code and message of each span, which may have no status."""
     count = sizes(lists)
     decline(count > 1, request)
-    said = lists.values
-    if len(said) == len(lists):
-        return said.field("code").to_numpy(), said.field("message")
-    place = pa.array(np.cumsum(count) - 1, mask=count == 0)
-    code = pc.fill_null(said.field("code").take(place), 0).to_numpy()
-    return code, pc.fill_null(said.field("message").take(place), "")
+    statuses = lists.values
+    if len(statuses) == len(lists):
+        return statuses.field("code").to_numpy(), statuses.field("message")
+    position = pa.array(np.cumsum(count) - 1, mask=count == 0)
+    code = pc.fill_null(statuses.field("code").take(position), 0).to_numpy()
+    return code, pc.fill_null(statuses.field("message").take(position), "")
 
 
 def _names(names: Sequence[str], numbers: Integers) -> pa.StringArray:
@@ -237,18 +237,18 @@ def _names(names: Sequence[str], numbers: Integers) -> pa.StringArray:
 def _texts(lists: pa.ListArray, message: Any, write: Callable[[Sequence[Any]], str], request: Integers) -> pa.Array:
     """Returns the stored form of each span's events or links; most spans have none."""
     texts = [""] * len(lists)
-    for place in np.flatnonzero(sizes(lists)).tolist():
-        texts[place] = write(_messages(lists, place, message, request))
+    for position in np.flatnonzero(sizes(lists)).tolist():
+        texts[position] = write(_messages(lists, position, message, request))
     return pa.array(texts, pa.string())
 
 
-def _messages(lists: pa.ListArray, place: int, message: Any, request: Integers) -> list[Any]:
+def _messages(lists: pa.ListArray, position: int, message: Any, request: Integers) -> list[Any]:
     try:
-        read = [message.FromString(raw) for raw in lists[place].as_py()]
+        read = [message.FromString(raw) for raw in lists[position].as_py()]
     except DecodeError:
-        raise Declined([request[place]]) from None
+        raise Declined([request[position]]) from None
     if not all(are_shallow(each.attributes) for each in read):
-        raise Declined([request[place]])
+        raise Declined([request[position]])
     return read
 
 
@@ -257,9 +257,9 @@ _MARK: Final = [name for name, _ in schema.MARK]
 
 def _links(table: pa.Table, lists: pa.ListArray, origins: pa.Table) -> Iterator[tuple[Any, ...]]:
     """Yields rows for links that name a saga; the links were read before."""
-    for place in np.flatnonzero(sizes(lists)).tolist():
-        links = [Span.Link.FromString(raw) for raw in lists[place].as_py()]
-        own = Mark(*(table.column(name)[place].as_py() for name in _MARK))
-        environment = origins.column("environment")[table.column("origin")[place].as_py()].as_py()
-        ids = tuple(table.column(name)[place].as_py() for name in ("trace_id", "span_id"))
+    for position in np.flatnonzero(sizes(lists)).tolist():
+        links = [Span.Link.FromString(raw) for raw in lists[position].as_py()]
+        own = Mark(*(table.column(name)[position].as_py() for name in _MARK))
+        environment = origins.column("environment")[table.column("origin")[position].as_py()].as_py()
+        ids = tuple(table.column(name)[position].as_py() for name in ("trace_id", "span_id"))
         yield from links_to_sagas(ids, links, environment, own)

@@ -26,7 +26,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FAILURES: Final = (semconv.OUTCOME_COMPENSATED, semconv.OUTCOME_FAILED)
 
 
-class SpansOfCompletion(NamedTuple):
+class CompletionSpans(NamedTuple):
     """The spans of a saga, consistent with a clean completion: a row of `select_clean_completions`.
 
     It has one root, which has ended; one name and run; only final spans; forward steps only, each with one attempt,
@@ -48,7 +48,7 @@ class SpansOfCompletion(NamedTuple):
     ids: list[bytes]
 
 
-class LogsOfCompletion(NamedTuple):
+class CompletionLogs(NamedTuple):
     """The log records of such a saga: a row of `select_logs_of_completions`."""
 
     updated_at: int
@@ -58,18 +58,19 @@ class LogsOfCompletion(NamedTuple):
     run: str
     name: str
     are_plain: bool
+    """Whether all have one name and run, and none has the format of another library."""
 
 
 def rows(storage: Storage, ids: Sequence[SagaId]) -> list[SagaRow]:
     """Returns the summaries of those of these sagas that completed cleanly; the others must be rebuilt."""
-    made = (
-        _row(saga, SpansOfCompletion(*spans), LogsOfCompletion(*logs) if logs else None)
+    summaries = (
+        _row(saga, CompletionSpans(*spans), CompletionLogs(*logs) if logs else None)
         for saga, spans, logs in storage.lookup.completions(ids)
     )
-    return [row for row in made if row is not None]
+    return [row for row in summaries if row is not None]
 
 
-def _row(saga: SagaId, spans: SpansOfCompletion, logs: LogsOfCompletion | None) -> SagaRow | None:
+def _row(saga: SagaId, spans: CompletionSpans, logs: CompletionLogs | None) -> SagaRow | None:
     root, steps = _attributes(spans.root), tuple(dict.fromkeys(spans.steps or ()))
     if not _are_consistent(spans, logs) or root.get(semconv.SAGA_OUTCOME) in _FAILURES or _may_compensate(root, steps):
         return None
@@ -93,7 +94,7 @@ def _row(saga: SagaId, spans: SpansOfCompletion, logs: LogsOfCompletion | None) 
     )
 
 
-def _are_consistent(spans: SpansOfCompletion, logs: LogsOfCompletion | None) -> bool:
+def _are_consistent(spans: CompletionSpans, logs: CompletionLogs | None) -> bool:
     """Returns whether each span was received once, and the log records are of the same saga and announce no other."""
     received = set(spans.ids)
     if len(received) < len(spans.ids):
@@ -125,7 +126,7 @@ def _keys(keyed: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def _document(
-    key: SagaKey, spans: SpansOfCompletion, updated_at: int, root: Mapping[str, Any], keys: dict[str, str]
+    key: SagaKey, spans: CompletionSpans, updated_at: int, root: Mapping[str, Any], keys: dict[str, str]
 ) -> str:
     """Returns `schemas.SagaSummary` as JSON, composed of cached pieces that many sagas share."""
     return (

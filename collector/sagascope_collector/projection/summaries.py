@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 Summarise = Callable[[model.Saga, Diagnosis], schemas.SagaSummary]
 
-SOONEST_NS: int = 100_000_000
+MIN_REEVALUATION_DELAY_NS: int = 100_000_000
 """Minimum time between two evaluations of a saga, whatever its evaluation requests."""
 
 LARGE_RECORDS: int = 2_000
@@ -254,7 +254,7 @@ class Summaries:
             started_at=saga.started_at,
             updated_at=saga.updated_at,
             ended_at=saga.ended_at,
-            due_at=None if due_at is None else max(due_at, context.now + SOONEST_NS),
+            due_at=None if due_at is None else max(due_at, context.now + MIN_REEVALUATION_DELAY_NS),
             keys=saga.keys,
             document=self._summarise(saga, diagnosis).model_dump_json(),
             step_services=_step_services(saga, context),

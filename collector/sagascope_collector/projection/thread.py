@@ -35,8 +35,8 @@ FLOOD_REBUILD_SECONDS: float = 0.3
 MAX_QUIET_WAIT_SECONDS: float = 1.0
 """Time after which a saga that keeps changing is summarized, under high load."""
 
-BUSY_CHANGED: int = 16
-"""Number of changes per poll beyond which only a sample of the candidates is learned from."""
+BUSY_CHANGED_SAGAS: int = 16
+"""Number of changed sagas per poll beyond which only a sample of the candidates is learned from."""
 
 BUSY_CANDIDATES: int = 16
 """Size of that sample: sagas summarized in bulk, the latest first."""
@@ -149,18 +149,18 @@ class Projection:
 
     def _advance(self) -> bool:
         """Does the work of `advance`; returns whether to continue at once."""
-        begun, context = time.monotonic(), self._context(self._clock())
+        started_at, context = time.monotonic(), self._context(self._clock())
         changed = self._renew_changed(context)
         due = self._storage.sagas.due(context.now, BATCH_SAGAS)
         self._summaries.renew(due, context, self._stopping)
         if len(due) < BATCH_SAGAS and not self._stopping.is_set():
             waiting_seconds = self._storage.changes.backlog().seconds
-            self._current_at = begun - max(0.0, waiting_seconds - self._quiet - MAX_QUIET_WAIT_SECONDS)
-            self.was_current = self.was_current or begun - waiting_seconds > self._created_at
+            self._current_at = started_at - max(0.0, waiting_seconds - self._quiet - MAX_QUIET_WAIT_SECONDS)
+            self.was_current = self.was_current or started_at - waiting_seconds > self._created_at
         self._reevaluations.learned(self._learner.update_baselines())
         left = self._reevaluate(self._context(context.now)) or changed >= BULK_SAGAS or len(due) == BATCH_SAGAS
         # last, so that candidates that cannot be learned from do not block other work
-        return self._learn_from_candidates(context, is_busy=changed > BUSY_CHANGED) or left
+        return self._learn_from_candidates(context, is_busy=changed > BUSY_CHANGED_SAGAS) or left
 
     def _renew_changed(self, context: analysis.Context) -> int:
         """Summarizes the changed sagas; returns their number."""
@@ -207,9 +207,9 @@ class Projection:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            begun = time.monotonic()
+            started_at = time.monotonic()
             if not self._advance_or_wait():
-                self._stopping.wait(max(MIN_POLL_PAUSE_SECONDS, begun + POLL_INTERVAL_SECONDS - time.monotonic()))
+                self._stopping.wait(max(MIN_POLL_PAUSE_SECONDS, started_at + POLL_INTERVAL_SECONDS - time.monotonic()))
 
     def _advance_or_wait(self) -> bool:
         """Does one iteration. A failure is logged when it starts, every minute while it lasts, and when it ends."""

@@ -320,7 +320,7 @@ def _check_function(node: Node, allowed: frozenset[str]) -> None:
         _not_allowed(f"the function {name}")
     if name in PATTERNS and not _is_short_pattern(node):
         _not_allowed(
-            f"a LIKE pattern that is no constant or has more than {MAX_WILDCARDS} wildcards (use regexp_matches)"
+            f"a LIKE pattern that is not a constant or has more than {MAX_WILDCARDS} wildcards (use regexp_matches)"
         )
 
 

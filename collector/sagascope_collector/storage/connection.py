@@ -25,7 +25,7 @@ STORAGE_VERSION: Final = "v1.5.0"
 MEMORY_BYTES: Final = 400_000_000
 """Memory limit of DuckDB, for all statements together."""
 
-MAX_SPILL: Final = "4GB"
+MAX_TEMPORARY_SIZE: Final = "4GB"
 """Maximum size of the temporary files of statements that exceed it, in a folder that DuckDB creates and removes."""
 
 CHECKPOINT_BYTES: Final = "64MB"
@@ -73,7 +73,7 @@ def _connect(path: str, memory_bytes: int, read_only: bool) -> duckdb.DuckDBPyCo
             "threads": "1",  # a second thread costs more processor time for the same work
             "memory_limit": f"{memory_bytes}B",
             "wal_autocheckpoint": CHECKPOINT_BYTES,
-            "max_temp_directory_size": MAX_SPILL,
+            "max_temp_directory_size": MAX_TEMPORARY_SIZE,
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",

@@ -141,7 +141,7 @@ def _insertion(table: str, rows: int, columns: int) -> str:
     return f"INSERT INTO {table} VALUES {', '.join(row for _ in range(rows))}"  # noqa: S608
 
 
-class _OfThread(threading.local):
+class _ThreadState(threading.local):
     """The current transaction of a thread."""
 
     cursor: duckdb.DuckDBPyConnection | None = None
@@ -161,10 +161,10 @@ class Database:
         self._memory_bytes = memory_bytes
         self._connection = connection.connect(path, memory_bytes, read_only=read_only)
         self._watchdog = Watchdog()
-        self._of_thread = _OfThread()
+        self._thread_state = _ThreadState()
         self._free: list[duckdb.DuckDBPyConnection] = []
         self._idle = threading.Condition()
-        self._lent: set[duckdb.DuckDBPyConnection] = set()
+        self._borrowed: set[duckdb.DuckDBPyConnection] = set()
         self._closed = self._exclusive = False
         try:
             if not read_only:
@@ -262,11 +262,11 @@ class Database:
         Raises:
             StorageUnavailable: the transaction was rolled back.
         """
-        mine = self._of_thread
+        mine = self._thread_state
         if mine.cursor is not None:
             yield
             return
-        with self._borrowed() as cursor:
+        with self._thread_cursor() as cursor:
             mine.cursor = cursor
             try:
                 cursor.begin()
@@ -288,17 +288,17 @@ class Database:
         with self._idle:
             self._idle.wait_for(lambda: not self._exclusive)
             self._exclusive = True
-            if not self._idle.wait_for(lambda: not self._lent, INTERRUPT_AFTER_SECONDS):
-                for cursor in self._lent:
+            if not self._idle.wait_for(lambda: not self._borrowed, INTERRUPT_AFTER_SECONDS):
+                for cursor in self._borrowed:
                     cursor.interrupt()
-                self._idle.wait_for(lambda: not self._lent, INTERRUPT_AFTER_SECONDS)
-                for cursor in self._lent:  # lent to a thread that fetches rows intermittently
+                self._idle.wait_for(lambda: not self._borrowed, INTERRUPT_AFTER_SECONDS)
+                for cursor in self._borrowed:  # borrowed by a thread that fetches rows intermittently
                     cursor.close()
-        self._of_thread.is_exclusive = True
+        self._thread_state.is_exclusive = True
         try:
             yield
         finally:
-            self._of_thread.is_exclusive = False
+            self._thread_state.is_exclusive = False
             with self._idle:
                 self._exclusive = False
                 self._idle.notify_all()
@@ -331,7 +331,7 @@ class Database:
         """Waits for running statements to end, and releases the file; later calls raise `StorageUnavailable`."""
         with self._idle:
             self._closed = True
-            self._idle.wait_for(lambda: not self._lent and not self._exclusive)
+            self._idle.wait_for(lambda: not self._borrowed and not self._exclusive)
         self._watchdog.close()
         self._close_cursors()
         self._connection.close()
@@ -342,7 +342,7 @@ class Database:
 
     @contextmanager
     def _at_work(self, tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._borrowed() as cursor:
+        with self._thread_cursor() as cursor:
             for name, table in tables.items():
                 cursor.register(name, table)
             try:
@@ -353,30 +353,30 @@ class Database:
                     cursor.unregister(name)
 
     @contextmanager
-    def _borrowed(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lends a cursor to this thread: that of its transaction, else a free one."""
-        mine = self._of_thread
-        cursor = mine.cursor or self._lend()
+    def _thread_cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yields a cursor: that of this thread's transaction, else a free one."""
+        mine = self._thread_state
+        cursor = mine.cursor or self._borrow_cursor()
         try:
             yield cursor
         except duckdb.Error as error:
             raise StorageUnavailable(f"The database cannot do this now: {str(error).splitlines()[0]}") from error
         finally:
             if cursor is not mine.cursor:
-                self._take_back(cursor)
+                self._return_cursor(cursor)
 
-    def _lend(self) -> duckdb.DuckDBPyConnection:
+    def _borrow_cursor(self) -> duckdb.DuckDBPyConnection:
         with self._idle:
-            self._idle.wait_for(lambda: not self._exclusive or self._of_thread.is_exclusive)
+            self._idle.wait_for(lambda: not self._exclusive or self._thread_state.is_exclusive)
             if self._closed:
                 raise StorageUnavailable("The database is closed.")
             cursor = self._free.pop() if self._free else self._connection.cursor()
-            self._lent.add(cursor)
+            self._borrowed.add(cursor)
             return cursor
 
-    def _take_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def _return_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         with self._idle:
-            self._lent.discard(cursor)
+            self._borrowed.discard(cursor)
             if self._exclusive:
                 cursor.close()
             else:

@@ -18,12 +18,13 @@ from sagascope_collector.storage.statistics import Statistics
 
 SQL: Final = statements("long_running")
 
-MANY_INTERVALS: Final = MAX_INTERVALS - 4
+SCATTERED_INTERVALS: Final = MAX_INTERVALS - 4
+"""Number of intervals from which the records of a saga are moved together."""
 
 MAX_RECORDS: Final = 50_000
 """Maximum number of records of a saga that is moved; of a larger one, only the first and last records are read."""
 
-LOOK_INTERVAL_SECONDS: float = 2.0
+CHECK_INTERVAL_SECONDS: float = 2.0
 
 
 class LongRunning:
@@ -37,24 +38,24 @@ class LongRunning:
         self._sagas = sagas
         self._origins = origins
         self._statistics = statistics
-        self._next_look = 0.0
+        self._next_check_at = 0.0
         self._left_in_place: dict[SagaId, Bounds] = {}
         ((self._moves,),) = database.rows(SQL["select_moves"])
 
     def move(self) -> bool:
-        """Moves the records of one saga; False: none has too many places, or they cannot be moved.
+        """Moves the records of one saga; False: no saga is scattered, or they cannot be moved.
 
         Raises:
             StorageUnavailable: nothing changed.
         """
-        if time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_check_at:
             return False
-        for saga, where in self._sagas.scattered(MANY_INTERVALS):
+        for saga, where in self._sagas.scattered(SCATTERED_INTERVALS):
             if where.records > MAX_RECORDS or where.intervals[-1][1] > self._statistics.counted_seq:
                 continue  # step statistics count spans by their commit
             if self._left_in_place.get(saga) != where and self._move(saga, where):
                 return True
-        self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
+        self._next_check_at = time.monotonic() + CHECK_INTERVAL_SECONDS
         return False
 
     def _move(self, saga: SagaId, where: Bounds) -> bool:
@@ -63,7 +64,7 @@ class LongRunning:
             if self._sagas.bounds_of_open(saga) != where:
                 return False
             staying = self._linked_intervals(saga, where, origins)
-            if len(staying) >= MANY_INTERVALS:
+            if len(staying) >= SCATTERED_INTERVALS:
                 self._left_in_place[saga] = where
                 return False
             move = self._moves + 1

@@ -23,7 +23,7 @@ _log: Final = logging.getLogger(__name__)
 DELETE_SAGAS: int = 20_000
 """Maximum number of sagas that are deleted in one transaction."""
 
-LOOK_INTERVAL_SECONDS: float = 60.0
+CHECK_INTERVAL_SECONDS: float = 60.0
 """Time between two checks when there is nothing to delete."""
 
 FREED_SHARE: Final = 0.95
@@ -64,7 +64,7 @@ class Retention:
     _changes: Changes
     _traces: TraceIndex
     _size_bytes: Callable[[], int]
-    _next_look: float = 0.0
+    _next_check_at: float = 0.0
     _is_exceeded: bool = False
     _others_seq: int = 0
 
@@ -74,11 +74,11 @@ class Retention:
         Raises:
             StorageUnavailable: nothing changed.
         """
-        if self._keep == FOREVER or time.monotonic() < self._next_look:
+        if self._keep == FOREVER or time.monotonic() < self._next_check_at:
             return False
         if self._delete_old(now) or self._free(now) or self._downsample(now):
             return True
-        self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
+        self._next_check_at = time.monotonic() + CHECK_INTERVAL_SECONDS
         return False
 
     def _delete_old(self, now: int) -> bool:

@@ -23,8 +23,8 @@ from sagascope_collector.step_statistics import (
     PathCount,
     StepCounts,
     StepStatistics,
+    mean_position,
     step_statistics,
-    usual_position,
 )
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
@@ -116,7 +116,7 @@ class Statistics:
         current = dict(self._database.rows(SQL["count_current_steps"], asked))
         for step in current.keys() - {step for step, _ in counted}:
             counted[step, semconv.TYPE_ACTION] = []  # started, and did not end within the window
-        ordered = sorted(counted, key=lambda key: (usual_position(counted[key]), key))
+        ordered = sorted(counted, key=lambda key: (mean_position(counted[key]), key))
         return [step_statistics(*key, counted[key], durations, current.get(key[0], 0)) for key in ordered]
 
     def paths(self, name: str, environment: str | None, since: int, limit: int) -> list[PathCount]:

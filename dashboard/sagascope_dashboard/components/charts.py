@@ -28,7 +28,7 @@ CHOSEN = "chosen"
 HEIGHT_PIXELS = 240
 
 CHART_PIXELS = 340
-"""Height of a chart that is looked at alone."""
+"""Height of a chart that is shown alone."""
 
 MAX_NAMED_DEPLOYMENTS = 3
 """Deployments at one time that a chart names."""
@@ -142,7 +142,7 @@ def time_format(start: float, end: float) -> str:
 
 
 def _stacked(shown: Sequence[Bar], styles: Mapping[str, Style], period_ms: int) -> list[dict[str, object]]:
-    """Returns the bars with their places: Vega-Lite stacks no bars that have a width."""
+    """Returns the bars with their positions: Vega-Lite stacks no bars that have a width."""
     heights: Counter[datetime] = Counter()
     values: list[dict[str, object]] = []
     for code, style in styles.items():
@@ -150,9 +150,9 @@ def _stacked(shown: Sequence[Bar], styles: Mapping[str, Style], period_ms: int) 
             at = epoch_ms(bar.start)
             below, above = heights[bar.start], heights[bar.start] + bar.number
             heights[bar.start] = above
-            place = {"at": at, "end": at + period_ms, "from": below, "to": above}
+            position = {"at": at, "end": at + period_ms, "from": below, "to": above}
             text = f"{style.label}: {bar.number:,} at {bar.start:%Y-%m-%d %H:%M:%S} UTC"
-            values.append({**place, "code": code, "state": style.label, "number": bar.number, "text": text})
+            values.append({**position, "code": code, "state": style.label, "number": bar.number, "text": text})
     return values
 
 
@@ -219,8 +219,8 @@ def _comparison(attribute: schemas.CommonAttribute) -> str:
 
 
 def _name(attribute: schemas.SagaAttribute) -> str:
-    place = line(attribute.service or attribute.step or "", 60)
-    return f"{place} {line(attribute.key, 60)} = {line(attribute.value, 80)}".lstrip()
+    where = line(attribute.service or attribute.step or "", 60)
+    return f"{where} {line(attribute.key, 60)} = {line(attribute.value, 80)}".lstrip()
 
 
 def of_points(points: Sequence[Point], x_title: str, y_title: str, *, over_time: bool) -> Any:
@@ -316,7 +316,7 @@ def versions_over_time(known: schemas.Services) -> Any:
 
 
 SOLID_SHARE = 0.5
-"""Share of failures from which a colour is the full one of an alarm."""
+"""Share of failures from which the colour of an alarm is used undiluted."""
 
 
 def failure_color(share: float) -> str:
@@ -354,11 +354,11 @@ def graph(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
         written.append(
             f'{numbers[node.key]} [label="{label}", URL="{_quoted(node.href)}", target="_self", {colors}{style}];'
         )
-    most = max((edge.weight for edge in edges), default=1.0) or 1.0
+    max_weight = max((edge.weight for edge in edges), default=1.0) or 1.0
     for edge in edges:
         if edge.before in numbers and edge.after in numbers:
             color = f', color="{mixed(gray, alarm, min(0.3 + edge.share, 1.0))}"' if edge.share else ""
-            width = f"penwidth={1 + 4 * edge.weight / most:.1f}"
+            width = f"penwidth={1 + 4 * edge.weight / max_weight:.1f}"
             ends = f"{numbers[edge.before]} -> {numbers[edge.after]}"
             # The second line of a label keeps the first one off a wide arrow.
             written.append(f'{ends} [label=" {_quoted(edge.text)} \\n ", {width}{color}];')

@@ -1,4 +1,4 @@
-"""A saga over a typical completed one of its type, from their starts on."""
+"""The screen that compares a saga with a typical completed one of its type, both from their start."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ from sagascope_dashboard.viewmodels.timeline import adjust_clocks, clock_offsets
 COMPRESSED, EVEN = "Compressed", "Even"
 
 COMPRESS_FACTOR = 4.0
-"""Where this one is as many times as long as the typical one, the time axis is compressed at first."""
+"""Ratio of this saga's duration to the typical one from which the time axis is initially compressed."""
 
 TICKS_SECONDS = (0, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400)
-"""Times that a compressed axis names."""
+"""Times that have a label on a compressed axis."""
 
 LINES = ("name", "this", "typical")
-"""The lines of a step, from above."""
+"""The lines of a step, from top to bottom."""
 
 LEGEND = (
     "Dashed: not reached, where the other one has it. Hollow: in progress. "
@@ -184,8 +184,8 @@ def _scale(comparison: Comparison, is_compressed: bool) -> alt.Scale:
 def _axis(comparison: Comparison, is_compressed: bool) -> alt.Axis:
     if not is_compressed:
         return alt.Axis(labelExpr=SECONDS_LABEL, tickCount=8)
-    least = comparison.reference_length / 10
-    ticks = [each for each in TICKS_SECONDS if not each or least <= each <= comparison.length]
+    first_tick = comparison.reference_length / 10
+    ticks = [each for each in TICKS_SECONDS if not each or first_tick <= each <= comparison.length]
     return alt.Axis(labelExpr=SECONDS_LABEL, values=ticks)
 
 

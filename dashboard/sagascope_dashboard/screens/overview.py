@@ -90,7 +90,7 @@ def _needing(filters: Filters) -> Filters:
 
 
 def _header(shown: Summary) -> Element:
-    if shown.is_calm:
+    if shown.is_nothing_urgent:
         return h(
             "header", icon("check"), h("h1", shown.title), h("p", *_calm_text(shown), cls="muted"), cls="no-attention"
         )
@@ -150,8 +150,8 @@ def _live_lists(filters: Filters) -> None:
     with st.container():
         render("overview-lists", go=_incidents(stable.shown) or _transactions(stable.shown, filters))
     with st.container():
-        if stable.news_text:
-            _announce(stable.news_text)
+        if stable.new_rows_text:
+            _announce(stable.new_rows_text)
 
 
 def _incidents(shown: Urgent) -> str | None:

@@ -40,7 +40,7 @@ from sagascope_dashboard.viewmodels.records import (
     span_tree,
     span_view,
 )
-from sagascope_dashboard.viewmodels.saga import MANY_STEPS, SagaView, every_step, saga_view, with_steps
+from sagascope_dashboard.viewmodels.saga import MAX_STEPS_IN_FULL, SagaView, every_step, saga_view, with_steps
 from sagascope_dashboard.viewmodels.timeline import (
     Timeline,
     adjust_clocks,
@@ -154,7 +154,7 @@ def _steps(saga: schemas.Saga, view: SagaView) -> str:
         picture = st.segmented_control(
             "Picture", [TIMELINE, SEQUENCE], default=TIMELINE, key="saga-picture", label_visibility="collapsed"
         )
-        if max(len(saga.steps), len(saga.plan.steps)) > MANY_STEPS:
+        if max(len(saga.steps), len(saga.plan.steps)) > MAX_STEPS_IN_FULL:
             st.text_input("Filter steps", key=FILTER_KEY, placeholder="Filter steps", label_visibility="collapsed")
     return str(picture or TIMELINE)
 

@@ -86,18 +86,18 @@ def page() -> None:
         _result(outcome)
 
 
-_ASK_OPERATOR = "Its operator gives readers a token with: sagascope serve --read-token-file"
+_OPERATOR_HINT = "Its operator gives readers a token with: sagascope serve --read-token-file"
 
 REASONS: Final[Mapping[data.SqlAccess, Sequence[str]]] = {
-    "unknown": ["The collector has not said yet whether it answers SQL.", "Load this page again in a moment."],
+    "unknown": ["It is not known yet whether the collector answers SQL.", "Load this page again in a moment."],
     "off": ["The collector does not answer SQL.", "Its operator switches it on with: sagascope serve --sql"],
     "open": [
         "The collector requires no token, so it cannot tell its readers apart: SQL is offered on its own machine only.",
-        _ASK_OPERATOR,
+        _OPERATOR_HINT,
     ],
     "certificate": [
         "The collector knows this dashboard by its client certificate, and cannot tell its readers apart.",
-        _ASK_OPERATOR,
+        _OPERATOR_HINT,
     ],
 }
 """Why SQL is not offered."""

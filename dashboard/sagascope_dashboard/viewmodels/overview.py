@@ -29,7 +29,7 @@ class Summary:
     """What the screen says first."""
 
     title: str
-    is_calm: bool
+    is_nothing_urgent: bool
     calm_since: datetime | None
     """When the last incident ended; None: there was none lately."""
     has_received: bool
@@ -49,7 +49,7 @@ def summary(
     ended = [each.changed_at for each in known if each.state == "resolved"]
     return Summary(
         title=_title(needing.total, failing),
-        is_calm=not needing.total and not failing,
+        is_nothing_urgent=not needing.total and not failing,
         calm_since=max(ended, default=None),
         has_received=every.total > 0,
         amount_at_risk=amounts_at_risk(needing.amount_at_risk),
@@ -95,32 +95,32 @@ Item = TypeVar("Item", IncidentRow, TransactionRow)
 
 
 @dataclass(frozen=True, slots=True)
-class StableUrgent:
+class StableOrder:
     """What is shown, and what is new since."""
 
     shown: Urgent
     keys: tuple[str, ...]
     """Keys of the rows shown, in order: `before` of the next refresh."""
-    news_text: str
+    new_rows_text: str
     """What is new, as text; empty for nothing."""
 
 
-def keep_order(now: Urgent, before: Sequence[str] = ()) -> StableUrgent:
+def keep_order(now: Urgent, before: Sequence[str] = ()) -> StableOrder:
     """Keeps the rows shown before, in their order, with their current content; with none of them left, shows all."""
     keys = (*(row.key for row in now.incidents), *(row.key for row in now.rows))
     kept = [key for key in before if key in set(keys)]
     if not kept:
-        return StableUrgent(now, keys, "")
+        return StableOrder(now, keys, "")
     order = {key: index for index, key in enumerate(kept)}
     shown = replace(now, incidents=_in_order(now.incidents, order), rows=_in_order(now.rows, order))
     new = sum(row.count for row in now.incidents if row.key not in order)
     new += sum(row.key not in order for row in now.rows)
-    return StableUrgent(shown, tuple(kept), _news(new))
+    return StableOrder(shown, tuple(kept), _new_rows_text(new))
 
 
 def _in_order(items: Iterable[Item], order: dict[str, int]) -> tuple[Item, ...]:
     return tuple(sorted((each for each in items if each.key in order), key=lambda each: order[each.key]))
 
 
-def _news(number: int) -> str:
+def _new_rows_text(number: int) -> str:
     return f"{plural(number, 'more transaction')} {'needs' if number == 1 else 'need'} attention" if number else ""

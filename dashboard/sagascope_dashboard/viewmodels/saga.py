@@ -21,13 +21,13 @@ MAX_LEDGER_LINES = 500
 MAX_ATTEMPTS_SHOWN = 1_000
 """Rows of the table of attempts."""
 
-MANY_STEPS = 12
-"""Steps of a plan beyond which those without news are shown as a number, and a field filters them."""
+MAX_STEPS_IN_FULL = 12
+"""Steps of a plan beyond which unremarkable ones are shown as a number, and a field filters them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One received fact behind the verdict; `span` leads to its place in the timeline."""
+    """One received fact behind the verdict; `span` links to its bar in the timeline."""
 
     text: Sentence
     at: datetime
@@ -191,7 +191,7 @@ def saga_view(saga: schemas.Saga, unfolded: Collection[str] = (), filter_text: s
         verdict=_verdict(saga.verdict) if saga.verdict else None,
         plan_source=_SOURCES[saga.plan.source],
         plan_steps=plan_steps,
-        plan_groups=_plan_groups(plan_steps) if len(plan_steps) > MANY_STEPS else (),
+        plan_groups=_plan_groups(plan_steps) if len(plan_steps) > MAX_STEPS_IN_FULL else (),
         ledger=tuple(_ledger_line(entry, saga.status) for entry in _shown_entries(saga.ledger)),
         ledger_total=len(saga.ledger),
         attempts=tuple(rows),
@@ -236,43 +236,43 @@ def _plan_steps(saga: schemas.Saga) -> tuple[PlanStep, ...]:
     for step in forward:
         by_name.setdefault(step.name, []).append(step)
     compensations = {step.compensates: step for step in saga.steps if step.type == "compensation" and step.compensates}
-    places = _places(saga.plan.steps, [name for name in by_name if name not in planned])
+    cells = _grid_cells(saga.plan.steps, [name for name in by_name if name not in planned])
     return tuple(
-        _plan_step(name, steps, planned.get(name), compensations.get(name), places[name], saga)
+        _plan_step(name, steps, planned.get(name), compensations.get(name), cells[name], saga)
         for name, steps in by_name.items()
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _GridCell:
     column: int
     row: int
     waits_for: tuple[str, ...] = ()
 
 
-def _places(planned: Sequence[schemas.PlannedStep], unplanned: Sequence[str]) -> dict[str, _Place]:
-    """Returns the place of each step: branches have a row each, and continue in it; the unplanned steps come last."""
+def _grid_cells(planned: Sequence[schemas.PlannedStep], unplanned: Sequence[str]) -> dict[str, _GridCell]:
+    """Returns each step's cell in the grid of the plan: a branch stays in its row; unplanned steps come last."""
     after = {step.name: [name for name in step.after if name != step.name] for step in planned}
     try:
         order = [name for name in TopologicalSorter(after).static_order() if name in after]
     except CycleError:
         order, after = list(after), {name: [] for name in after}
-    places: dict[str, _Place] = {}
+    cells: dict[str, _GridCell] = {}
     taken: set[tuple[int, int]] = set()
     rank = {step.name: index for index, step in enumerate(planned)}
     for name in order:
-        column = 1 + max((places[each].column for each in after[name] if each in places), default=-1)
-        places[name] = _Place(column, 0)
-    for name in sorted(order, key=lambda each: (places[each].column, rank[each])):
-        column = places[name].column
-        wanted = (places[each].row for each in after[name] if each in places)
+        column = 1 + max((cells[each].column for each in after[name] if each in cells), default=-1)
+        cells[name] = _GridCell(column, 0)
+    for name in sorted(order, key=lambda each: (cells[each].column, rank[each])):
+        column = cells[name].column
+        wanted = (cells[each].row for each in after[name] if each in cells)
         row = next((row for row in itertools.chain(wanted, itertools.count()) if (column, row) not in taken), 0)
         taken.add((column, row))
-        places[name] = _Place(column, row)
+        cells[name] = _GridCell(column, row)
     if any(row for _, row in taken):
-        places = {name: replace(place, waits_for=tuple(after[name])) for name, place in places.items()}
+        cells = {name: replace(cell, waits_for=tuple(after[name])) for name, cell in cells.items()}
     first = 1 + max((column for column, _ in taken), default=-1)
-    return places | {name: _Place(first + index, 0) for index, name in enumerate(unplanned)}
+    return cells | {name: _GridCell(first + index, 0) for index, name in enumerate(unplanned)}
 
 
 def _plan_groups(steps: Sequence[PlanStep]) -> tuple[PlanGroup, ...]:
@@ -301,7 +301,7 @@ def _plan_step(
     steps: Sequence[schemas.Step],
     plan: schemas.PlannedStep | None,
     compensation_step: schemas.Step | None,
-    place: _Place,
+    cell: _GridCell,
     saga: schemas.Saga,
 ) -> PlanStep:
     reached = any(step.attempts for step in steps)
@@ -316,9 +316,9 @@ def _plan_step(
         compensation=line(compensation, 60),
         compensation_style=STEP[compensation_step.state] if compensation_step and compensation_step.attempts else None,
         optional=bool(plan and plan.optional),
-        waits_for=tuple(line(each, 60) for each in place.waits_for),
-        column=place.column,
-        row=place.row,
+        waits_for=tuple(line(each, 60) for each in cell.waits_for),
+        column=cell.column,
+        row=cell.row,
         repetitions=_repetitions(steps),
         children=_children(steps),
     )

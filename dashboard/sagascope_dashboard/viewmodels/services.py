@@ -102,7 +102,7 @@ def deployments(known: schemas.Services | None) -> tuple[Deployment, ...]:
     found = [
         Deployment(each.first_seen, line(service.service, 60), line(each.version, 40))
         for service in (known.items if known else ())
-        for each in service.versions[:-1]  # the first version that was seen is no change
+        for each in service.versions[:-1]  # the first version that was seen is not a change
     ]
     return tuple(sorted(found, key=lambda each: (each.at, each.service)))
 

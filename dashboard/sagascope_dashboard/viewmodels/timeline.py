@@ -18,9 +18,9 @@ from sagascope_dashboard.viewmodels.timeline_bars import (
     attach_marks,
     attempt_bars,
     missing_step_bars,
+    most_relevant_bars,
     span_bars,
     substitute_bars,
-    telling_bars,
     wait_bars,
 )
 
@@ -141,7 +141,7 @@ def timeline(
     """
     wanted = {*wanted, *_evidence_spans(saga)}
     all_attempts = attempt_bars(saga, instances or {}, unfolded)
-    attempts = telling_bars(all_attempts, wanted)
+    attempts = most_relevant_bars(all_attempts, wanted)
     shown = {bar.id for bar in attempts}
     waits = [bar for bar in wait_bars(saga, all_attempts) if bar.id.removesuffix("-wait") in shown]
     limit = MAX_SPAN_BARS if all_spans else INITIAL_SPAN_BARS

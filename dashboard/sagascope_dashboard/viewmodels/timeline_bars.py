@@ -65,7 +65,7 @@ MAX_ATTEMPT_BARS = 2_000
 """Attempts that get a bar; the timeline reports how many are left out."""
 
 
-def telling_bars(bars: Sequence[Bar], wanted: Collection[str]) -> list[Bar]:
+def most_relevant_bars(bars: Sequence[Bar], wanted: Collection[str]) -> list[Bar]:
     """Returns at most `MAX_ATTEMPT_BARS` of the attempts' bars, in their order.
 
     First come those that failed, have not ended, are folded or are wanted, then the longest.
@@ -74,8 +74,8 @@ def telling_bars(bars: Sequence[Bar], wanted: Collection[str]) -> list[Bar]:
         return list(bars)
 
     def rank(bar: Bar) -> tuple[bool, float]:
-        is_plain = bar.state == "ok" and not bar.folded and bar.kind == "action" and bar.id not in wanted
-        return is_plain, bar.start - (float("inf") if bar.end is None else bar.end)
+        is_unremarkable = bar.state == "ok" and not bar.folded and bar.kind == "action" and bar.id not in wanted
+        return is_unremarkable, bar.start - (float("inf") if bar.end is None else bar.end)
 
     kept = {bar.id for bar in sorted(bars, key=rank)[:MAX_ATTEMPT_BARS]}
     return [bar for bar in bars if bar.id in kept]
@@ -170,7 +170,7 @@ def substitute_bars(
 
 
 MAX_DEPTH = 100
-"""Spans above one another that are looked at."""
+"""Maximum number of ancestors of a span that are searched."""
 
 
 def _folded_id(folded: schemas.FoldedAttempts) -> str:
@@ -308,14 +308,14 @@ def missing_step_bars(saga: schemas.Saga) -> list[Bar]:
 
 
 MAX_SPAN_BARS = 2_000
-"""Spans that are no attempts and get a bar; the timeline reports how many are left out."""
+"""Spans that are not attempts and get a bar; the timeline reports how many are left out."""
 
 INITIAL_SPAN_BARS = 200
 """As many get a bar before the reader asks for all of them."""
 
 
 def span_bars(saga: schemas.Saga, attempt_ids: set[str], limit: int = MAX_SPAN_BARS) -> tuple[list[Bar], int]:
-    """Returns bars for the spans that are no attempts, the longest of too many; and how many are left out."""
+    """Returns bars for the spans that are not attempts, the longest of too many; and how many are left out."""
     spans = [span for span in saga.spans if span.span_id not in attempt_ids]
     left_out = max(0, len(spans) - limit) + max(0, saga.spans_total - len(saga.spans))
     root = _root(saga, attempt_ids)

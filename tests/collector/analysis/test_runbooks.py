@@ -86,8 +86,8 @@ def test_an_empty_file_adds_no_runbook_and_a_long_one_is_cut(file: Path) -> None
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("runbooks: [{do: 'a {secret} b'}]", "{secret} is no field"),
-        ("runbooks: [{do: '{id.__class__}'}]", "{id.__class__} is no field"),
+        ("runbooks: [{do: 'a {secret} b'}]", "{secret} is not a field"),
+        ("runbooks: [{do: '{id.__class__}'}]", "{id.__class__} is not a field"),
         ("runbooks: [{do: 'a } b'}]", "a single }"),
         ("runbooks: [{link: 'javascript:alert(1)'}]", "begins with http"),
         ("runbooks: [{link: '//wiki/x'}]", "begins with http"),
@@ -146,4 +146,4 @@ def test_a_collector_does_not_start_with_an_invalid_file(tmp_path: Path, file: P
     file.write_text("runbooks: [{do: '{nonsense}'}]")
     ended = preloaded.run(*serve_command(tmp_path / "x.duckdb", "--runbooks", str(file))[2:])
     assert ended.returncode == 2
-    assert f"{file}:1: runbooks[0].do: {{nonsense}} is no field" in ended.stderr
+    assert f"{file}:1: runbooks[0].do: {{nonsense}} is not a field" in ended.stderr

@@ -58,7 +58,7 @@ def test_bytes_that_cannot_be_freed_stay() -> None:
     async def scenario() -> None:
         budget = Budget(100)
         lease, task = await holding(budget, 90)
-        lease.pin()
+        lease.make_irrevocable()
         with pytest.raises(Overloaded):
             async with budget.lease() as other:
                 other.take(20)
@@ -79,7 +79,7 @@ def test_a_request_that_lost_its_bytes_takes_and_pins_no_more() -> None:
             with pytest.raises(Overloaded):
                 lease.take(1)
             with pytest.raises(Overloaded):
-                lease.pin()
+                lease.make_irrevocable()
             with pytest.raises(Overloaded):
                 await task
             assert lease.held == 0

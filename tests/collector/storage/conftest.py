@@ -48,7 +48,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets maintenance look at everything in each step."""
     monkeypatch.setattr(sagas_module, "MOVE_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(retention_module, "LOOK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(retention_module, "CHECK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(traces_module, "PART_RECORDS", 50)
 
 

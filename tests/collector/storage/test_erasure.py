@@ -49,7 +49,7 @@ from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.database import Database
 storage, left = Storage(sys.argv[1], clock=lambda: int(sys.argv[2])), int(sys.argv[3])
-borrowed, replace = Database._borrowed, Database.replace_with
+borrowed, replace = Database._thread_cursor, Database.replace_with
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 def counted(self):
@@ -60,7 +60,7 @@ def counted(self):
 def replaced(self, new):
     replace(self, new)
     left > 0 or die()
-Database._borrowed, Database.replace_with = counted, replaced
+Database._thread_cursor, Database.replace_with = counted, replaced
 storage.erasure.erase([SagaId("", each) for each in sys.argv[5:]], [sys.argv[4]])
 print(left, flush=True)
 """
@@ -300,7 +300,7 @@ def test_records_of_a_long_running_saga_are_erased_where_they_were_moved_to(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sagascope_collector.storage.changes.MERGE_GAP", 0)
-    monkeypatch.setattr(long_running, "LOOK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(long_running, "CHECK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     storage = opened(path)
     said = of_saga(GONE[0].id)

@@ -26,8 +26,8 @@ def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "SNAPSHOT_COMMITS", 1)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     monkeypatch.setattr(changes, "MERGE_GAP", 30)
-    monkeypatch.setattr(long_running, "MANY_INTERVALS", 3)
-    monkeypatch.setattr(long_running, "LOOK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(long_running, "SCATTERED_INTERVALS", 3)
+    monkeypatch.setattr(long_running, "CHECK_INTERVAL_SECONDS", 0.0)
 
 
 def filled(path: Path | str) -> tuple[Storage, dict[SagaKey, Drawn]]:

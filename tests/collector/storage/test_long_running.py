@@ -29,7 +29,7 @@ TEST = resource("ledger", deployment_environment_name="test")
 def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets records that lie apart be moved soon."""
     monkeypatch.setattr(changes, "MERGE_GAP", 0)
-    monkeypatch.setattr(long_running, "LOOK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(long_running, "CHECK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     NOW[0] = NOON
 

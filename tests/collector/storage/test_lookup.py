@@ -95,7 +95,7 @@ def test_cursors_of_ended_threads_are_used_again(storage: Storage) -> None:
         for each in threads:
             each.join()
     assert len(storage.database._free) <= 8
-    assert not storage.database._lent
+    assert not storage.database._borrowed
 
 
 def row(id_: SagaId, *, is_ended: bool) -> SagaRow:

@@ -73,7 +73,7 @@ found AS (
     FROM every
     LEFT JOIN stuck USING (environment, name, id, run)
     WHERE ($environment IS NULL OR environment = $environment)
-        -- what `doctor` sends is no data
+        -- what `doctor` sends is not user data
         AND (environment <> 'sagascope.doctor' OR environment = $environment)
         AND ($status IS NULL OR status = $status)
         AND ($name IS NULL OR name = $name)

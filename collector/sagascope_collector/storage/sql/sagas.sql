@@ -151,7 +151,7 @@ FROM (
     UNION ALL
     SELECT name, environment, status, sagas, 0 FROM ended_counts
 )
--- what `doctor` sends is no data
+-- what `doctor` sends is not user data
 WHERE environment <> 'sagascope.doctor'
 GROUP BY name, environment, status
 HAVING sum(sagas) > 0

@@ -51,7 +51,7 @@ class CompensationRules:
                 _declared[definition.name] = step  # type: ignore[union-attr]
 
     def compensated_step(self, workflow: str, activity: str, function: object = None) -> str:
-        """Returns the step that an activity of a workflow compensates; ``""`` if it is no compensation.
+        """Returns the step that an activity of a workflow compensates; ``""`` if it is not a compensation.
 
         A declaration at the activity comes first, then the rule, then the plan, then the activity's name.
         """

@@ -65,7 +65,7 @@ class StepCall(NamedTuple):
     key: str = ""
     """Tells repeated calls of one name apart; ``""`` for the first."""
     compensates: str = ""
-    """The step that it compensates; ``""`` if it is no compensation."""
+    """The step that it compensates; ``""`` if it is not a compensation."""
 
     @property
     def attributes(self) -> dict[str, Any]:
