@@ -321,7 +321,7 @@ def test_the_header_does_not_wait_for_whether_sql_is_on(monkeypatch: pytest.Monk
         return "off"
 
     monkeypatch.setattr(login, "render_logout", lambda: done.append("header"))
-    monkeypatch.setattr(data, "_ask_sql_access", ask)
+    monkeypatch.setattr(data, "_query_sql_access", ask)
     data._last_access.clear()
     AppTest.from_file(Path(sagascope_dashboard.__file__).with_name("app.py"), default_timeout=30).run()
     data._last_access.clear()

@@ -131,7 +131,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
             raise answer
         return answer
 
-    monkeypatch.setattr(data, "_ask_sql_access", ask)
+    monkeypatch.setattr(data, "_query_sql_access", ask)
     monkeypatch.setattr(data, "ACCESS_CACHE_SECONDS", 0.0)
     data._last_access.clear()
     yield told
@@ -159,4 +159,4 @@ def test_the_dashboards_certificate_permits_no_reader(
     monkeypatch.setattr(data, "_fetch", lambda *_: answered)
     monkeypatch.setattr(data, "Client", MagicMock())
     monkeypatch.setenv("SAGASCOPE_CLIENT_CERT", certificate)
-    assert data._ask_sql_access() == access
+    assert data._query_sql_access() == access
