@@ -8,7 +8,6 @@ of its own where services report the step as well.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -287,7 +286,7 @@ def attempt(views: Views, context: AttemptContext) -> Attempt:
         shown.end or None if state is not AttemptState.IN_FLIGHT else None,
         state,
         _error(views_of_attempt, context) if state is AttemptState.ERROR or state is AttemptState.UNKNOWN else None,
-        *details(spans),
+        **details(spans),
         views=views_of_attempt,
         offset=context.offsets.get(process_key(shown.process), 0) if context.offsets else 0,
         called_at=spans[0].start + (context.offsets.get(process_key(spans[0].process), 0) if context.offsets else 0),
@@ -383,19 +382,6 @@ def _finished_at(views: tuple[Span, ...], context: AttemptContext) -> int:
     return max(ends) if ends else max(context.announced.get(span.span_id, span.start) for span in views)
 
 
-class Details(NamedTuple):
-    """The optional attributes of an attempt, in the order of `model.Attempt`."""
-
-    amount: Decimal | None = None
-    currency: str | None = None
-    idempotency_key: str | None = None
-    timeout: float | None = None
-    retry_in: float | None = None
-    max_attempts: int | None = None
-    pivot: bool = False
-    compensates: str | None = None
-
-
 DETAIL_READERS: Final[Mapping[str, tuple[str, Callable[[Value], Any]]]] = {
     semconv.AMOUNT: ("amount", values.amount),
     semconv.CURRENCY: ("currency", values.currency),
@@ -406,13 +392,11 @@ DETAIL_READERS: Final[Mapping[str, tuple[str, Callable[[Value], Any]]]] = {
     semconv.STEP_PIVOT: ("pivot", lambda value: value is True),
     semconv.STEP_COMPENSATES: ("compensates", values.text),
 }
+"""The attributes with details of an attempt: the field of `Attempt`, and the function that reads the value."""
 
 
-NO_DETAILS: Final = Details()
-
-
-def details(views: Sequence[Span]) -> Details:
-    """Reads the details from the views of one attempt, the caller's first."""
+def details(views: Sequence[Span]) -> dict[str, Any]:
+    """Reads the details from the views of one attempt, the caller's first; returns them by field of `Attempt`."""
     found: dict[str, Any] = {}
     for view in views:
         for name in DETAIL_READERS.keys() & view.attributes.keys():
@@ -420,4 +404,4 @@ def details(views: Sequence[Span]) -> Details:
             if value is not None:
                 field_name, read = DETAIL_READERS[name]
                 found[field_name] = read(value)
-    return Details(**found) if found else NO_DETAILS
+    return found

@@ -171,7 +171,8 @@ class Case:
         started and no later heartbeat lists it as open: its answer is known, and its final span was lost.
         """
         step, attempt = in_flight_attempt
-        if any(each.called_at > attempt.called_at for each in step.attempts) or self._is_decided(step):
+        is_decided = step.type == semconv.TYPE_PREPARE and self._decisions(step)
+        if is_decided or any(each.called_at > attempt.called_at for each in step.attempts):
             return True
         caller = attempt.views[0]
         is_answered = len(attempt.views) > 1 and caller.end > 0
@@ -205,13 +206,11 @@ class Case:
                 return True
         return False
 
-    def _is_decided(self, prepared: Step) -> bool:
-        """Whether a participant of a two-phase commit received its decision, which ends its preparation."""
-        decisions = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
-        return prepared.type == semconv.TYPE_PREPARE and any(
-            each.type in decisions and (each.name, each.key) == (prepared.name, prepared.key)
-            for each in self.saga.steps
-        )
+    def _decisions(self, prepared: Step) -> list[Step]:
+        """The commit and the rollback of this participant of a two-phase commit, as far as they were received."""
+        kinds = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+        participant = prepared.name, prepared.key
+        return [each for each in self.saga.steps if each.type in kinds and (each.name, each.key) == participant]
 
     @cached_property
     def undecided(self) -> list[StepAttempt]:
@@ -222,7 +221,7 @@ class Case:
             if each.step.type == semconv.TYPE_PREPARE
             and each.attempt.state is AttemptState.OK
             and each.attempt is each.step.attempts[-1]
-            and not self._has_decision(each.step)
+            and all(decision.state is StepState.FAILED for decision in self._decisions(each.step))
         ]
 
     @cached_property
@@ -254,15 +253,6 @@ class Case:
         ids = {view.span_id for view in prepared.attempt.views}
         logs = (log for log in self.saga.logs if log.event_name == semconv.EVENT_PREPARED_FORGOTTEN)
         return next((log.at for log in logs if log.span_id in ids), None)
-
-    def _has_decision(self, prepared: Step) -> bool:
-        """Whether a commit or rollback of this participant started and has not failed."""
-        return any(
-            step.type in (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
-            and (step.name, step.key) == (prepared.name, prepared.key)
-            and step.state is not StepState.FAILED
-            for step in self.saga.steps
-        )
 
     @cached_property
     def unseen_after_rollback(self) -> list[str]:

@@ -121,7 +121,8 @@ def is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
-def _is_bool(value: Any) -> bool:
+def is_bool(value: Any) -> bool:
+    """Returns whether it is a bool."""
     return isinstance(value, bool)
 
 
@@ -130,7 +131,7 @@ def _list_of(predicate: Predicate) -> Predicate:
 
 
 def _one_of(*values: str) -> Predicate:
-    return lambda value: value in values
+    return lambda value: isinstance(value, str) and value in values
 
 
 def _is_amount(value: Any) -> bool:
@@ -140,10 +141,6 @@ def _is_amount(value: Any) -> bool:
         return Decimal(str(value)).is_finite()
     except InvalidOperation:
         return False
-
-
-def _is_currency(value: Any) -> bool:
-    return isinstance(value, str) and value in CURRENCIES
 
 
 TYPES: Final[dict[str, tuple[str, Predicate]]] = {
@@ -158,7 +155,7 @@ TYPES: Final[dict[str, tuple[str, Predicate]]] = {
     semconv.STEP_MAX_ATTEMPTS: ("an int from 1", _is_positive_int),
     semconv.STEP_RETRY_IN: ("a double, in seconds", is_seconds),
     semconv.STEP_TIMEOUT: ("a double, in seconds", is_seconds),
-    semconv.STEP_PIVOT: ("a bool", _is_bool),
+    semconv.STEP_PIVOT: ("a bool", is_bool),
     semconv.STEP_IDEMPOTENCY_KEY: ("a string", _is_string),
     semconv.STEP_KEY: ("a string", _is_string),
     semconv.STEP_RESOURCES: ("a list of strings", _list_of(_is_string)),
@@ -169,11 +166,11 @@ TYPES: Final[dict[str, tuple[str, Predicate]]] = {
     semconv.PLAN_COMPENSATIONS: ("a list of strings", _list_of(_is_string)),
     semconv.PLAN_TIMEOUTS: ("a list of doubles, in seconds", _list_of(is_seconds)),
     semconv.PLAN_AFTER: ("a list of strings", _list_of(_is_string)),
-    semconv.PLAN_OPTIONAL: ("a list of bools", _list_of(_is_bool)),
+    semconv.PLAN_OPTIONAL: ("a list of bools", _list_of(is_bool)),
     semconv.SAGA_TIMEOUT: ("a double, in seconds", is_seconds),
     semconv.SAGA_OUTCOME: (f"one of {', '.join(semconv.OUTCOMES)}", _one_of(*semconv.OUTCOMES)),
     semconv.AMOUNT: ("a decimal string, such as 50.00", _is_amount),
-    semconv.CURRENCY: ("an ISO 4217 code, such as EUR", _is_currency),
+    semconv.CURRENCY: ("an ISO 4217 code, such as EUR", _one_of(*CURRENCIES)),
 }
 """The type of each attribute, for readers and as a predicate."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -12,7 +12,7 @@ from sagascope import semconv
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Payload, Signal
 from sagascope_collector.otlp import anyvalue, marks
-from sagascope_collector.otlp.decode import parse
+from sagascope_collector.otlp.decode import REQUESTS, parse
 from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
 from sagascope_collector.records import Process, as_text
 
@@ -97,7 +97,7 @@ class Capture:
             Undecodable: the payload is not OTLP; the reason is also added to `rejected`.
         """
         try:
-            request = parse(payload.body, payload.encoding, _REQUEST_TYPES[payload.signal])
+            request = parse(payload.body, payload.encoding, REQUESTS[payload.signal])
         except Undecodable as error:
             self.rejected.append(str(error))
             raise
@@ -143,9 +143,9 @@ class Capture:
         return {(each.trace_id, each.span_id): each for each in ordered}
 
     @cached_property
-    def ended(self) -> dict[str, CapturedSpan]:
-        """Ended spans by span id."""
-        return {each.span_id: each for each in self.spans if each.end}
+    def ended_ids(self) -> set[str]:
+        """The span ids of ended spans."""
+        return {each.span_id for each in self.spans if each.end}
 
     def parent(self, span: CapturedSpan) -> CapturedSpan | None:
         """Returns the parent span, if it was received."""
@@ -154,12 +154,6 @@ class Capture:
     def enclosing_span(self, record: CapturedLog) -> CapturedSpan | None:
         """Returns the span in whose context a log record was written, if it was received."""
         return self.by_id.get((record.trace_id, record.span_id))
-
-
-_REQUEST_TYPES: Final[dict[Signal, Any]] = {
-    Signal.TRACES: ExportTraceServiceRequest,
-    Signal.LOGS: ExportLogsServiceRequest,
-}
 
 
 def _spans(request: ExportTraceServiceRequest, received_at: int) -> Iterator[CapturedSpan]:

@@ -253,10 +253,6 @@ def _plan_lines(own: Capture, compensation: str = "") -> Lines:
     return _set_attributes(own, (semconv.PLAN, steps), (semconv.PLAN_COMPENSATIONS, compensations))
 
 
-def _compensated_plan_lines(own: Capture) -> Lines:
-    return _plan_lines(own, "<compensation of {step}>")
-
-
 Hint = tuple[tuple[AttentionCode, ...], Callable[[Capture, dict[str, SupportedCode]], bool], Callable[[Capture], Lines]]
 """Attention codes, whether a service cannot prove them yet, and the two lines that change it."""
 
@@ -284,7 +280,7 @@ _HINTS: Final[tuple[Hint, ...]] = (
     (
         (AttentionCode.UNCOMPENSATED,),
         lambda own, claims: _has_root(own) and not _is_planned(own, semconv.PLAN_COMPENSATIONS),
-        _compensated_plan_lines,
+        lambda own: _plan_lines(own, "<compensation of {step}>"),
     ),
     (
         (AttentionCode.COMPENSATION_FAILED,),

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from sagascope import semconv
-from sagascope_collector.conformance.attribute_checks import is_seconds, with_type
+from sagascope_collector.conformance.attribute_checks import is_bool, is_seconds, with_type
 from sagascope_collector.conformance.capture import Capture, CapturedLog, CapturedSpan
 from sagascope_collector.conformance.report import Finding, Section
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -256,10 +256,6 @@ def _heartbeat_process(capture: Capture) -> Iterator[Finding]:
         yield Finding(each.where, "" if is_identified else "its resource does not identify the process")
 
 
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
 for _key, _requirement, _how, _predicate, _is_required in (
     (
         semconv.HEARTBEAT_INTERVAL,
@@ -290,7 +286,7 @@ for _key, _requirement, _how, _predicate, _is_required in (
         _is_count,
         True,
     ),
-    (semconv.HEARTBEAT_FINAL, "The marker of the final heartbeat is a bool.", "", _is_bool, False),
+    (semconv.HEARTBEAT_FINAL, "The marker of the final heartbeat is a bool.", "", is_bool, False),
     (semconv.HEARTBEAT_PART, "The number of a part is an int from 1.", ", or leave it out", _is_part, False),
     (semconv.HEARTBEAT_PARTS, "The number of parts is an int from 1.", ", or leave it out", _is_part, False),
 ):
@@ -382,7 +378,7 @@ def _accounted(capture: Capture) -> Iterator[Finding]:
     for start in capture.start_records:
         later = [each for each in by_process.get(start.origin.process, ()) if each.first.at >= start.observed_at]
         complete = [each for each in later if each.is_complete]
-        if start.span_id in capture.ended:
+        if start.span_id in capture.ended_ids:
             yield Finding(start.where)
         elif complete:
             is_listed = start.span_id in complete[-1].open_spans

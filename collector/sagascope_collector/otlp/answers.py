@@ -54,6 +54,12 @@ KINDS: Final[tuple[tuple[type[SagascopeError], Kind], ...]] = (
 )
 """The first class that matches applies."""
 
+_RESPONSES: Final[dict[Signal, tuple[Any, str]]] = {
+    Signal.TRACES: (ExportTraceServiceResponse, "rejected_spans"),
+    Signal.LOGS: (ExportLogsServiceResponse, "rejected_log_records"),
+}
+"""The response to each signal, and the field for the number of rejected records."""
+
 _GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -73,17 +79,12 @@ def kind(error: SagascopeError) -> Kind:
 
 def success(signal: Signal, receipt: Receipt) -> Message:
     """Returns the response message; ``partial_success`` is set only where something was rejected."""
-    if signal is Signal.LOGS:
-        logs = ExportLogsServiceResponse()
-        if receipt.rejected or receipt.message:
-            logs.partial_success.rejected_log_records = receipt.rejected
-            logs.partial_success.error_message = receipt.message
-        return logs
-    traces = ExportTraceServiceResponse()
+    response_type, rejected_field = _RESPONSES[signal]
+    response: Message = response_type()
     if receipt.rejected or receipt.message:
-        traces.partial_success.rejected_spans = receipt.rejected
-        traces.partial_success.error_message = receipt.message
-    return traces
+        setattr(response.partial_success, rejected_field, receipt.rejected)  # type: ignore[attr-defined]
+        response.partial_success.error_message = receipt.message  # type: ignore[attr-defined]
+    return response
 
 
 def metrics() -> Message:
@@ -95,7 +96,7 @@ def metrics() -> Message:
 
 def http_success(response: Message, encoding: Encoding) -> HttpAnswer:
     """Returns 200 in the encoding of the request."""
-    return HttpAnswer(200, _written(response, encoding), _content_type(encoding))
+    return HttpAnswer(200, written(response, encoding), _content_type(encoding))
 
 
 def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
@@ -111,7 +112,7 @@ def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
 
 def http_refusal(status: int, code: int, message: str, encoding: Encoding) -> HttpAnswer:
     """Returns a 4xx or 5xx with a ``google.rpc.Status`` as its body."""
-    return HttpAnswer(status, _written(Status(code=code, message=message), encoding), _content_type(encoding))
+    return HttpAnswer(status, written(Status(code=code, message=message), encoding), _content_type(encoding))
 
 
 def grpc_error(error: SagascopeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
@@ -129,7 +130,8 @@ def _retry_info(error: Unavailable, code: int) -> tuple[tuple[str, bytes], ...]:
     return (("grpc-status-details-bin", status.SerializeToString()),)
 
 
-def _written(message: Message, encoding: Encoding) -> bytes:
+def written(message: Message, encoding: Encoding) -> bytes:
+    """Returns the encoded message."""
     if encoding is Encoding.JSON:
         text: str = MessageToJson(message, indent=None)
         return text.encode()

@@ -23,8 +23,8 @@ from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table, read
 from sagascope_collector.scrubbing import Scrubber
 from sagascope_collector.storage import Batch
 
-_REQUESTS: Final[dict[Signal, Any]] = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}
-
+REQUESTS: Final[dict[Signal, Any]] = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}
+"""The request of each signal."""
 
 MIN_COLUMNAR_BYTES: Final = 16 * 1024
 """Bytes of requests below which one object for each record costs less than columns."""
@@ -93,7 +93,7 @@ def prepare(payload: Payload) -> Prepared:
     large_requests.check(payload)
     receipt = Receipt()
     if payload.encoding is Encoding.JSON:
-        parsed = otlpjson.parse(payload.body, _REQUESTS[payload.signal])
+        parsed = otlpjson.parse(payload.body, REQUESTS[payload.signal])
         receipt = _receipt(parsed.rejected, _KINDS[payload.signal], parsed.warning)
         payload = replace(payload, encoding=Encoding.PROTOBUF, body=parsed.message.SerializeToString())
         large_requests.check(payload)
@@ -136,17 +136,16 @@ def _decode(payload: Payload, spans: Spans, logs: Logs, scrubber: Scrubber | Non
     warning = ""
     try:
         if payload.encoding is Encoding.JSON:
-            parsed = otlpjson.parse(payload.body, _REQUESTS[payload.signal])
+            parsed = otlpjson.parse(payload.body, REQUESTS[payload.signal])
             request, rejected, warning = parsed.message, parsed.rejected, parsed.warning
         else:
-            request = parse(payload.body, payload.encoding, _REQUESTS[payload.signal])
+            request = parse(payload.body, payload.encoding, REQUESTS[payload.signal])
     except Undecodable as error:
         return error
     if scrubber:
         scrubber.scrub(request, payload.body if payload.encoding is Encoding.PROTOBUF else None)
-    if payload.signal is Signal.LOGS:
-        return _receipt(rejected + logs.add(request, payload.received_at), _KINDS[payload.signal], warning)
-    return _receipt(rejected + spans.add(request, payload.received_at), _KINDS[payload.signal], warning)
+    add = logs.add if payload.signal is Signal.LOGS else spans.add
+    return _receipt(rejected + add(request, payload.received_at), _KINDS[payload.signal], warning)
 
 
 def _receipt(rejected: Counter[str], kind: str, warning: str = "") -> Receipt:

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sagascope_collector.access import OPEN, Tls, Tokens
@@ -13,7 +12,7 @@ from sagascope_collector.errors import PortTaken, SagascopeError, Undecodable
 from sagascope_collector.http_server import MAX_CONNECTIONS
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
-from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, prepared, sender_of, stored
+from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, prepared, sender_of, stored, written
 from sagascope_collector.otlp.budget import Arrivals, Budget
 from sagascope_collector.otlp.decode import parse
 
@@ -119,14 +118,14 @@ class OtlpGrpc:
                 lease.take(len(request))
                 ready = await prepared(payload, lease)
             receipt = await stored(self._ingest, ready)
-            return _written(answers.success(signal, receipt))
+            return written(answers.success(signal, receipt), Encoding.PROTOBUF)
 
         return export
 
     async def _refuse_metrics(self, request: bytes, _: Context) -> bytes:
         if len(request) <= MAX_CHECKED_METRICS_BYTES:
             parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
-        return _written(answers.metrics())
+        return written(answers.metrics(), Encoding.PROTOBUF)
 
     async def _abort(self, context: Context, error: SagascopeError) -> bytes:
         self._refused(error)
@@ -150,11 +149,6 @@ def bind(server: grpc.aio.Server, host: str, port: int, tls: Tls | None = None) 
     except RuntimeError as error:
         raise PortTaken(address) from error
     return taken
-
-
-def _written(response: Message) -> bytes:
-    raw: bytes = response.SerializeToString()
-    return raw
 
 
 def _exporter(package: str, name: str, handler: StreamHandler) -> Any:

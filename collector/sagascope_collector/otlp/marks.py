@@ -5,6 +5,7 @@ from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.records import Attributes, Mark, Process, as_text, count
+from sagascope_collector.storage import schema
 
 ENVIRONMENT: Final = "deployment.environment.name"
 SERVICE_NAME: Final = "service.name"
@@ -13,18 +14,7 @@ SERVICE_INSTANCE_ID: Final = "service.instance.id"
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
 
-MARK_KEYS: Final = frozenset(
-    {
-        semconv.SAGA_ID,
-        semconv.SAGA_NAME,
-        semconv.SAGA_RUN_ID,
-        semconv.SAGA_ROLE,
-        semconv.STEP_NAME,
-        semconv.STEP_TYPE,
-        semconv.STEP_KEY,
-        semconv.STEP_ATTEMPT,
-    }
-)
+MARK_KEYS: Final = frozenset(schema.MARK_KEYS)
 """The attributes that `mark` reads."""
 
 UNMARKED: Final = Mark()

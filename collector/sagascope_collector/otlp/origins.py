@@ -156,12 +156,8 @@ def observe(nested: NestedRecords, of: Senders, first: Integers, last: Integers,
         return
     firsts = np.minimum.reduceat(np.where(first == 0, received, first), begins)
     lasts = np.maximum.reduceat(np.minimum(np.where(last == 0, received, last), received), begins)
-    for begin, earliest, latest in zip(begins, _integers(firsts), _integers(lasts), strict=True):
+    for begin, earliest, latest in zip(begins, map(int, firsts), map(int, lasts), strict=True):
         observations.see(of.origins[nested.scope[begin]].process, earliest, latest, int(received[begin]))
-
-
-def _integers(numbers: Integers) -> Iterable[int]:
-    return map(int, numbers)
 
 
 def _origin(fields: ScopeFields) -> Origin:
