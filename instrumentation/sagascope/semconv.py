@@ -90,7 +90,7 @@ WAIT_REASON: Final = "saga.wait.reason"
 
 WAIT_FOR: Final = "saga.wait.for"
 """string, any, optional: an event without a deadline that the saga waits for; nothing is late until an attempt starts
-after it, or the saga's own timeout passes."""
+after it, or the saga's own timeout passes. On a later log record, ``""`` withdraws it: the event came."""
 
 PLAN: Final = "saga.plan"
 """string[], root span: step names in order."""

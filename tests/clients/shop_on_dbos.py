@@ -1,7 +1,9 @@
 """A shop on DBOS, run by its own interpreter until it is killed: folder, database, OTLP address, orders to begin.
 
 Without an OTLP address (``-``) it sends no telemetry. The first try of each charge fails; a charge of an order called
-`killed-...` waits until the file `recovered` exists, and one called `twice-...` reserves twice.
+`killed-...` waits until the file `recovered` exists, and one called `twice-...` reserves twice. One called `asked-...`
+waits for an approval, which it gets when the file `approved` exists; one called `asleep-...` sleeps for an hour before
+its charge; one called `refused-...` is refunded.
 """
 
 import sys
@@ -42,6 +44,12 @@ def charge(order: str) -> None:
 
 @DBOS.step()
 def ship(order: str) -> None:
+    if order.startswith("refused"):
+        raise ValueError("no carrier")
+
+
+@DBOS.step()
+def refund_charge(order: str) -> None:
     pass
 
 
@@ -51,17 +59,31 @@ def checkout(order: str) -> None:
     if order.startswith("twice"):
         DBOS.sleep(0.01)
         reserve(order)
+    if order.startswith("asked"):
+        DBOS.recv("approval", timeout_seconds=3600)
+    if order.startswith("asleep"):
+        DBOS.sleep(3600)
     charge(order)
-    ship(order)
+    try:
+        ship(order)
+    except ValueError:
+        refund_charge(order)
+        raise
 
 
 DBOS.launch()
 for order in orders:
     with SetWorkflowID(order):
         handle = DBOS.start_workflow(checkout, order)
-    if not order.startswith("killed"):
+    if not order.startswith(("killed", "asked", "asleep", "refused")):
         handle.get_result()
+is_approved = False
 while True:
+    if not is_approved and (folder / "approved").exists():
+        is_approved = True
+        for order in orders:
+            if order.startswith("asked"):
+                DBOS.send(order, "yes", "approval")
     if otlp != "-":
         trace.get_tracer_provider().force_flush()
     time.sleep(0.1)

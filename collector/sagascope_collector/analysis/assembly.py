@@ -205,6 +205,7 @@ class _Assembly:
             settled += tuple(step for step in steps.unseen_participants(found) if step.name not in names)
         ended = frame.closing is not None
         blocked = () if ended else self._block_reports()
+        awaited = None if ended else steps.awaited_event(self._spans, self._logs, found, self._about.offsets)
         return Saga(
             key=self._key,
             status=status,
@@ -228,7 +229,8 @@ class _Assembly:
             restarts=frame.restarts,
             announced=dict(self._about.announced),
             lost_spans=self._about.lost_spans,
-            awaited_event=None if ended else steps.awaited_event(self._spans, self._logs, found, self._about.offsets),
+            awaited_event=awaited if awaited and awaited.name else None,
+            resumed_at=awaited.declared_at if awaited and not awaited.name else 0,
             blocked=tuple(each for each in blocked if each.cause != LOST_WORKER),
             lost_workers=tuple(each for each in blocked if each.cause == LOST_WORKER),
             mixed_outcomes=steps.mixed_outcomes(found),

@@ -53,6 +53,7 @@ def is_late(case: Case, deadline: Deadline) -> bool:
 
 def of_next(case: Case, step: str | None, start: int) -> Deadline:
     """The deadline of the next step, or of the saga's close, counted from ``start``."""
+    start = max(start, case.saga.resumed_at)
     wait = _wait(case, case.last.attempt if case.last else None)
     if wait is not None and wait > start:
         return Deadline(wait, 0)

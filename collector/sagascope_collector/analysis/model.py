@@ -356,6 +356,8 @@ class Saga:
     """Ids of open spans that have ended although their final span was not received."""
     awaited_event: AwaitedEvent | None = None
     """The event without a deadline that the saga waits for (`saga.wait.for`, or reported by its engine)."""
+    resumed_at: int = 0
+    """The time at which the wait for such an event was withdrawn, on the saga's clock; 0 if none was."""
     blocked: tuple[BlockReport, ...] = ()
     """Reports of engines and senders that block the saga, the earliest first; empty after the end."""
     lost_workers: tuple[BlockReport, ...] = ()

@@ -139,6 +139,8 @@ def awaited_event(
 ) -> AwaitedEvent | None:
     """Returns the event that the saga waits for: the last declared, unless an attempt started afterwards.
 
+    Its name is ``""`` if the wait was withdrawn: the event came.
+
     A span states only its own start, and the wait may be later, so a log record about the same wait of the same span
     takes precedence.
     """
@@ -154,10 +156,9 @@ def awaited_event(
 
 def _events(records: Iterable[Span | Log], offsets: Mapping[ProcessKey, int]) -> Iterator[AwaitedEvent]:
     for record in records:
-        name = values.text(record.attributes.get(semconv.WAIT_FOR))
-        if name:
+        if semconv.WAIT_FOR in record.attributes:
             yield AwaitedEvent(
-                name,
+                values.text(record.attributes[semconv.WAIT_FOR]) or "",
                 time_of(record) + offsets.get(process_key(record.process), 0),
                 values.text(record.attributes.get(semconv.WAIT_REASON)),
                 record.process,

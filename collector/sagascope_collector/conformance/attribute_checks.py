@@ -161,7 +161,7 @@ TYPES: Final[dict[str, tuple[str, Predicate]]] = {
     semconv.STEP_RESOURCES: ("a list of strings", _list_of(_is_string)),
     semconv.WAIT_UNTIL: ("a double, in Unix seconds", is_seconds),
     semconv.WAIT_REASON: ("a string", _is_string),
-    semconv.WAIT_FOR: ("the name of an event", _is_nonempty_string),
+    semconv.WAIT_FOR: ("the name of an event, or empty where it came", _is_string),
     semconv.PLAN: ("a list of strings", _list_of(_is_nonempty_string)),
     semconv.PLAN_COMPENSATIONS: ("a list of strings", _list_of(_is_string)),
     semconv.PLAN_TIMEOUTS: ("a list of doubles, in seconds", _list_of(is_seconds)),

@@ -7,6 +7,7 @@ import pytest
 
 from support.clients import python_with, running
 from support.collector import RunningCollector, running_collector
+from support.following import headline_contains, once
 from support.postgres import Server
 from support.state_tables import bridging, states, wait_for
 
@@ -65,3 +66,32 @@ def test_a_step_is_executed_once_where_its_spans_are_received_as_well(
         ("ship", "", ["ok"]),
     ]
     assert done["anomalies"] == []
+
+
+def test_a_workflow_that_waits_for_a_message_is_late_only_after_it_came(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    """Another one sleeps meanwhile; DBOS completes its sleep in the future, which hides no later row."""
+    orders = ("order-3", "asleep-1", "asked-1")
+    shop = shop_command(server, tmp_path, "-")
+    with running(*shop, *orders, log=tmp_path / "shop.log"), bridging(server, collector, tmp_path, mapping="dbos"):
+        wait_for(collector, "order-3", "checkout", status="completed")
+        waiting = once(collector, "asked-1", headline_contains("waiting for a message or an event"), "checkout")
+        assert (waiting["attention"], states(waiting)["reserve"]) == (None, ["ok"])
+        (tmp_path / "approved").touch()
+        done = wait_for(collector, "asked-1", "checkout", status="completed", attention=None)
+    assert states(done) == DONE
+    assert [step["name"] for step in done["steps"]] == ["reserve", "charge", "ship"]
+
+
+@pytest.mark.shows("dbos", "compensated", "compensated")
+def test_a_row_tells_by_its_name_what_it_compensates(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    shop = shop_command(server, tmp_path, "-")
+    with running(*shop, "refused-1", log=tmp_path / "shop.log"), bridging(server, collector, tmp_path, mapping="dbos"):
+        found = wait_for(collector, "refused-1", "checkout", status="failed", attention=None)
+    assert [(line["step"], line["state"]) for line in found["ledger"]][:2] == [
+        ("reserve", "committed"),
+        ("charge", "compensated"),
+    ]

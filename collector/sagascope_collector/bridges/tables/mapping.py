@@ -29,6 +29,8 @@ class State(StrEnum):
     COMPENSATING = "compensating"
     COMPENSATED = "compensated"
     COMPENSATION_FAILED = "compensation_failed"
+    AWAITING = "awaiting"
+    """It waits for an event without a deadline: no attempt, but a wait of its saga, named as the row's step."""
     SKIPPED = "skipped"
     """It is not executed; nothing is reported."""
 
@@ -46,6 +48,7 @@ _DEFAULT_STATE_NAMES: Final = {
     State.COMPENSATING: "compensating rolling_back undoing reverting",
     State.COMPENSATED: "compensated rolled_back undone reverted cancelled canceled",
     State.COMPENSATION_FAILED: "compensation_failed undo_failed rollback_failed",
+    State.AWAITING: "awaiting",
     State.SKIPPED: "skipped ignored",
 }
 
@@ -120,6 +123,9 @@ class Columns(BaseModel):
     ended: From | None = None
     compensates: From | None = None
     """The step that this one compensates. A row in which it is set describes a compensation."""
+    earlier: From | None = None
+    """The steps of the saga before this one, as a JSON array of [name, whether it succeeded]: by their names and its
+    own, a row without `compensates` is a compensation, too."""
     idempotency_key: From | None = None
     amount: From | None = None
     currency: From | None = None

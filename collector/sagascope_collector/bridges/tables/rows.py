@@ -50,6 +50,7 @@ class Row(BaseModel):
     changed: int = 0
     ended: int = 0
     compensates: str = ""
+    earlier: str = ""
     idempotency_key: str = ""
     amount: str = ""
     currency: str = ""

@@ -1,5 +1,6 @@
 """The transition of a row between two polls: the attempts that it implies, and their spans. Pure."""
 
+import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -9,6 +10,7 @@ from sagascope_collector.bridges.otlp import LogRecord, Resource, Span, Telemetr
 from sagascope_collector.bridges.tables.mapping import FINAL_STATES, State, Table
 from sagascope_collector.bridges.tables.rows import Attempt, OpenRow, Row
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.engines.saga_spans import Work, compensated_steps
 
 SCHEDULE_MARGIN_SECONDS: Final = 30.0
 """How long after its time a scheduled row may still be taken."""
@@ -50,6 +52,8 @@ class Transition(NamedTuple):
     """The outcome of the saga, if the row describes a saga that has ended."""
     after: OpenRow | None
     """The row in flight for the checkpoint; None: it has ended."""
+    waited: bool = False
+    """Whether the row waited for an event before."""
 
 
 def transition(table: Table, before: OpenRow | None, row: Row, *, is_first: bool = False) -> Transition:
@@ -77,7 +81,8 @@ def transition(table: Table, before: OpenRow | None, row: Row, *, is_first: bool
     )
     if row.state in FINAL_STATES:
         outcome = _outcome(row.state, is_compensating=is_compensating)
-        return Transition(row, before is None, start, attempts, at, outcome, None)
+        waited = before is not None and before.row.state is State.AWAITING
+        return Transition(row, before is None, start, attempts, at, outcome, None, waited)
     last = new and new.model_copy(update={"has_failed": row.state in FAILED_STATES})
     after = OpenRow(row=row, started_at=start, attempt=last, is_compensating=is_compensating, done=done)
     return Transition(row, before is None, start, attempts, 0, None, after)
@@ -147,7 +152,7 @@ def _interpreted(table: Table, before: OpenRow | None, row: Row) -> Row:
 
 def _current_attempt(table: Table, row: Row, before: OpenRow | None, at: int) -> Attempt | None:
     """Returns the attempt that the row is at; None if there is none."""
-    if not row.step or not has_started(table, row):
+    if not row.step or row.state is State.AWAITING or not has_started(table, row):
         return None
     first = _first_attempt(table, row, at)
     has_own_counter = table.rows == "sagas" or row.step == first.step
@@ -164,7 +169,7 @@ def _current_attempt(table: Table, row: Row, before: OpenRow | None, at: int) ->
 
 def _first_attempt(table: Table, row: Row, at: int) -> Attempt:
     """Returns the first attempt of the step that the row is at."""
-    compensated = row.compensates or table.compensates.get(row.step, "")
+    compensated = row.compensates or table.compensates.get(row.step, "") or _compensated_by_name(row)
     is_compensation = bool(compensated) or row.state in COMPENSATION_STATES
     has_own_name = bool(compensated) or not is_compensation or row.step == row.state_name
     return Attempt(
@@ -176,6 +181,19 @@ def _first_attempt(table: Table, row: Row, at: int) -> Attempt:
         started_at=at,
         is_state=row.step == row.state_name and table.columns.step != table.columns.state,
     )
+
+
+def _compensated_by_name(row: Row) -> str:
+    """Returns the step that a row compensates by its name; ``""``: none, or the steps before it are unknown."""
+    try:
+        earlier = [(str(name), bool(succeeded)) for name, succeeded in json.loads(row.earlier or "[]")]
+    except ValueError:
+        return ""
+    works = [
+        Work(name, start, start if succeeded else 0, is_tried=True, is_declared=False)
+        for start, (name, succeeded) in enumerate([*earlier, (row.step, True)], 1)
+    ]
+    return [*compensated_steps(works)][-1] if earlier else ""
 
 
 def _number(table: Table, row: Row, previous: Attempt | None) -> int:
@@ -254,8 +272,24 @@ class TableTelemetry:
             spans.append(self._saga(key, transition))
         telemetry.spans += [span for span in spans if span.end]
         telemetry.logs += [span.start_record() for span in spans if not span.end]
+        telemetry.logs += self._wait(key, transition)
         if self.describes_messages and transition.after and transition.after.attempt:
             telemetry.logs += self._unpublished(key, transition, transition.after.attempt)
+
+    def _wait(self, key: str, transition: Transition) -> Iterator[LogRecord]:
+        """Yields the wait for an event, and its withdrawal when the event came."""
+        row = transition.row
+        is_over = transition.waited and row.state is not State.AWAITING
+        if is_over or (row.state is State.AWAITING and transition.is_new):
+            yield LogRecord(
+                resource=self._resource(row),
+                trace_id=trace_id(self.environment, row.id, row.run),
+                span_id=span_id(self.database, self.table, key),
+                at=max(row.changed, row.ended),
+                event_name="",
+                body="the wait is over" if is_over else f"waits for {row.step}",
+                attributes={**_saga(row), semconv.WAIT_FOR: "" if is_over else row.step},
+            )
 
     def _unpublished(self, key: str, transition: Transition, attempt: Attempt) -> Iterator[LogRecord]:
         """Yields why a message was not published; an empty text withdraws what was reported before."""
