@@ -85,10 +85,10 @@ def _ended(saga: Saga, ended_at: int) -> Text:
         decided = name_list(list(dict.fromkeys(step.name for step in saga.steps if step.type in TWO_PHASE_TYPES)))
         return sentences(ended, phrase("Only {} reported a decision; no plan tells whether others took part", decided))
     if saga.relying_run is not None:
-        other = run_name(saga.relying_run, "another run")
-        return sentences(
-            ended, phrase("{} of this id relies on {}", other.capitalize(), name_list(sorted(saga.relied_on)))
-        )
+        other, steps = run_name(saga.relying_run, "another run"), name_list(sorted(saga.relied_on))
+        return sentences(ended, capitalized(phrase("{} of this id relies on {}", other, steps)))
+    if saga.newer_run is not None:
+        return sentences(ended, capitalized(phrase("{} of this id started after it", run_name(saga.newer_run))))
     return sentences(ended)
 
 

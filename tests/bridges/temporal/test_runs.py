@@ -69,6 +69,35 @@ def test_a_reset_ends_the_older_run_and_names_the_newer(tmp_path: Path) -> None:
         assert newer["run"] in older["headline"]
 
 
+def restart(address: str, workflow: str) -> None:
+    """Terminates a workflow, and starts it again with the same id."""
+
+    async def done() -> None:
+        client = await Client.connect(address)
+        await client.get_workflow_handle(workflow).terminate(reason="wrong parameters")
+        await client.start_workflow("Payment", workflow, id=workflow, task_queue="payments")
+
+    asyncio.run(done())
+
+
+def test_a_terminated_run_names_the_run_that_was_started_after_it(tmp_path: Path) -> None:
+    with (
+        running_collector(tmp_path) as collector,
+        running_temporal(tmp_path / "temporal.log") as address,
+        bridging(address, collector.api, tmp_path),
+        running(sys.executable, APP, address, "unpolled/restarted", log=tmp_path / "worker.log"),
+    ):
+        first = once(collector, "unpolled/restarted", lambda saga: shape(saga))
+        restart(address, "unpolled/restarted")
+        newer = once(
+            collector, "unpolled/restarted", lambda saga: len(saga["runs"]) == 2 and saga["status"] == "running"
+        )
+        older = once(collector, "unpolled/restarted", lambda saga: newer["run"] in saga["headline"], run=first["run"])
+    assert older["status"] == "failed"
+    assert "wrong parameters" in older["headline"]
+    assert f"Run {newer['run']} of this id started after it." in older["headline"]
+
+
 @pytest.fixture
 def polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Callable[[], Telemetry]]]:
     """The address of a server, and a function that polls it once; a worker is gone after three seconds."""

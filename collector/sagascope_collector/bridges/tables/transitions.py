@@ -287,8 +287,8 @@ class TableTelemetry:
                 span_id=span_id(self.database, self.table, key),
                 at=max(row.changed, row.ended),
                 event_name="",
-                body="the wait is over" if is_over else f"waits for {row.step}",
-                attributes={**_saga(row), semconv.WAIT_FOR: "" if is_over else row.step},
+                body="the wait is over" if is_over else f"waits for {row.step or row.state_name}",
+                attributes={**_saga(row), semconv.WAIT_FOR: "" if is_over else row.step or row.state_name},
             )
 
     def _unpublished(self, key: str, transition: Transition, attempt: Attempt) -> Iterator[LogRecord]:
