@@ -300,7 +300,7 @@ class Grader:
         case = Case(saga, facts.instances, Context(now, ingest_outages=deaf, baselines=self.baselines))
         finding = attention.find(case)
         diagnosis = diagnosis_of(case, finding)
-        actions = attention.RULES[finding.reason].actions(case, finding) if finding is not None else []
+        actions = attention.actions_of(case, finding) if finding is not None else []
         self._check_reminder(at, diagnosis)
         self._last = _View(at, deaf, saga, diagnosis, actions)
         return self._last

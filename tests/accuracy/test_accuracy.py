@@ -6,6 +6,7 @@ import pytest
 
 from accuracy.grade import Grader, grade, played
 from accuracy.report import Report
+from accuracy.two_runs import problems
 from sagascope_collector.analysis import Saga, rebuild
 from sagascope_collector.records import Facts
 
@@ -49,3 +50,7 @@ class _Rebuilding(Grader):
 def test_a_saga_that_is_shared_between_evaluations_is_the_one_that_is_rebuilt() -> None:
     for number in range(120):
         _Rebuilding(SEED, played(SEED, number)).grade()
+
+
+def test_no_action_takes_back_what_another_run_relies_on() -> None:
+    assert [problem for number in range(400) for problem in problems(SEED, number)] == []

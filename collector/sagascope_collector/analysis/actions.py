@@ -19,7 +19,6 @@ from sagascope_collector.analysis.wording import (
     capitalized,
     phrase,
     process_label,
-    run_name,
     sentences,
     shortened,
     time_text,
@@ -131,8 +130,8 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
     if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
         check = Action.verify("Verify in {} whether {} took effect for {}.", service, compensation, case.saga.label)
         return [check, _compensate("Only if it did not take effect, run it", key)]
-    text = "Verify in {} whether {} is in effect for {}{}, and that {} has not been executed."
-    check = Action.verify(text, service, step, case.saga.label, _unless_relied_on(case), compensation)
+    text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
+    check = Action.verify(text, service, step, case.saga.label, compensation)
     return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}", key)]
 
 
@@ -141,19 +140,12 @@ def compensation_failed(case: Case, finding: Finding) -> list[Action]:
     if case.has_unread_steps:
         return _of_unread_steps(case)
     step, attempt = about(finding)
-    text = "Verify in {} whether {} took effect for {} in spite of the error{}{}."
-    error, other = because(attempt), _unless_relied_on(case)
-    check = Action.verify(text, _service(finding), step.name, case.saga.label, error, other)
+    text = "Verify in {} whether {} took effect for {} in spite of the error{}."
+    check = Action.verify(text, _service(finding), step.name, case.saga.label, because(attempt))
     return [
         check,
         _compensate(f"Only if it did not take effect, fix the error and run {step.name}", attempt.idempotency_key),
     ]
-
-
-def _unless_relied_on(case: Case) -> str:
-    """Returns what else to verify before a compensation if a newer run of the id may rely on the step; else ``""``."""
-    newer = case.saga.newer_run or case.saga.superseded_by
-    return phrase(", that {} of this id does not rely on the step", run_name(newer)) if newer else ""
 
 
 def _of_unread_steps(case: Case) -> list[Action]:

@@ -60,7 +60,14 @@ def rebuild(
     instances = processes(facts.instances)
     moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
     sagas = [_saga(key, facts, instances, moment, baseline) for key, facts in facts_by_saga(facts).items()]
-    return sorted(relate_runs(sagas), key=lambda saga: (-saga.started_at, saga.key))
+
+    def is_open(span: Span) -> bool:
+        instance = instances.get(process_key(span.process))
+        if instance is None or instance.heartbeat is None:
+            return False
+        return span.span_id in instance.heartbeat.open_spans and reports_in_time(instance, instance.heartbeat, moment)
+
+    return sorted(relate_runs(sagas, is_open), key=lambda saga: (-saga.started_at, saga.key))
 
 
 def _saga(

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 from sagascope_collector.analysis import actions, headline, integrity_rules, progress_rules, two_phase
 from sagascope_collector.analysis.case import Case, Finding
-from sagascope_collector.analysis.diagnosis import Action
+from sagascope_collector.analysis.diagnosis import Action, ActionKind
 from sagascope_collector.analysis.ledger import has_ended
-from sagascope_collector.analysis.model import Status
+from sagascope_collector.analysis.model import Phase, Status
 from sagascope_collector.analysis.spans import FINAL_SPAN_GRACE_NS, is_unlisted
-from sagascope_collector.analysis.wording import Text
+from sagascope_collector.analysis.wording import Text, run_name
 from sagascope_collector.attention_codes import AttentionCode
 
 
@@ -64,6 +64,21 @@ def find(case: Case) -> Finding | None:
         if finding is not None:
             return finding
     return None
+
+
+def actions_of(case: Case, finding: Finding) -> list[Action]:
+    """Returns the recommended actions. Before work is changed, another run of the id must be looked at."""
+    found = RULES[finding.reason].actions(case, finding)
+    other = case.saga.other_run
+    if other is None or not any(each.kind.changes_work for each in found):
+        return found
+    is_compensation = finding.phase is Phase.COMPENSATION or any(each.kind is ActionKind.REVERSE for each in found)
+    text = (
+        "Verify that {} of this id does not rely on what would be compensated. If it does, compensate nothing."
+        if is_compensation
+        else "Verify that {} of this id has not taken over. If it has, repeat nothing."
+    )
+    return [Action.verify(text, run_name(other, "the other run")), *found]
 
 
 def _await_final_spans(case: Case) -> None:

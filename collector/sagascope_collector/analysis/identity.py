@@ -4,7 +4,7 @@ A missing name or run of a record is taken from the spans above it, else from it
 the id. If several fit, it is taken from the saga that had started last at that time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagascope import semconv
@@ -159,19 +159,39 @@ class _Completion:
 COMMITTED_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)
 
 
-def relate_runs(sagas: Iterable[Saga]) -> list[Saga]:
-    """Returns the sagas of one id, each with the facts that follow from other runs of its name."""
+def relate_runs(sagas: Iterable[Saga], is_open: Callable[[Span], bool]) -> list[Saga]:
+    """Returns the sagas of one id, each with the facts that follow from other runs of its name.
+
+    `is_open` returns whether a running process reports that a span is still open.
+    """
     by_name: dict[str, list[Saga]] = {}
     for saga in sagas:
         by_name.setdefault(saga.key.name, []).append(saga)
-    return [saga for runs in by_name.values() for saga in (_related(runs) if len(runs) > 1 else runs)]
+    return [saga for runs in by_name.values() for saga in (_related(runs, is_open) if len(runs) > 1 else runs)]
 
 
-def _related(runs: list[Saga]) -> list[Saga]:
+def _related(runs: list[Saga], is_open: Callable[[Span], bool]) -> list[Saga]:
     ordered = sorted(runs, key=lambda saga: (saga.started_at, saga.key))
-    older_runs = (_with_newer_run(older, newer) for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True))
-    related = [ordered[-1], *older_runs]
-    return [_relied_on(run, related) if run.status is Status.FAILED else run for run in related]
+    related = [ordered[-1]]
+    for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True):
+        goes_on = not _has_one_open_run(older) and any(not span.end and is_open(span) for span in older.spans)
+        related.append(older if goes_on else _with_newer_run(older, newer))
+    return [_relied_on(_with_other_run(run, related), related) for run in related]
+
+
+def _with_other_run(run: Saga, runs: Iterable[Saga]) -> Saga:
+    others = [
+        each
+        for each in runs
+        if each.key != run.key and (each.status in (Status.RUNNING, Status.COMPLETED) or each.superseded_by is not None)
+    ]
+    latest = max(others, key=lambda each: (each.started_at, each.key), default=None)
+    return replace(run, other_run=latest.key) if latest and latest.continued_as != run.key else run
+
+
+def _has_one_open_run(saga: Saga) -> bool:
+    """Whether a newer run shows that this one has ended, as Temporal ensures, although a worker may list its spans."""
+    return any(key.startswith("temporal") for span in saga.spans for key in span.attributes)
 
 
 def _with_newer_run(older: Saga, newer: Saga) -> Saga:
@@ -192,19 +212,19 @@ def _with_newer_run(older: Saga, newer: Saga) -> Saga:
 
 
 def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
-    """A failed run, with the steps on whose effect another run relies.
+    """A run, with the steps on whose effect another run relies if it failed.
 
     Two runs that executed a step with one idempotency key have one effect: it belongs to the run that completed, else
-    to the one that started last. A run that completed without executing a step relies on the effect of an earlier run.
+    to the one that started last.
     """
+    if run.status is not Status.FAILED:
+        return run
     relying: dict[str, SagaKey] = {}
     in_effect = {line.step for line in run.ledger if line.state in COMPENSABLE_STATES}
     for other in runs:
         is_later = (other.started_at, other.key) > (run.started_at, run.key)
-        has_completed = other.status is Status.COMPLETED and other.continued_as is None
-        if other.key != run.key and (is_later or has_completed):
-            without = is_later and has_completed
-            relying |= {name: other.key for name in in_effect if _relies(other, run, name, without=without)}
+        if other.key != run.key and (is_later or other.status is Status.COMPLETED):
+            relying |= {name: other.key for name in in_effect if _is_one_effect(run, other, name)}
     if not relying:
         return run
     entries = zip(step_effects(run.steps, run.plan), run.ledger, strict=False)  # entries without attempts come last
@@ -215,12 +235,10 @@ def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
     return replace(run, relied_on=frozenset(relying), relying_run=relying_run, amount_at_risk=amounts)
 
 
-def _relies(other: Saga, run: Saga, name: str, *, without: bool) -> bool:
-    """Whether a run relies on the step of another one; `without`: also without an execution of its own."""
+def _is_one_effect(run: Saga, other: Saga, name: str) -> bool:
     steps = [step for step in run.steps if step.name == name and step.type != semconv.TYPE_COMPENSATION]
     own = [{each.idempotency_key for each in step.attempts if each.state is not AttemptState.ERROR} for step in steps]
-    others = _keys(other, name)
-    return (bool(own) and all(keys & others for keys in own)) or (without and not others)
+    return bool(own) and all(keys & _keys(other, name) for keys in own)
 
 
 def _repeated(older: Saga, newer: Saga) -> frozenset[str]:

@@ -151,7 +151,7 @@ def uncompensated(case: Case) -> Finding | None:
     step = next(step for step in case.saga.steps if step.name == effect.name and step.key == effect.key)
     latest = (effect.executed or effect.attempts or effect.votes)[-1]
     doubtful = state is LedgerState.COMPENSATION_UNKNOWN or (state is LedgerState.UNKNOWN and not effect.executed)
-    doubtful |= case.saga.superseded_by is not None or case.saga.newer_run is not None
+    doubtful |= case.saga.superseded_by is not None or case.saga.other_run is not None
     reported_at = case.reported_since(step.service, case.since)
     confidence = Confidence.LIKELY if reported_at and not doubtful else Confidence.POSSIBLE
     reason, phase = AttentionCode.UNCOMPENSATED, Phase.COMPENSATION

@@ -373,11 +373,13 @@ class Saga:
     """Steps that this run committed and the newer run committed again, without a common idempotency key."""
     newer_run: SagaKey | None = None
     """The next run of this id, if this run had failed before it started."""
+    other_run: SagaKey | None = None
+    """The latest other run of this id that is open or completed, and so may rely on what this run did."""
     relying_run: SagaKey | None = None
     """A run of this id that relies on `relied_on`."""
     relied_on: frozenset[str] = frozenset()
-    """Steps of this failed run that must not be compensated for it: another run succeeded with the same idempotency
-    key, or completed without executing them itself."""
+    """Steps of this failed run that another run executed with the same idempotency key: they have one effect, which
+    this run must not compensate."""
     parent: SagaKey | None = None
     """The saga that waits for this saga, if telemetry names it; its ``name`` may be ``""``."""
     inferred_name: str | None = None

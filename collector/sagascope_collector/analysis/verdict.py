@@ -57,7 +57,7 @@ def _verdict(case: Case, finding: Finding) -> Verdict:
         since=finding.since,
         headline=headline(case, finding, rule.fact(case, finding)),
         evidence=evidence(case, finding),
-        actions=(*(each.text for each in rule.actions(case, finding)), *_runbook_texts(case, finding)),
+        actions=(*(each.text for each in attention.actions_of(case, finding)), *_runbook_texts(case, finding)),
         confidence=finding.confidence,
     )
 

@@ -48,7 +48,7 @@ def found(known: Seen, saga_id: str, now: float) -> list[tuple[Case, Finding, li
         case = Case(saga, facts.instances, Context(moment))
         finding = attention.find(case)
         if finding is not None:
-            answers.append((case, finding, attention.RULES[finding.reason].actions(case, finding)))
+            answers.append((case, finding, attention.actions_of(case, finding)))
     return answers
 
 
