@@ -54,6 +54,24 @@ def test_a_compensated_step_names_its_compensation() -> None:
     assert "wallet.refund" not in stops(shown)
 
 
+def test_the_phases_of_a_participant_follow_one_another() -> None:
+    phases = [("prepare", "wallet", 0), ("prepare", "ledger", 1), ("commit", "wallet", 3), ("rollback", "ledger", 2)]
+    steps = [
+        schemas.Step(
+            name=name, key="", type=kind, service=name, state="done", compensates=None,
+            attempts=[tried(name, start, start + 1)[2]],
+        )
+        for kind, name, start in phases
+    ]  # fmt: skip
+    rows = saga_view(saga(tried("fraud.check", 0.5, 0.6), steps=steps)).attempts
+    assert [row.step for row in rows if row.step != "fraud.check"] == [
+        "wallet: prepare",
+        "wallet: commit",
+        "ledger: prepare",
+        "ledger: rollback",
+    ]
+
+
 def test_a_step_outside_the_plan_comes_after_it() -> None:
     assert list(stops(saga(tried("bonus.grant", 0, 1))))[-1] == "bonus.grant"
 

@@ -2,12 +2,11 @@
 
 import itertools
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
-from operator import itemgetter
 from urllib.parse import urlencode
 
 from sagascope_collector.client import schemas
@@ -416,10 +415,22 @@ def _matches(text: str, filter_text: str) -> bool:
 
 
 def _attempt_rows(steps: Sequence[schemas.Step], unfolded: Collection[str]) -> tuple[list[AttemptRow], int]:
-    """Returns the first `MAX_ATTEMPTS_SHOWN` rows, and the number of all."""
+    """Returns the first `MAX_ATTEMPTS_SHOWN` rows, and the number of all.
+
+    They are in order of start; the phases of one participant of a two-phase commit follow one another.
+    """
+    first: dict[tuple[str, str], datetime] = {}
+    for step in steps:
+        if step.type in schemas.TWO_PHASE_TYPES and step.attempts:
+            key, start = (step.name, step.key), step.attempts[0].started_at
+            first[key] = min(first.get(key, start), start)
     rows = [(_first(each).started_at, step, each) for step in steps for each in shown_attempts(step, unfolded)]
-    rows.sort(key=itemgetter(0))
+    rows.sort(key=lambda row: (_group_start(first, row[1], row[0]), row[1].name, row[1].key, row[0]))
     return [_attempt_row(step, each, unfolded) for _, step, each in rows[:MAX_ATTEMPTS_SHOWN]], len(rows)
+
+
+def _group_start(first: Mapping[tuple[str, str], datetime], step: schemas.Step, start: datetime) -> datetime:
+    return first.get((step.name, step.key), start) if step.type in schemas.TWO_PHASE_TYPES else start
 
 
 def _first(shown: schemas.Attempt | schemas.FoldedAttempts) -> schemas.Attempt:

@@ -337,6 +337,51 @@ def test_what_was_stored_before_the_rules_is_mapped_at_the_next_start(tmp_path: 
         assert saga(api, "o-1", "second")["status"] == "completed"
 
 
+BY_NAME = """\
+rules:
+  - scope: trace
+    when: {has: [app.order.id]}
+    id: app.order.id
+    name: {constant: order}
+    compensates: {PayBack: Charge}
+  - when: {engine: dbos}
+    compensates: {pay_back: charge}
+"""
+
+
+def test_a_compensation_that_was_stored_before_its_rule_counts_after_a_remapping(tmp_path: Path, story: Story) -> None:
+    """A whole trace, and the spans of an engine whose names do not tell it either."""
+    root = story.span("PlaceOrder", {"app.order.id": "o-3"}, 0, 9, kind=SERVER, service="checkout", error="gave up")
+    for at, name in enumerate(("Charge", "Ship", "PayBack"), 1):
+        call(story, name, root, at, error="no carrier" if name == "Ship" else None)
+    of = {"operationUUID": "w-3"}
+    workflow = story.span(
+        "checkout", of | {"operationType": "workflow"}, 0, 9, trace=1, service="shop", error="gave up"
+    )
+    for at, name in enumerate(("charge", "ship", "pay_back"), 1):
+        error = "no carrier" if name == "ship" else None
+        attributes = of | {"operationType": "step"}
+        story.span(name, attributes, at, 0.5, trace=1, parent=workflow, service="shop", error=error)
+    rules = BY_NAME.split("    compensates")[0]
+
+    def compensated(api: httpx.Client, id_: str, name: str) -> dict[str, str]:
+        shown = saga(api, id_, name, lambda shown: len(shown["steps"]) >= 3)
+        return {line["step"]: line["state"] for line in shown["ledger"]}
+
+    with started(tmp_path, rules) as (http, api):
+        story.send(http)
+        assert compensated(api, "o-3", "order")["Charge"] == "committed"
+        assert compensated(api, "w-3", "checkout")["charge"] == "committed"
+        (tmp_path / "mapping.yaml").write_text(BY_NAME)
+        done = preloaded.run("sagascope_collector", "remap", "--url", str(api.base_url))
+        assert done.returncode == 0, done.stderr
+        for id_, name, step in (("o-3", "order", "Charge"), ("w-3", "checkout", "charge")):
+            wait_until(
+                lambda id_=id_, name=name, step=step: compensated(api, id_, name)[step] == "compensated",
+                f"{step} of {id_} was never compensated: {saga(api, id_, name)}",
+            )
+
+
 def test_the_file_is_read_again_while_the_collector_runs(tmp_path: Path, story: Story) -> None:
     root = story.span("PlaceOrder", {"app.order.id": "o-2"}, 0, 9, kind=SERVER, service="checkout")
     call(story, "Charge", root, 1)
