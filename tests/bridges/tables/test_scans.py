@@ -242,6 +242,25 @@ def test_a_cursor_that_does_not_grow_with_updates_is_reported(
     assert "rows that changed, but their cursor updated_at did not" in error
 
 
+def test_rows_that_their_cursor_hides_are_reported_and_followed(
+    db: "psycopg.Connection[Any]", sagas: FollowedTables
+) -> None:
+    """No row in flight changes: one is inserted with an old cursor, and one that had ended is in flight again."""
+    db.execute("INSERT INTO sagas (id, step) VALUES ('1', 'a'), ('2', 'a')")
+    sagas.poll()
+    update(db, "2", state="completed")
+    sagas.poll()
+    sagas.now += 60 * SECOND
+    assert sagas.source.poll(sagas.checkpoint, sagas.now).error == ""
+    db.execute("INSERT INTO sagas (id, step, updated_at) VALUES ('3', 'a', now() - interval '1 day')")
+    db.execute("UPDATE sagas SET state = 'running', updated_at = now() - interval '1 day' WHERE id = '2'")
+    sagas.poll()
+    sagas.now += 60 * SECOND
+    found = sagas.source.poll(sagas.checkpoint, sagas.now)
+    assert "whose cursor updated_at is older than that of rows read before them" in found.error
+    assert ids(sagas.source.poll(found.checkpoint, sagas.now).telemetry) == {"2", "3"}
+
+
 def test_the_search_path_in_the_dsn_applies(db: "psycopg.Connection[Any]", server: Server) -> None:
     db.execute(
         "DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other; CREATE TABLE other.sagas (LIKE sagas INCLUDING ALL)"

@@ -84,6 +84,13 @@ class TableQueries:
             return self._read([sql.SQL("{} IS NOT NULL").format(_column(self._order[0]))], self._order, {})
         return self._read([self._is_recent()], self._order, {"since": since, "overlap": self._overlap()})
 
+    def rows_behind(self, since: str, after: Sequence[str]) -> list[FoundRow]:
+        """Returns a page of rows in flight behind a key whose cursor is older than `since` less the overlap."""
+        condition, values = self._is_in_flight()
+        keys, old = self._table.key, sql.SQL("NOT ({})").format(self._is_recent())
+        conditions = [condition, old, *([self._is_behind(keys, after)] if after else [])]
+        return self._read(conditions, keys, {**values, **_numbered(after), "since": since, "overlap": self._overlap()})
+
     def rows_by_key(self, keys: Iterable[str]) -> list[FoundRow]:
         """Returns the rows with these keys."""
         columns = zip(*(orjson.loads(key) for key in keys), strict=True)

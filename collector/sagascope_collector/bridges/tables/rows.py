@@ -205,6 +205,14 @@ class TableCheckpoint(BaseModel):
     """Changes that are saved before they are sent, so that they are sent again after a crash."""
     has_wrong_cursor: bool = Field(default=False, exclude=True)
     """Whether a row changed and its cursor did not, although the mapping says that the cursor grows."""
+    has_hidden_rows: bool = Field(default=False, exclude=True)
+    """Whether a row in flight was found that the cursor had not led to."""
+    is_checkable: bool = Field(default=True, exclude=True)
+    """Whether the search for such rows ends in time: not so in a large table without an index for rows in flight."""
+    searched_at: int = Field(default=0, exclude=True)
+    """When a page of rows was searched for them, on the bridge's clock."""
+    searched_until: list[str] = Field(default=[], exclude=True)
+    """The key behind which the search continues."""
     cursors: dict[str, tuple[str, int, int]] = Field(default={}, exclude=True)
     """Of each row in flight: its cursor, when that was first read, on the bridge's clock, and the row's hash then."""
     previous_hashes: dict[str, int] = Field(default={}, exclude=True)

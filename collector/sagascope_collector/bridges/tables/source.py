@@ -28,6 +28,9 @@ MAX_OPEN_ROWS: Final = 50_000
 SETTLED_AFTER_SECONDS: Final = 30.0
 """Transactions that started before the last row was read have ended after this time, or after a longer overlap."""
 
+SEARCH_INTERVAL_SECONDS: Final = 60.0
+"""Time between two searches for rows in flight that the cursor did not lead to."""
+
 ROW_DELETED: Final = "The row was deleted."
 
 
@@ -169,6 +172,11 @@ class _TableScan:
         if cursor and self.checkpoint.has_wrong_cursor:
             text = f"{name} has rows that changed, but their cursor {cursor.column} did not: changes may be missed."
             return f"{text} Use a column that grows with every update, or set tracks_updates: false."
+        if cursor and self.checkpoint.has_hidden_rows:
+            text = (
+                f"{name} has rows in flight whose cursor {cursor.column} is older than that of rows read before them."
+            )
+            return f"{text} Use a column that grows with every insertion and update, or a longer overlap."
         return ""
 
     def run(self, queries: TableQueries, *, history: bool) -> None:
@@ -184,6 +192,8 @@ class _TableScan:
         if self._table.cursor:
             pages = 1 if self._table.cursor.tracks_updates else MAX_PAGES
             self._read_by_key(queries, open_keys, pages * PAGE_ROWS)
+            if has_finished:
+                self._search_hidden_rows(queries)
         elif has_finished:
             self._read_by_key(queries, open_keys - self.checkpoint.previous_hashes.keys(), MAX_PAGES * PAGE_ROWS)
 
@@ -243,6 +253,26 @@ class _TableScan:
             self._process(found, keep_hashes=False)
             for key in set(page).difference(row.key for row in found):
                 self._add_change(key, self._deleted(self.checkpoint.open_rows[key].row))
+
+    def _search_hidden_rows(self, queries: TableQueries) -> None:
+        """Reads rows in flight that the cursor did not lead to, one page in a minute: it is wrong, or came too late."""
+        checkpoint = self.checkpoint
+        is_due = self._now >= checkpoint.searched_at + SEARCH_INTERVAL_SECONDS * NANOSECONDS_PER_SECOND
+        if not (is_due and checkpoint.is_checkable and checkpoint.is_settled and checkpoint.cursor_value is not None):
+            return
+        checkpoint.searched_at = self._now
+        try:
+            found = queries.rows_behind(checkpoint.cursor_value, checkpoint.searched_until)
+        except psycopg.errors.QueryCanceled:
+            checkpoint.is_checkable = False
+            return
+        keys = len(self._table.key)
+        checkpoint.searched_until = found[-1].position[-keys:] if len(found) == PAGE_ROWS else []
+        known = {*checkpoint.open_rows, *(change.key for change in checkpoint.changes)}
+        hidden = [each for each in found if each.key not in known and each.row and has_started(self._table, each.row)]
+        if hidden and len(known) < MAX_OPEN_ROWS:
+            checkpoint.has_hidden_rows = True
+            self._process(hidden, keep_hashes=False)
 
     def _process(self, found: Sequence[FoundRow], *, keep_hashes: bool = True) -> None:
         rows = {each.key: each for each in found}
