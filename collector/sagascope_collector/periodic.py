@@ -54,6 +54,10 @@ class PeriodicTask:
             try:
                 self._run_once()
                 is_failing = False
+            except StorageUnavailable as error:
+                if not is_failing:
+                    _log.warning("The periodic task %s failed and will be retried: %s", self._name, error)
+                is_failing = True
             except Exception as error:  # noqa: BLE001  the thread must survive our own defects
                 if not is_failing:
                     _log.exception("The periodic task %s failed and will be retried: %s", self._name, error)

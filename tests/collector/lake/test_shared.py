@@ -1,6 +1,7 @@
 """What collectors of a lake share: incidents, what people say of them, and notifications. Real processes."""
 
 import itertools
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -127,6 +128,27 @@ def test_an_incident_is_notified_once_whichever_collector_leads(
             ("opened", "transfer"),
             ("resolved", "payment"),
         ]
+
+
+def test_a_leader_that_was_paused_leads_no_longer_and_repeats_nothing(
+    lake: LakePlace, tmp_path: Path, pager: Receiver, alerts: tuple[str, str]
+) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(lake.running("serve", tmp_path / "first", *alerts))
+        wait_until(lambda: leads(first), "none leads", 10)
+        second = stack.enter_context(lake.running("serve", tmp_path / "second", *alerts))
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: leads(second), "the other does not lead", 30)
+            send_stuck(second, "payment")
+            wait_until(lambda: notified(pager) == [("opened", "payment")], "the incident is not notified", 40)
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: first.is_ready() and keys(first) == keys(second), "it does not follow again", 30)
+        assert (leads(first), leads(second)) == (False, True)
+        send_stuck(second, "refund")
+        wait_until(lambda: len(pager.calls) > 1, "the second incident is not notified", 30)
+        assert notified(pager) == [("opened", "payment"), ("opened", "refund")]
 
 
 def test_a_notification_without_an_answer_is_sent_again_with_the_same_key_by_the_next_leader(
