@@ -46,6 +46,7 @@ COMMANDS = {
     "watch": Command("sagascope_collector.cli.incidents", "Watch what needs attention until Ctrl-C."),
     "incident": Command("sagascope_collector.cli.incidents", "Show, acknowledge, resolve or annotate an incident."),
     "doctor": Command("sagascope_collector.cli.checks", "Check a collector and the path of telemetry into it."),
+    "migrate": Command("sagascope_collector.cli.database", "Move the records of a database file into a lake."),
     "rebuild": Command("sagascope_collector.cli.database", "Recompute all summaries from the stored records."),
     "mapping": Command("sagascope_collector.cli.database", "Suggest rules for spans that belong to no transaction."),
     "remap": Command("sagascope_collector.cli.database", "Apply the mapping file to everything that is stored."),

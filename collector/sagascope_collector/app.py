@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Follower,
         Heartbeat,
         LakeAlerts,
+        LakeErasure,
         LakeIncidents,
         LakeMaintenance,
         LakeWriter,
@@ -78,6 +79,7 @@ class LakeParts(NamedTuple):
     follower: "Follower"
     leader: "Leader"
     maintenance: "LakeMaintenance"
+    erasure: "LakeErasure"
     incidents: "LakeIncidents"
     alerts: "LakeAlerts"
     beating: "Callable[[Callable[[], int | None]], Heartbeat]"
@@ -117,6 +119,8 @@ class Collector:
         self._listeners = OtlpListeners(configuration, self._ingest, self._counters.refused)
         self._learner = BaselineLearner(storage)
         self._system_state = SystemState()
+        if lake:
+            lake.follower.on_erased = self._system_state.record_erasures
         self._projection = Projection(
             storage,
             summarise=present.summary,
@@ -284,7 +288,7 @@ class Collector:
             with_sql=settings.serves_sql,
             mapper=self._remapping,
             on_erased=self._system_state.record_erasures,
-            with_erasure=self._lake is None,
+            lake_erasure=self._lake.erasure if self._lake else None,
         )
         api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
         tls = self._configuration.tls.for_http() if self._configuration.tls else None
@@ -350,8 +354,9 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     opened = receive.open_lake(settings)
     from sagascope_collector import lake
 
-    name = receive.process_name()
-    writer, follower, leader = lake.LakeWriter(opened, name), lake.Follower(opened, storage), lake.Leader(opened)
+    name, secret = receive.process_name(), _erasure_secret(settings)
+    writer, leader = lake.LakeWriter(opened, name), lake.Leader(opened)
+    follower = lake.Follower(opened, storage, secret)
     incidents = lake.LakeIncidents(opened, leader, storage)
     follower.catch_up()
     try:
@@ -361,15 +366,22 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     known_until = follower.as_of()
     # what had stopped by now joined while this collector was away, or did not know it
     storage.incidents.joined_at = lambda since, _: since if since <= known_until else follower.as_of()
+    erasure = lake.LakeErasure(opened, storage, secret, follower, settings.retention)
     return LakeParts(
         writer,
         follower,
         leader,
-        lake.LakeMaintenance(opened, storage, follower, lambda: leader.leads, settings.lake_keep),
+        lake.LakeMaintenance(opened, storage, follower, erasure, lambda: leader.leads, settings.lake_keep),
+        erasure,
         incidents,
         lake.LakeAlerts(opened),
         lambda oldest: lake.Heartbeat(opened, name, writer, oldest),
     )
+
+
+def _erasure_secret(settings: Settings) -> Callable[[str], str]:
+    pseudonyms = scrubbing.Pseudonyms(scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db))
+    return lambda salt: pseudonyms.of("erasure", salt)
 
 
 def _require_own_records(storage: Storage) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sagascope_collector import logging_setup, process, scrubbing
 from sagascope_collector.access import Application, Receive, Scope, Send, protected
 from sagascope_collector.cli import serve as cli
+from sagascope_collector.cli.options import lake_of
 from sagascope_collector.configuration import Configuration
 from sagascope_collector.connections import KnownHosts
 from sagascope_collector.errors import CannotStart
@@ -64,19 +65,11 @@ def open_lake(settings: Settings) -> "Lake":
     Raises:
         CannotStart: a package is missing, the settings do not fit a lake, or it does not answer.
     """
-    if not (settings.lake and settings.lake_data):
-        raise CannotStart("A lake needs --lake postgresql://... and --lake-data with a folder or s3://BUCKET/PREFIX.")
     if not (settings.scrub_key_file or os.environ.get(KEY_VARIABLE)):
         raise CannotStart(
             f"All processes of a lake need the same key for pseudonyms: set --scrub-key-file or {KEY_VARIABLE}."
         )
-    try:
-        from sagascope_collector.lake import Lake
-    except ModuleNotFoundError as error:
-        raise CannotStart(
-            f'--lake needs the package {error.name}. Install it with: pip install "sagascope[lake]"'
-        ) from error
-    lake = Lake(settings.lake, settings.lake_data, settings.s3_endpoint or "", memory_bytes=settings.memory_bytes)
+    lake = lake_of(settings.lake, settings.lake_data, settings.s3_endpoint, settings.memory_bytes)
     lake.create()
     return lake
 

@@ -21,6 +21,8 @@ from support.samples import wait_until
 ROOT = Path(__file__).parents[2]
 OTHER = ROOT / ".duckdb-other"
 
+KEY = "a key for the tests of lakes"
+
 needs_extensions = pytest.mark.skipif(
     not (OTHER / "duckdb_extension_ducklake").is_dir(), reason="`make test` installs the extensions of DuckDB"
 )
@@ -53,7 +55,7 @@ class LakePlace:
         arguments = [self.server.dsn(self.database), self.data, endpoint, statement]
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],
-            env=self._variables(),
+            env=self.variables(),
             capture_output=True,
             text=True,
             check=False,
@@ -73,7 +75,7 @@ class LakePlace:
         arguments = [self.server.dsn(self.database), self.data, str(copy), keep, json.dumps(limits)]
         process = subprocess.Popen(
             [sys.executable, "-m", "support.lake_maintenance", *arguments],
-            env=self._variables(),
+            env=self.variables(),
             cwd=ROOT / "tests",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -91,8 +93,9 @@ class LakePlace:
         """Returns the names of all files, if they are in a folder."""
         return {path.name for path in Path(self.data).rglob("*.parquet")}
 
-    def _variables(self) -> dict[str, str]:
-        paths = {"PYTHONPATH": f"{OTHER}:{ROOT / 'tests'}", "SAGASCOPE_SCRUB_KEY": "a key for the tests of lakes"}
+    def variables(self) -> dict[str, str]:
+        """Returns the environment of a process on a DuckDB with the extensions."""
+        paths = {"PYTHONPATH": f"{OTHER}:{ROOT / 'tests'}", "SAGASCOPE_SCRUB_KEY": KEY}
         return {**os.environ, **paths, **self.environment}
 
     @contextmanager
@@ -109,7 +112,7 @@ class LakePlace:
                 [sys.executable, "-m", "sagascope_collector", *words],
                 stdout=output,
                 stderr=output,
-                env=self._variables(),
+                env=self.variables(),
             )
         try:
             wait_until(lambda: ready.exists() or process.poll() is not None, "It did not start", 60)

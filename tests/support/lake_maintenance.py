@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from sagascope_collector.lake import Follower, Lake, LakeMaintenance, maintenance
+from sagascope_collector.lake import Follower, Lake, LakeErasure, LakeMaintenance, maintenance
 from sagascope_collector.rebuild import summarize_changes
 from sagascope_collector.storage import RetentionPolicy, Storage
 
@@ -21,10 +21,11 @@ def main(catalog: str, data: str, copy: str, keep: str, limits: str) -> None:
     keep_seconds = float(keep) if keep else None
     lake = Lake(catalog, data)
     storage = Storage(copy, keep=RetentionPolicy(seconds=keep_seconds))
-    follower = Follower(lake, storage)
+    follower = Follower(lake, storage, str)
     follower.catch_up()
     follower.start()
-    maintained = LakeMaintenance(lake, storage, follower, lambda: True, keep_seconds)
+    erasure = LakeErasure(lake, storage, str, follower)
+    maintained = LakeMaintenance(lake, storage, follower, erasure, lambda: True, keep_seconds)
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     last_steps = 3  # a step's own snapshots are copied before the next

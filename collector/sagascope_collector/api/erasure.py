@@ -3,17 +3,19 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
 
 from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import BusinessKey, NoParameters, new_router
 from sagascope_collector.client import schemas
-from sagascope_collector.errors import Disabled
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import SagaRow, Storage
+
+if TYPE_CHECKING:
+    from sagascope_collector.lake import LakeErasure
 
 PAGE_SAGAS: Final = 500
 
@@ -35,44 +37,54 @@ class Eraser:
     """Returns the form in which a text is stored after scrubbing."""
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
     """Called with the erased sagas, so that they are removed from memory as well."""
-    is_enabled: bool = True
-    """Whether sagas can be erased: not in a copy of a lake, which would get them again."""
+    lake: "LakeErasure | None" = None
+    """What erases from the lake of which the storage is a copy."""
 
     def preview(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Returns what `erase` would erase: all runs and names of an id are erased together.
 
         Waits for the summaries of records that were received before the call.
         """
-        return self._result(self._matching(request), None)
+        rows = self._matching(request)
+        return self._result(rows, self._older(request, rows), None)
 
     def erase(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Erases the sagas that have the key.
 
         Raises:
-            Disabled: the records are in a lake.
-            StorageUnavailable: the erasure is not finished; the next start finishes it.
+            StorageUnavailable: the erasure is not finished; the next start, or another collector of the lake, does it.
         """
-        if not self.is_enabled:
-            raise Disabled("Erasure does not work with --lake yet: it would erase this copy only; see docs/scale.md.")
         rows = self._matching(request)
-        result = self._result(rows, 0)
-        ids = list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in rows))
-        records = self.storage.erasure.erase(ids, self._values(request))
-        self.on_erased(ids)
+        older = self._older(request, rows)
+        result = self._result(rows, older, 0)
+        ids = list(dict.fromkeys([*(SagaId(row.key.environment, row.key.id) for row in rows), *older]))
+        if self.lake and ids:
+            records = self.lake.erase(ids, self._values(request))
+        else:
+            records = self.storage.erasure.erase(ids, self._values(request))
+            self.on_erased(ids)
         return result.model_copy(update={"records": records})
 
-    def _result(self, rows: Sequence[SagaRow], records: int | None) -> schemas.ErasureResult:
+    def _older(self, request: schemas.ErasureRequest, rows: Sequence[SagaRow]) -> list[SagaId]:
+        """Returns further sagas, which are in the lake only."""
+        known = {SagaId(row.key.environment, row.key.id) for row in rows}
+        found = self.lake.older(request.key, self._values(request)) if self.lake else []
+        return [each for each in found if each not in known and request.environment in {None, each.environment}]
+
+    def _result(self, rows: Sequence[SagaRow], older: Sequence[SagaId], records: int | None) -> schemas.ErasureResult:
         backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []
         items = [
             schemas.ErasedSaga.model_validate(row.key._asdict() | {"status": row.status})
             for row in rows[:MAX_LISTED_SAGAS]
         ]
-        return schemas.ErasureResult(sagas=len(rows), records=records, items=items, backups=list(backups))
+        return schemas.ErasureResult(sagas=len(rows) + len(older), records=records, items=items, backups=list(backups))
 
     def _values(self, request: schemas.ErasureRequest) -> list[str]:
         return sorted({request.value, self.stored_as(request.value)})
 
     def _matching(self, request: schemas.ErasureRequest) -> list[SagaRow]:
+        if self.lake:
+            self.lake.wait()
         self._wait()
         return [row for value in self._values(request) for row in self._pages(request, value)]
 

@@ -7,7 +7,7 @@ loop, which also serves the OTLP receivers.
 import time
 from collections.abc import Callable, Sequence
 from threading import Semaphore
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
@@ -40,6 +40,9 @@ from sagascope_collector.sql import Queries
 from sagascope_collector.step_statistics import whole_period
 from sagascope_collector.storage import Storage
 
+if TYPE_CHECKING:
+    from sagascope_collector.lake import LakeErasure
+
 MAX_PATHS: int = 100
 """Maximum number of paths of a saga type among which the usual one is chosen."""
 
@@ -62,7 +65,7 @@ def create_api(
     with_sql: bool = True,
     mapper: Mapper | None = None,
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None,
-    with_erasure: bool = True,
+    lake_erasure: "LakeErasure | None" = None,
 ) -> FastAPI:
     """Returns the API over one storage, as an ASGI application.
 
@@ -77,7 +80,7 @@ def create_api(
         with_sql: whether SQL queries are allowed.
         mapper: maps stored records; None: the API has no route for it.
         on_erased: called with the erased sagas.
-        with_erasure: whether sagas can be erased here.
+        lake_erasure: what erases from the lake of which the storage is a copy.
     """
     api = FastAPI(
         title="Sagascope",
@@ -99,7 +102,7 @@ def create_api(
     api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
     api.include_router(_sql_routes(Queries(storage) if with_sql else None))
     api.include_router(
-        erasure_routes(Eraser(storage, stored_as, on_erased, with_erasure), read_slot)
+        erasure_routes(Eraser(storage, stored_as, on_erased, lake_erasure), read_slot)
     )  # has no time limit
     if mapper:
         api.include_router(_mapping_routes(storage, mapper, read_slot))

@@ -11,11 +11,12 @@ import typer
 from sagascope_collector import backups, safe_text
 from sagascope_collector.backups import Contents
 from sagascope_collector.cli import terminal
-from sagascope_collector.cli.options import Json, StoppedDatabase, Url, flag, with_client, with_credentials
+from sagascope_collector.cli.options import Json, StoppedDatabase, Url, flag, lake_of, with_client, with_credentials
 from sagascope_collector.cli.serve import option
 from sagascope_collector.cli.terminal import NOT_FOUND
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import DEFAULT_DB
 
 BACKUP_TIMEOUT_SECONDS: Final = 120.0
@@ -87,6 +88,34 @@ def rebuild(db: Annotated[str, option("db")] = DEFAULT_DB) -> None:
 
     with closing(Storage(db)) as storage:
         typer.echo(f"{summarize_all(storage):,} transactions were summarized.")
+
+
+def migrate(
+    to_lake: Annotated[bool, flag("to-lake", "Move the records into the lake of --lake.", envvar=None)] = False,
+    db: Annotated[str, option("db")] = DEFAULT_DB,
+    lake: Annotated[str | None, option("lake")] = None,
+    lake_data: Annotated[str | None, option("lake_data")] = None,
+    s3_endpoint: Annotated[str | None, option("s3_endpoint")] = None,
+) -> None:
+    """Move the records of a database file into a lake.
+
+    Stop the collector first. The lake may have records already. The command can be interrupted and repeated: each
+    record is moved once. The file stays as it is; docs/scale.md says what to start then.
+    """
+    from sagascope_collector.storage import Storage
+
+    if not to_lake:
+        raise typer.BadParameter("write --to-lake: there is nothing else to migrate to.")
+    if not Path(db).is_file():
+        raise BadValue(f"{db} does not exist. Name the file of a stopped collector with --db.")
+    target = lake_of(lake, lake_data, s3_endpoint)
+    from sagascope_collector.lake import Migration
+
+    with closing(Storage(db)) as storage:
+        migration = Migration(storage, target)
+        target.create()
+        moved = migration.run(lambda done: typer.echo(f"\r{done:,} records", nl=False, err=True))
+        typer.echo(f"\n{moved:,} spans and log records were moved." if moved else "Everything is in the lake already.")
 
 
 mapping = typer.Typer(no_args_is_help=True)
@@ -204,6 +233,8 @@ def _erase_in_database(db: Path, request: schemas.ErasureRequest, is_confirmed: 
     from sagascope_collector.storage import Storage
 
     with closing(Storage(str(db))) as storage:
+        if storage.database.rows("SELECT lake FROM lake_cursor"):
+            raise BadValue(f"{db} is a copy of a lake. Erase in the lake, with --url and a running collector.")
         summarize_changes(storage)
         eraser = Eraser(storage)
         return eraser.erase(request) if is_confirmed else eraser.preview(request)

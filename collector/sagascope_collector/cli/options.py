@@ -4,16 +4,21 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
 
 from sagascope_collector.client import DEFAULT_URL, Client, NotSagascope
 from sagascope_collector.client.credentials import FILES, Credentials
+from sagascope_collector.errors import CannotStart
 from sagascope_collector.saga_filters import FILTERS, SagaFilters
+
+if TYPE_CHECKING:
+    from sagascope_collector.lake import Lake
 
 
 def flag(name: str, text: str, metavar: str | None = None, **details: Any) -> Any:
@@ -123,3 +128,21 @@ def with_options(
     ]
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return run
+
+
+def lake_of(catalog: str | None, data: str | None, s3_endpoint: str | None, memory_bytes: int | None = None) -> "Lake":
+    """Returns the lake at an address, which was not connected to yet.
+
+    Raises:
+        CannotStart: a package or a part of the address is missing.
+    """
+    if not (catalog and data):
+        raise CannotStart("A lake needs --lake postgresql://... and --lake-data with a folder or s3://BUCKET/PREFIX.")
+    try:
+        from sagascope_collector.lake import Lake
+    except ModuleNotFoundError as error:
+        raise CannotStart(
+            f'--lake needs the package {error.name}. Install it with: pip install "sagascope[lake]"'
+        ) from error
+    lake = Lake(catalog, data, s3_endpoint or "")
+    return replace(lake, memory_bytes=memory_bytes) if memory_bytes else lake

@@ -2,10 +2,23 @@
 
 from sagascope_collector.lake.alerts import LakeAlerts
 from sagascope_collector.lake.catalog import Lake
+from sagascope_collector.lake.erasure import LakeErasure
 from sagascope_collector.lake.follower import Follower
 from sagascope_collector.lake.incidents import LakeIncidents
 from sagascope_collector.lake.leader import Leader
 from sagascope_collector.lake.maintenance import LakeMaintenance
+from sagascope_collector.lake.migration import Migration
 from sagascope_collector.lake.writer import Heartbeat, LakeWriter
 
-__all__ = ["Follower", "Heartbeat", "Lake", "LakeAlerts", "LakeIncidents", "LakeMaintenance", "LakeWriter", "Leader"]
+__all__ = [
+    "Follower",
+    "Heartbeat",
+    "Lake",
+    "LakeAlerts",
+    "LakeErasure",
+    "LakeIncidents",
+    "LakeMaintenance",
+    "LakeWriter",
+    "Leader",
+    "Migration",
+]

@@ -82,6 +82,7 @@ class Lake:
                 session.execute(SHARED["create_tables"])
                 with self.attached() as connection:
                     connection.execute(SQL["create_tables"])
+                    connection.execute(SQL["create_migrations"])
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
 

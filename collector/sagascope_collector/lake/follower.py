@@ -1,9 +1,11 @@
 """Follows a lake by snapshots, and appends what receivers committed to a local database."""
 
+import contextlib
 import logging
+import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -15,7 +17,9 @@ from sagascope_collector.errors import CannotStart, StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, TABLES, Lake
 from sagascope_collector.lake.columns import to_batch
 from sagascope_collector.lake.cursor import LakeCursor, Position
+from sagascope_collector.lake.erasure_record import ErasureRecord, Secret
 from sagascope_collector.lake.scan import scan
+from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.instances import load_observations
 
@@ -23,6 +27,9 @@ POLL_SECONDS: Final = 0.25
 
 BATCH_SNAPSHOTS: Final = 10
 """Commits that are read together while catching up."""
+
+REPORT_SECONDS: Final = 3.0
+"""Time between two reports of an unchanged position."""
 
 STALE_NS: Final = 5 * NANOSECONDS_PER_SECOND
 
@@ -38,20 +45,33 @@ class Follower:
     maintenance has expired the next snapshot, everything that was not copied yet is read from the tables.
     """
 
-    def __init__(self, lake: Lake, storage: Storage) -> None:
+    def __init__(self, lake: Lake, storage: Storage, secret: Secret) -> None:
         """Reads the cursor.
+
+        Args:
+            lake: the lake.
+            storage: the local database.
+            secret: derives the key of the hashes by which erasures name sagas.
 
         Raises:
             CannotStart: the database has the records of something else than this lake, or the lake does not answer.
         """
         self._lake = lake
         self._storage = storage
+        self._secret = secret
+        self._name = secrets.token_hex(8)
         self._session: Any = None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._stopping = threading.Event()
         self._as_of = 0
         self._outages: Sequence[Interval] = ()
         self._failure: str | None = None
+        self._is_erasing = False
+        self._reported = (-1, 0.0)
+        self.on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
+        """Called with sagas that were erased from the copy, so that they are removed from memory as well."""
+        self.removed: dict[int, int] = {}
+        """The numbers of records that erasures removed from the copy since the start, by their last snapshot."""
         try:
             with lake.session() as session:
                 ((identity,),) = session.execute(SQL["select_identity"]).fetchall()
@@ -87,6 +107,10 @@ class Follower:
         """Stops after the commits that are being read."""
         self._stopping.set()
         self._thread.join()
+        if self._session is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._session.execute(SQL["delete_follower"], {"follower": self._name})
+                self._session.close()
 
     @property
     def snapshot(self) -> int:
@@ -105,8 +129,11 @@ class Follower:
         return self._outages
 
     def unready(self) -> str | None:
-        """Returns why answers are missing records; None: the database has caught up."""
-        if self._as_of and time.time_ns() - self._as_of < 2 * STALE_NS:
+        """Returns why answers are missing records; None: the database has caught up, or an erasure delays it.
+
+        An erasure delays all collectors: none would answer if they said so.
+        """
+        if self._is_erasing or (self._as_of and time.time_ns() - self._as_of < 2 * STALE_NS):
             return None
         return self._failure or "The collector is catching up with the lake."
 
@@ -155,18 +182,65 @@ class Follower:
         outages = self._session.execute(SQL["select_outages"]).fetchall()
         asked = {"after": self._position.snapshot, "limit": BATCH_SNAPSHOTS}
         found = self._session.execute(SQL["select_snapshots"], asked).fetchall()
+        erasures = self._erasures()
+        self._is_erasing = bool(erasures)
         if found and (self._position.snapshot == 0 or found[0][0] > self._position.snapshot + 1):
-            self._move(scan(self._lake_connection(), self._session, self._storage, self._position))
-            return True
+            return self._scan()
+        if found and erasures and erasures[0].first_snapshot <= found[-1][0]:
+            return self._follow_erasure(found, erasures[0])
         if found:
             self._copy(found)
+            self._move(self._position._replace(snapshot=found[-1][0]))
         if len(found) == BATCH_SNAPSHOTS:
             return True
         if found:
             self._note_rows()
+        self._report()
         self._outages = outages
         self._as_of = max(self._as_of, now - round((lag or 0) * NANOSECONDS_PER_SECOND))
         return False
+
+    def _scan(self) -> bool:
+        """Copies all that is missing; returns whether there may be more: not while an erasure is under way."""
+        ((latest,),) = self._session.execute(SQL["select_latest"]).fetchall()
+        erasures = self._erasures()
+        if any(each.last_snapshot is None and each.first_snapshot <= latest for each in erasures):
+            self._report()
+            return False
+        for each in erasures:
+            self._erase(each)
+        self._move(scan(self._lake_connection(), self._session, self._storage, self._position, latest))
+        return True
+
+    def _follow_erasure(self, found: Sequence[tuple[int, bool, str]], erasure: ErasureRecord) -> bool:
+        """Copies up to the end of an erasure, and erases; returns whether there may be more: not while it is under way.
+
+        What a receiver committed between two attempts of an interrupted erasure, the second erased from the lake.
+        """
+        until = erasure.first_snapshot - 1 if erasure.last_snapshot is None else erasure.last_snapshot
+        if copied := [each for each in found if each[0] <= until]:
+            self._copy(copied)
+            if copied[-1][0] == erasure.last_snapshot:
+                self._erase(erasure)  # before its end is stored as copied
+            self._move(self._position._replace(snapshot=copied[-1][0]))
+        self._report()
+        return bool(copied)
+
+    def _erasures(self) -> list[ErasureRecord]:
+        """Returns the erasures that this copy does not have yet. Read after the snapshots that they concern."""
+        found = self._session.execute(SQL["select_erasures"], {"after": self._position.snapshot}).fetchall()
+        return [ErasureRecord(*each) for each in found]
+
+    def _erase(self, erasure: ErasureRecord) -> None:
+        ids, removed = erasure.apply(self._storage, self._secret)
+        self.on_erased(ids)
+        self.removed[erasure.last_snapshot or 0] = removed
+
+    def _report(self) -> None:
+        """Stores the position in the catalog: erasures wait for it."""
+        if self._reported[0] != self._position.snapshot or time.monotonic() - self._reported[1] > REPORT_SECONDS:
+            self._session.execute(SQL["put_follower"], {"follower": self._name, "snapshot": self._position.snapshot})
+            self._reported = self._position.snapshot, time.monotonic()
 
     def _copy(self, found: Sequence[tuple[int, bool, str]]) -> None:
         """Copies snapshots. Those of maintenance are skipped: what they rewrote would be read again as inserted."""
@@ -180,7 +254,6 @@ class Follower:
                 for table in TABLES
             )
             self._storage.records.append(to_batch(spans, logs, links, observations if run is runs[-1] else ()))
-        self._move(self._position._replace(snapshot=found[-1][0]))
 
     def _note_rows(self) -> None:
         """Stores the next row ids, if all snapshots were copied."""

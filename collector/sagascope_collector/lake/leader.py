@@ -86,7 +86,7 @@ class Leader:
             self._session.execute(SQL["confirm_leader_lock"])
             self._confirmed_at = begun
             return
-        ((is_taken,),) = self._session.execute(SQL["try_leader_lock"], [LEADER_LOCK]).fetchall()
+        ((is_taken,),) = self._session.execute(SQL["try_lock"], [LEADER_LOCK]).fetchall()
         if is_taken:
             _log.info("This collector leads now.")
             self._confirmed_at = begun

@@ -11,8 +11,11 @@ import psycopg
 import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, TABLES, Lake
+from sagascope_collector.lake.erasure import LakeErasure
 from sagascope_collector.lake.follower import Follower
+from sagascope_collector.lake.instances import InstanceTable
 from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.schema import table
@@ -52,7 +55,13 @@ class LakeMaintenance:
     """Maintains a lake, one short transaction at a time under the lock of commits. For one thread."""
 
     def __init__(
-        self, lake: Lake, storage: Storage, follower: Follower, leads: Callable[[], bool], keep_seconds: float | None
+        self,
+        lake: Lake,
+        storage: Storage,
+        follower: Follower,
+        erasure: LakeErasure,
+        leads: Callable[[], bool],
+        keep_seconds: float | None,
     ) -> None:
         """Creates it.
 
@@ -60,18 +69,20 @@ class LakeMaintenance:
             lake: the lake.
             storage: the copy of it, which knows the transactions that must stay.
             follower: what keeps the copy up to date.
+            erasure: what finishes interrupted erasures.
             leads: whether this process is the one that maintains the lake.
             keep_seconds: the age at which records are deleted; None: never.
         """
         self._lake = lake
         self._storage = storage
         self._follower = follower
+        self._erasure = erasure
         self._leads = leads
         self._keep_seconds = keep_seconds
         self._session: Any = None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._due = {self._expire: 0.0, self._retain: 0.0}
-        self._written: dict[tuple[str, str, str], str] = {}
+        self._instances = InstanceTable(storage)
         self._is_failing = False
         self._task = PeriodicTask("lake-maintenance", self.step, interval_seconds=INTERVAL_SECONDS)
 
@@ -85,17 +96,20 @@ class LakeMaintenance:
 
     def step(self) -> None:
         """Does what is due. A failure is logged, and the step is repeated later."""
-        if not self._leads() or self._follower.unready():
+        if not self._leads():
             self.close()
             return
         try:
+            self._erasure.resume()
+            if self._follower.unready():
+                return
             self._merge()
             for task, interval in ((self._retain, RETENTION_SECONDS), (self._expire, EXPIRE_SECONDS)):
                 if time.monotonic() >= self._due[task]:
                     task()
                     self._due[task] = time.monotonic() + interval
             self._is_failing = False
-        except (duckdb.Error, psycopg.Error) as error:
+        except (duckdb.Error, psycopg.Error, StorageUnavailable) as error:
             if not self._is_failing:
                 _log.warning("The lake could not be maintained: %s", self._lake.reason(error))
             self._is_failing = True
@@ -157,16 +171,7 @@ class LakeMaintenance:
         """Deletes old snapshots, files that merging replaced, and files that no commit names."""
         ((last,),) = self._read("select_old_snapshot", {"seconds": SNAPSHOT_SECONDS})
         if last is not None and last <= self._follower.snapshot:
-            self._write_instances()
+            self._instances.write(self._session)
             self._run(SQL["expire_snapshots"], {"seconds": SNAPSHOT_SECONDS})
         self._run(SQL["delete_replaced_files"], {"seconds": FILE_SECONDS})
         self._run(SQL["delete_orphans"], {"seconds": ORPHAN_SECONDS})
-
-    def _write_instances(self) -> None:
-        """Stores what the snapshots say of processes, for collectors that come after their expiry."""
-        known = self._storage.instances.documents()
-        changed = [(*key, text) for key, text in known.items() if self._written.get(key) != text]
-        with self._session.transaction(), self._session.cursor() as cursor:
-            cursor.executemany(SQL["put_instance"], changed)
-            cursor.executemany(SQL["delete_instance"], [key for key in self._written if key not in known])
-        self._written = known

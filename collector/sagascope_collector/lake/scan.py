@@ -19,7 +19,9 @@ SNAPSHOTS: Final = 1_000
 """Snapshots whose texts are read together."""
 
 
-def scan(connection: duckdb.DuckDBPyConnection, session: Any, storage: Storage, position: Position) -> Position:
+def scan(
+    connection: duckdb.DuckDBPyConnection, session: Any, storage: Storage, position: Position, latest: int
+) -> Position:
     """Appends all rows with higher row ids than those of `position`; returns the position after them.
 
     Row ids grow with each commit, and survive merging and rewriting. After an interruption, the scan starts again: what
@@ -30,6 +32,7 @@ def scan(connection: duckdb.DuckDBPyConnection, session: Any, storage: Storage, 
         session: of its catalog.
         storage: the local database.
         position: what it has already.
+        latest: the snapshot to copy.
 
     Raises:
         duckdb.Error: the lake cannot be read.
@@ -37,7 +40,6 @@ def scan(connection: duckdb.DuckDBPyConnection, session: Any, storage: Storage, 
         StorageUnavailable: the local database cannot be written.
     """
     storage.instances.adopt(document for (document,) in session.execute(SQL["select_instances"]).fetchall())
-    ((latest,),) = connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()
     _observe(session, storage, position.snapshot, latest)
     connection.execute(_at(latest, "create_links_since"), {"first": position.linked_spans})
     ((links,),) = connection.execute(SQL["select_last_link"]).fetchall()

@@ -4,11 +4,12 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import duckdb
 import psycopg
+import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
@@ -51,10 +52,18 @@ class LakeWriter:
         Raises:
             StorageUnavailable: it may or may not be in the lake; a repetition counts once in all answers.
         """
-        if not (batch.spans.num_rows or batch.logs.num_rows):
-            return
+        if batch.spans.num_rows or batch.logs.num_rows:
+            tables = {
+                "spans": to_lake(batch.spans, batch.origins),
+                "logs": to_lake(batch.logs, batch.origins),
+                "linked_spans": links_to_lake(batch.links, batch.spans),
+            }
+            self.put(tables, dump(batch.observations))
+
+    def put(self, tables: Mapping[str, pa.Table], observations: str) -> None:
+        """Commits rows of tables, and a text with observations of processes; raises the error of `append`."""
         try:
-            self._commit(batch)
+            self._commit({name: rows for name, rows in tables.items() if rows.num_rows}, observations)
         except (duckdb.Error, psycopg.Error) as error:
             now = time.monotonic()
             is_new = self._failing is None or now - self._failing[1] > FAILURE_SECONDS
@@ -63,26 +72,19 @@ class LakeWriter:
             raise StorageUnavailable(f"The lake cannot be written: {self._lake.reason(error)}") from error
         self._failing = None
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, tables: Mapping[str, pa.Table], observations: str) -> None:
         if self._session is None:
             self._session = self._lake.session()
         if self._connection is None:
             self._connection = self._lake.attached()
-        session, connection = self._session, self._connection
-        appended = (
-            ("insert_spans", to_lake(batch.spans, batch.origins)),
-            ("insert_logs", to_lake(batch.logs, batch.origins)),
-            ("insert_linked_spans", links_to_lake(batch.links, batch.spans)),
-        )
-        said = [self._name, dump(batch.observations)]
-        with self._lake.exclusive(session):
+        connection = self._connection
+        with self._lake.exclusive(self._session):
             connection.begin()
-            for statement, rows in appended:
-                if rows.num_rows:
-                    connection.register("batch", rows)
-                    connection.execute(SQL[statement])
-                    connection.unregister("batch")
-            connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", said)
+            for name, rows in tables.items():
+                connection.register("batch", rows)
+                connection.execute(SQL[f"insert_{name}"])
+                connection.unregister("batch")
+            connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", [self._name, observations])
             connection.commit()
 
     def close(self) -> None:

@@ -131,7 +131,7 @@ class Erasure:
                 self._traces.clear()
                 learned = self._database.rows(SQL["delete_baselines_of_ids"], settled=settled)
                 self._database.rows(SQL["delete_changed_of_ids"], settled=settled)
-                texts = table("text", zip(_sought([*named, *keys]), strict=True))
+                texts = table("text", zip(sought([*named, *keys]), strict=True))
                 self._incidents.redact(settled, keys, texts)
                 self._alerts.redact(texts)
                 self._changes.drop(ids)
@@ -153,7 +153,7 @@ class Erasure:
         self.progress = share
 
 
-def _sought(texts: Iterable[str]) -> list[str]:
+def sought(texts: Iterable[str]) -> list[str]:
     """Returns the texts to search for in documents and notes."""
     every = set(texts)
     long = {each for each in every if len(each) >= MIN_TEXT_LENGTH}

@@ -133,7 +133,7 @@ class IncidentRecords:
         self._database.count(SQL["clear_notes"], texts=texts)
         sought, certain = texts["text"].to_pylist(), set(keys)
         written = [
-            (key, _redacted(document, sought))
+            (key, redacted(document, sought))
             for key, document in self.documents().items()
             if key in certain or any(text in document for text in sought)
         ]
@@ -149,7 +149,7 @@ class IncidentRecords:
         return Progress(*counts) if members else None
 
 
-def _redacted(document: str, texts: Sequence[str]) -> str:
+def redacted(document: str, texts: Sequence[str]) -> str:
     """Returns the document without its error, its examples, and a note that contains one of these texts."""
     known = orjson.loads(document)
     without = {"error": "", "examples": []}

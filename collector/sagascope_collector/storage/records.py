@@ -260,7 +260,7 @@ class Records:
     def _cut_links(self, span: Mapping[str, int], gone: pa.Table) -> None:
         found = self._database.rows(DELETION["select_linking"], span, gone=gone)
         named = set(gone["id"].to_pylist())
-        rows = [(trace_id, span_id, links, _without(links, named)) for trace_id, span_id, links in found]
+        rows = [(trace_id, span_id, links, without_links(links, named)) for trace_id, span_id, links in found]
         if rows:
             ids = {"trace_id": pa.binary(), "span_id": pa.binary()}
             changed = schema.table("trace_id span_id earlier links", rows, **ids)
@@ -281,7 +281,7 @@ def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
     return found.group_by(found.column_names).aggregate([])  # links of a repeated span occur twice
 
 
-def _without(links: str, named: Iterable[str]) -> str:
+def without_links(links: str, named: Iterable[str]) -> str:
     """Returns the stored form of links without those to one of these sagas."""
     left_out = set(named)
     kept = [

@@ -155,14 +155,6 @@ def test_records_in_an_object_store_that_goes_away_and_comes_back(server: Server
             wait_until(lambda: spans_of(collector) == [1, 2], "the collector does not recover", 60)
 
 
-def test_what_does_not_work_with_a_lake_is_refused(lake: LakePlace, tmp_path: Path) -> None:
-    with lake.running("serve", tmp_path / "collector") as collector:
-        wanted = {"key": "customer", "value": "7"}
-        answer = httpx.post(f"{collector.api}/api/v1/forget", json=wanted, trust_env=False, timeout=30)
-        assert answer.status_code == httpx.codes.FORBIDDEN
-        assert "--lake" in answer.text
-
-
 def test_the_demo_finds_the_stuck_payment_on_both_collectors() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "support.lake_demo", "--headless"],

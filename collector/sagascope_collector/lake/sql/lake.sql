@@ -21,6 +21,10 @@ CREATE TABLE IF NOT EXISTS linked_spans (
     saga_role VARCHAR, step_name VARCHAR, step_type VARCHAR, step_key VARCHAR, step_attempt BIGINT
 );
 
+-- name: create_migrations
+-- which commits of a database file are in the lake: a row of the commit that brought them
+CREATE TABLE IF NOT EXISTS migrations (database_id VARCHAR, part VARCHAR, last BIGINT)
+
 -- name: create_signs_of_life
 -- in PostgreSQL itself: an idle receiver would else write a Parquet file every two seconds
 CREATE TABLE IF NOT EXISTS sagascope_receivers (
@@ -39,6 +43,22 @@ CREATE TABLE IF NOT EXISTS sagascope_instances (
     identity TEXT NOT NULL,
     document TEXT NOT NULL,
     PRIMARY KEY (environment, service, identity)
+);
+CREATE TABLE IF NOT EXISTS sagascope_followers (
+    follower TEXT PRIMARY KEY,
+    snapshot_id BIGINT NOT NULL,
+    seen_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE IF NOT EXISTS sagascope_erasures (
+    erasure_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- what to erase, until it is erased
+    request TEXT,
+    -- by which collectors recognize what to erase from their copies
+    salt TEXT NOT NULL,
+    digests TEXT[] NOT NULL,
+    -- the snapshots that erased it; what later ones append is new
+    first_snapshot BIGINT,
+    last_snapshot BIGINT
 )
 
 -- name: take_lock
@@ -48,7 +68,7 @@ SELECT pg_advisory_lock(%s)
 -- whether the session still held it
 SELECT pg_advisory_unlock(%s)
 
--- name: try_leader_lock
+-- name: try_lock
 SELECT pg_try_advisory_lock(%s)
 
 -- name: confirm_leader_lock
@@ -63,6 +83,9 @@ INSERT INTO logs BY NAME FROM batch
 
 -- name: insert_linked_spans
 INSERT INTO linked_spans BY NAME FROM batch
+
+-- name: insert_migrations
+INSERT INTO migrations BY NAME FROM batch
 
 -- name: put_sign_of_life
 -- all times are by PostgreSQL's clock; a gap of more than five seconds is an outage of this receiver or, where the
@@ -101,7 +124,10 @@ FROM sagascope_outages ORDER BY started_at
 
 -- name: select_snapshots
 -- the next snapshots, whether each appended records, and what it says of processes
-SELECT snapshot_id, changes_made LIKE '%%inserted_into_table%%', coalesce(commit_extra_info, '')
+SELECT
+    snapshot_id,
+    changes_made LIKE '%%inserted_into_table%%' AND commit_message IS DISTINCT FROM 'erasure',
+    coalesce(commit_extra_info, '')
 FROM ducklake_snapshot_changes WHERE snapshot_id > %(after)s
 ORDER BY snapshot_id LIMIT %(limit)s
 
@@ -155,6 +181,102 @@ WITH receipts AS MATERIALIZED (
 )
 SELECT CASE WHEN count(*) > 0 THEN greatest(min(min_value::bigint), %(since)s) END
 FROM receipts WHERE max_value::bigint >= %(since)s
+
+-- name: put_follower
+INSERT INTO sagascope_followers VALUES (%(follower)s, %(snapshot)s, clock_timestamp())
+ON CONFLICT (follower) DO UPDATE SET snapshot_id = excluded.snapshot_id, seen_at = excluded.seen_at
+
+-- name: delete_follower
+DELETE FROM sagascope_followers
+WHERE follower = %(follower)s OR seen_at < clock_timestamp() - interval '1 day'
+
+-- name: select_behind
+-- the live collectors that do not have a snapshot yet
+SELECT follower FROM sagascope_followers
+WHERE snapshot_id < %(snapshot)s AND seen_at > clock_timestamp() - interval '10 seconds'
+
+-- name: insert_erasure
+INSERT INTO sagascope_erasures (request, salt, digests) VALUES (%(request)s, %(salt)s, %(digests)s) RETURNING erasure_id
+
+-- name: select_unfinished_erasures
+SELECT erasure_id, request FROM sagascope_erasures WHERE request IS NOT NULL ORDER BY erasure_id
+
+-- name: select_finished_erasure
+-- NULL: it is not finished
+SELECT CASE WHEN request IS NULL THEN last_snapshot END FROM sagascope_erasures WHERE erasure_id = %(erasure)s
+
+-- name: select_erasures
+SELECT first_snapshot, last_snapshot, salt, digests
+FROM sagascope_erasures
+WHERE first_snapshot IS NOT NULL AND (last_snapshot IS NULL OR last_snapshot > %(after)s)
+ORDER BY first_snapshot
+
+-- name: begin_erasure
+UPDATE sagascope_erasures
+SET first_snapshot = coalesce(first_snapshot, (SELECT max(snapshot_id) + 1 FROM ducklake_snapshot))
+WHERE erasure_id = %(erasure)s
+
+-- name: end_erasure
+UPDATE sagascope_erasures SET last_snapshot = (SELECT max(snapshot_id) FROM ducklake_snapshot)
+WHERE erasure_id = %(erasure)s RETURNING last_snapshot
+
+-- name: finish_erasure
+UPDATE sagascope_erasures SET request = NULL WHERE erasure_id = %(erasure)s
+
+-- name: select_transaction
+SELECT pg_current_xact_id()::text
+
+-- name: select_older_transactions
+-- sessions that may see rows as of before a transaction
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND age(backend_xmin) >= age(%(now)s::xid8::xid)
+
+-- name: select_latest
+SELECT max(snapshot_id) FROM ducklake_snapshot
+
+-- name: select_snapshots_before
+SELECT snapshot_id FROM ducklake_snapshot WHERE snapshot_id < %(snapshot)s
+
+-- name: select_last_replaced
+-- after the time at which the last file was replaced
+SELECT coalesce(max(schedule_start), clock_timestamp()) + interval '1 second' FROM ducklake_files_scheduled_for_deletion
+
+-- name: update_table_statistics
+-- minima and maxima of texts as those of the files; DuckLake itself never narrows them. Never NULL where there are rows:
+-- DuckLake would then take the minimum of the next file for that of the table
+WITH known AS (
+    SELECT
+        table_id, column_id, min(min_value COLLATE "C") AS lowest, max(max_value COLLATE "C") AS highest,
+        bool_or(min_value IS NULL AND value_count > 0) AS is_unknown
+    FROM ducklake_file_column_stats
+        JOIN ducklake_data_file USING (data_file_id, table_id) JOIN ducklake_column USING (table_id, column_id)
+    WHERE ducklake_data_file.end_snapshot IS NULL AND ducklake_column.end_snapshot IS NULL
+        AND column_type IN ('varchar', 'blob')
+    GROUP BY table_id, column_id
+),
+texts AS (
+    SELECT table_id, column_id, lowest, highest, coalesce(is_unknown, FALSE) AS is_unknown
+    FROM ducklake_column LEFT JOIN known USING (table_id, column_id)
+    WHERE end_snapshot IS NULL AND column_type IN ('varchar', 'blob')
+)
+UPDATE ducklake_table_column_stats AS stored SET min_value = lowest, max_value = highest
+FROM texts
+WHERE texts.table_id = stored.table_id AND texts.column_id = stored.column_id AND NOT is_unknown
+
+-- name: delete_outages
+DELETE FROM sagascope_outages WHERE receiver = %s
+
+-- name: insert_outage
+INSERT INTO sagascope_outages VALUES (%s, to_timestamp(%s), to_timestamp(%s))
+
+-- name: put_past_life
+-- of a receiver that is not live: the next one's first sign ends the outage that begins now
+INSERT INTO sagascope_receivers VALUES (%(receiver)s, clock_timestamp() - interval '1 minute', clock_timestamp())
+ON CONFLICT (receiver) DO UPDATE SET seen_at = excluded.seen_at, committed_until = excluded.committed_until
+
+-- name: add_instance
+INSERT INTO sagascope_instances VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
 
 -- name: create_links_since
 -- this and what follows: in the connection to the lake. A table in memory is visible to all its cursors
@@ -212,6 +334,55 @@ DELETE FROM linked_spans
 WHERE received_at >= $from AND received_at < $before
     AND (environment, saga_id) NOT IN (SELECT (environment, saga_id) FROM kept)
 
+-- name: select_linking
+SELECT DISTINCT trace_id, span_id, links
+FROM spans
+WHERE links <> '' AND (trace_id, span_id) IN (
+    SELECT (trace_id, span_id) FROM linked_spans WHERE (environment, saga_id) IN (SELECT (environment, id) FROM gone)
+)
+
+-- name: update_links
+UPDATE spans SET links = changed.links
+FROM changed
+WHERE spans.trace_id = changed.trace_id AND spans.span_id = changed.span_id AND spans.links = changed.earlier
+
+-- name: mark_erasure
+CALL lake.set_commit_message('', 'erasure')
+
+-- name: erase_links
+DELETE FROM linked_spans
+WHERE (environment, saga_id) IN (SELECT (environment, id) FROM gone)
+    OR (trace_id, span_id) IN (
+        SELECT (trace_id, span_id) FROM spans WHERE (environment, saga_id) IN (SELECT (environment, id) FROM gone)
+    )
+
+-- name: erase_spans
+DELETE FROM spans WHERE (environment, saga_id) IN (SELECT (environment, id) FROM gone)
+
+-- name: erase_logs
+DELETE FROM logs WHERE (environment, saga_id) IN (SELECT (environment, id) FROM gone)
+
+-- name: rewrite_erased_files
+CALL ducklake_rewrite_data_files('lake', $table, delete_threshold => 0)
+
+-- name: expire_versions
+CALL ducklake_expire_snapshots('lake', versions => $versions::UBIGINT[])
+
+-- name: delete_erased_files
+CALL ducklake_cleanup_old_files('lake', older_than => $before::TIMESTAMPTZ)
+
+-- name: select_ids_with_key
+SELECT DISTINCT environment, saga_id, attribute_keys, attribute_values
+FROM (
+    SELECT environment, saga_id, attribute_keys, attribute_values FROM spans WHERE received_at < $before
+    UNION ALL
+    SELECT environment, saga_id, attribute_keys, attribute_values FROM logs WHERE received_at < $before
+)
+WHERE saga_id <> '' AND contains(attribute_keys, $key) AND contains(attribute_values, $value)
+
+-- name: select_migrated
+SELECT part, max(last) FROM migrations WHERE database_id = ? GROUP BY part
+
 -- name: select_cursor
 -- this and what follows: in the local database
 SELECT lake, snapshot_id, spans, logs, linked_spans FROM lake_cursor
@@ -226,3 +397,69 @@ INSERT INTO lake_cursor VALUES ($lake, $snapshot, $spans, $logs, $linked_spans)
 -- the transactions that are open, or that began before a time and have not expired
 SELECT environment, id FROM open_sagas
 UNION SELECT environment, id FROM ended_sagas WHERE started_at < $before
+
+-- name: select_erased
+SELECT DISTINCT environment, id
+FROM (
+    SELECT environment, id FROM open_sagas
+    UNION ALL SELECT environment, id FROM ended_sagas
+    UNION ALL SELECT environment, id FROM waiting
+)
+WHERE sha256($secret || environment || chr(31) || id) IN (SELECT digest FROM digests)
+
+-- name: select_keys
+SELECT DISTINCT keys
+FROM (SELECT environment, id, keys FROM open_sagas UNION ALL SELECT environment, id, keys FROM ended_sagas)
+    SEMI JOIN gone USING (environment, id)
+
+-- name: select_database
+SELECT database_id FROM state
+
+-- name: select_records_spans
+SELECT
+    received_at, environment, service, version, identity, instance, resource, scope, trace_id, span_id, parent_id,
+    name, kind, start, "end", status, status_message, extras, events, links, saga_id, saga_name, saga_run, saga_role,
+    step_name, step_type, step_key, step_attempt, attribute_keys, attribute_values
+FROM span_records JOIN origins USING (origin_id)
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_records_logs
+SELECT
+    received_at, environment, service, version, identity, instance, resource, scope, "at", "timestamp", observed_at,
+    severity, severity_text, body, event_name, trace_id, span_id, flags, dropped_attributes, saga_id, saga_name,
+    saga_run, saga_role, step_name, step_type, step_key, step_attempt, attribute_keys, attribute_values
+FROM log_records JOIN origins USING (origin_id)
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_records_links
+SELECT linked_spans.* EXCLUDE (seq), min(received_at) AS received_at
+FROM linked_spans JOIN span_records USING (trace_id, span_id, seq)
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+GROUP BY ALL
+
+-- name: select_moves
+-- the numbers of the moves of long-running sagas, and of their records
+SELECT seq, count(*) FROM (SELECT seq FROM long_running_spans UNION ALL SELECT seq FROM long_running_logs)
+GROUP BY seq ORDER BY seq
+
+-- name: select_moves_spans
+SELECT
+    received_at, environment, service, version, identity, instance, resource, scope, trace_id, span_id, parent_id,
+    name, kind, start, "end", status, status_message, extras, events, links, saga_id, saga_name, saga_run, saga_role,
+    step_name, step_type, step_key, step_attempt, attribute_keys, attribute_values
+FROM long_running_spans JOIN origins USING (origin_id)
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_moves_logs
+SELECT
+    received_at, environment, service, version, identity, instance, resource, scope, "at", "timestamp", observed_at,
+    severity, severity_text, body, event_name, trace_id, span_id, flags, dropped_attributes, saga_id, saga_name,
+    saga_run, saga_role, step_name, step_type, step_key, step_attempt, attribute_keys, attribute_values
+FROM long_running_logs JOIN origins USING (origin_id)
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_moves_links
+SELECT linked_spans.* EXCLUDE (seq), min(received_at) AS received_at
+FROM linked_spans JOIN long_running_spans USING (trace_id, span_id)
+WHERE long_running_spans.seq >= $first::UBIGINT AND long_running_spans.seq <= $last::UBIGINT
+GROUP BY ALL

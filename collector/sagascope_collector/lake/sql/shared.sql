@@ -106,6 +106,22 @@ UPDATE sagascope_alert_notifications
 SET next_attempt_at = %(next_attempt_at)s, attempts = attempts + 1, error = %(error)s, claimed_until = NULL
 WHERE id = %(id)s
 
+-- name: select_all_incidents
+SELECT key, document, members FROM sagascope_incidents
+
+-- name: update_incident
+UPDATE sagascope_incidents SET document = %(document)s, members = %(members)s WHERE key = %(key)s
+
+-- name: update_change
+UPDATE sagascope_incident_changes SET change = %(change)s WHERE revision = %(revision)s
+
+-- name: clear_notifications
+-- pending notifications are cleared as well, and not delivered
+UPDATE sagascope_alert_notifications SET document = '{}', next_attempt_at = NULL
+WHERE document <> '{}' AND EXISTS (
+    SELECT 1 FROM unnest(%(texts)s::text[]) AS texts ("text") WHERE position("text" IN document) > 0
+)
+
 -- name: select_members
 -- this and what follows: in the local database
 SELECT environment, name, id, run FROM incident_sagas WHERE incident = $key

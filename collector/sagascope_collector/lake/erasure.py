@@ -1,0 +1,219 @@
+"""Erases sagas from a lake: their rows, the files that held them, and their values in the catalog.
+
+A request is stored in the catalog before it is carried out; if it is interrupted, any collector finishes it. What
+collectors need to erase it from their copies as well stays in the catalog, as keyed hashes.
+"""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import duckdb
+import orjson
+import psycopg
+import pyarrow as pa
+
+from sagascope import semconv
+from sagascope_collector import json_values
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.lake.catalog import SQL, TABLES, Lake
+from sagascope_collector.lake.erasure_record import Secret, digest
+from sagascope_collector.lake.follower import Follower
+from sagascope_collector.lake.instances import InstanceTable
+from sagascope_collector.lake.redaction import redact
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import RetentionPolicy, Storage, schema, summaries
+from sagascope_collector.storage.records import without_links
+from sagascope_collector.storage.retention import FOREVER
+
+ERASURE_LOCK: Final = 8_492_019
+"""The key of the session advisory lock that an erasure holds from its beginning to its end."""
+
+WAIT_SECONDS: Final = 30.0
+"""Time that live collectors have to copy what is before an erasure; one that takes longer reads the tables then."""
+
+OWN_WAIT_SECONDS: Final = 3_000.0
+"""Time that the copy of this process has: erasing from it takes as long as copying its file."""
+
+POLL_SECONDS: Final = 0.1
+
+VACUUMED: Final = (
+    "ducklake_file_column_stats",
+    "ducklake_table_column_stats",
+    "sagascope_incidents",
+    "sagascope_incident_changes",
+    "sagascope_alert_notifications",
+)
+"""Tables of the catalog that held erased values, which PostgreSQL would keep in free space and statistics."""
+
+ORPHAN_SECONDS: Final = 3_600
+
+
+class LakeErasure:
+    """Carries out erasures in a lake, one at a time. Thread-safe."""
+
+    def __init__(
+        self, lake: Lake, storage: Storage, secret: Secret, follower: Follower, keeps: RetentionPolicy = FOREVER
+    ) -> None:
+        """Creates it.
+
+        Args:
+            lake: the lake.
+            storage: the copy of this process.
+            secret: derives the key of hashes.
+            follower: what keeps the copy up to date, and erases from it.
+            keeps: what the copy keeps of the lake.
+        """
+        self._lake = lake
+        self._storage = storage
+        self._secret = secret
+        self._follower = follower
+        self._keeps = keeps
+        self._instances = InstanceTable(storage)
+
+    def wait(self) -> None:
+        """Waits until the copy has everything that was committed before the call.
+
+        Raises:
+            StorageUnavailable: the catalog does not answer, or the copy lags.
+        """
+        with self._reporting(), self._lake.session() as session:
+            ((latest,),) = session.execute(SQL["select_latest"]).fetchall()
+        self._wait_for(lambda: self._follower.snapshot >= latest)
+
+    def older(self, key: str, values: Sequence[str]) -> list[SagaId]:
+        """Returns the sagas with a business key of one of these values among records that may have left the copy.
+
+        It reads the attributes of all these records.
+
+        Raises:
+            StorageUnavailable: the lake cannot be read.
+        """
+        name, found, before = f"{semconv.KEY_PREFIX}{key}", set[SagaId](), self._left_before()
+        with self._reporting(), self._lake.session() as session:
+            ((earliest,),) = session.execute(SQL["select_receipts"], {"since": 0}).fetchall()
+        if earliest is None or earliest >= before:
+            return []
+        with self._reporting(), self._lake.attached() as connection:
+            for value in values:
+                asked = {"before": before, "key": f'"{name}"', "value": orjson.dumps(value).decode()[1:-1]}
+                for environment, id_, keys, texts in connection.execute(SQL["select_ids_with_key"], asked).fetchall():
+                    own = [each for each in orjson.loads(keys) if isinstance(each, str)]
+                    stored = json_values.attributes(zip(own, orjson.loads(texts), strict=True))
+                    if str(stored.get(name)) == value:
+                        found.add(SagaId(environment, id_))
+        return sorted(found)
+
+    def _left_before(self) -> int:
+        """Returns a time: records received before it may have left the copy."""
+        if self._keeps.bytes is not None:
+            return time.time_ns()
+        return (
+            0 if self._keeps.seconds is None else time.time_ns() - round(self._keeps.seconds * NANOSECONDS_PER_SECOND)
+        )
+
+    def erase(self, ids: Sequence[SagaId], texts: Sequence[str]) -> int:
+        """Erases sagas from the lake and the copy; returns the number of records that the copy had of them.
+
+        Raises:
+            StorageUnavailable: it is not finished; another collector finishes it.
+        """
+        salt = secrets.token_hex(16)
+        secret = self._secret(salt)
+        digests = [*(digest(secret, *each) for each in ids), *(digest(secret, each) for each in texts)]
+        incidents = self._storage.incidents.named(summaries.ids_table(ids))
+        request = orjson.dumps({"ids": [list(each) for each in ids], "texts": texts, "incidents": incidents}).decode()
+        with self._reporting(), self._lake.session() as session:
+            values = {"request": request, "salt": salt, "digests": digests}
+            ((number,),) = session.execute(SQL["insert_erasure"], values).fetchall()
+            self._wait_for(lambda: self._takes_lock(session))
+            ((last,),) = session.execute(SQL["select_finished_erasure"], {"erasure": number}).fetchall()
+            last = last or self._carry_out(session, number, request)
+        return self._follower.removed.get(last, 0)
+
+    def resume(self) -> None:
+        """Finishes erasures that were interrupted; does nothing while another process carries one out.
+
+        Raises:
+            StorageUnavailable: they are still not finished.
+        """
+        with self._reporting(), self._lake.session() as session:
+            if not session.execute(SQL["select_unfinished_erasures"]).fetchall() or not self._takes_lock(session):
+                return
+            for number, request in session.execute(SQL["select_unfinished_erasures"]).fetchall():
+                self._carry_out(session, number, request)
+
+    def _takes_lock(self, session: Any) -> bool:
+        """Takes the lock of erasures until the session ends; returns whether it was free."""
+        ((is_taken,),) = session.execute(SQL["try_lock"], [ERASURE_LOCK]).fetchall()
+        return bool(is_taken)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except (duckdb.Error, psycopg.Error) as error:
+            raise StorageUnavailable(f"The lake cannot be changed: {self._lake.reason(error)}") from error
+
+    def _carry_out(self, session: Any, number: int, request: str) -> int:
+        said = orjson.loads(request)
+        ids = [SagaId(*each) for each in said["ids"]]
+        with self._lake.attached() as connection:
+            connection.register("gone", summaries.ids_table(ids))
+            with self._lake.exclusive(session):
+                # first: a collector that sees a snapshot of the erasure must see that there is one
+                session.execute(SQL["begin_erasure"], {"erasure": number})
+                self._delete(connection)
+                for name in TABLES:
+                    connection.execute(SQL["rewrite_erased_files"], {"table": name})
+                session.execute(SQL["update_table_statistics"])
+                ((last,),) = session.execute(SQL["end_erasure"], {"erasure": number}).fetchall()
+            self._wait_for(lambda: self._follower.snapshot >= last)
+            self._wait_for_others(session, last)
+            self._instances.write(session)
+            redact(session, ids, said["texts"], said["incidents"])
+            with self._lake.exclusive(session):
+                expired = session.execute(SQL["select_snapshots_before"], {"snapshot": last}).fetchall()
+                connection.execute(SQL["expire_versions"], {"versions": [each for (each,) in expired]})
+                ((until,),) = session.execute(SQL["select_last_replaced"]).fetchall()
+                connection.execute(SQL["delete_erased_files"], {"before": until.isoformat()})
+                connection.execute(SQL["delete_orphans"], {"seconds": ORPHAN_SECONDS})
+        self._vacuum(session, VACUUMED)
+        session.execute(SQL["finish_erasure"], {"erasure": number})
+        self._vacuum(session, ["sagascope_erasures"])
+        return int(last)
+
+    def _delete(self, connection: duckdb.DuckDBPyConnection) -> None:
+        found = connection.execute(SQL["select_linking"]).fetchall()
+        named = {id_ for (id_,) in connection.execute("SELECT id FROM gone").fetchall()}
+        if rows := [(*each, without_links(each[2], named)) for each in found]:
+            ids = {"trace_id": pa.binary(), "span_id": pa.binary()}
+            connection.register("changed", schema.table("trace_id span_id earlier links", rows, **ids))
+            connection.begin()
+            connection.execute(SQL["update_links"])
+            connection.execute(SQL["mark_erasure"])
+            connection.commit()
+        for name in ("erase_links", "erase_spans", "erase_logs"):
+            connection.execute(SQL[name])
+
+    def _vacuum(self, session: Any, tables: Sequence[str]) -> None:
+        """Removes old rows of tables from disk, once no transaction may still read them."""
+        ((now,),) = session.execute(SQL["select_transaction"]).fetchall()
+        self._wait_for(lambda: not session.execute(SQL["select_older_transactions"], {"now": now}).fetchall())
+        for name in tables:
+            session.execute(f"VACUUM (FULL, ANALYZE) {name}")
+
+    def _wait_for(self, is_done: Callable[[], bool]) -> None:
+        end = time.monotonic() + OWN_WAIT_SECONDS
+        while not is_done():
+            if time.monotonic() > end:
+                raise StorageUnavailable("The collector lags behind the lake; the erasure is finished later.")
+            time.sleep(POLL_SECONDS)
+
+    def _wait_for_others(self, session: Any, snapshot: int) -> None:
+        end = time.monotonic() + WAIT_SECONDS
+        while session.execute(SQL["select_behind"], {"snapshot": snapshot}).fetchall() and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)

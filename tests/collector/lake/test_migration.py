@@ -1,0 +1,129 @@
+"""The records of a collector's file in a lake: each once, also after kills, and with the same answers."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from support.collector import running_collector
+from support.lake import LakePlace, needs_extensions
+from support.postgres import running_postgres
+from support.samples import wait_until
+from support.scenario import CASES, Scenario, read
+from support.storied_otlp import requests
+from support.telemetry import SECOND
+
+pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
+
+WITH_LINKS = {"identity_batch_consumer_works_on_many_sagas", "identity_attempt_reported_by_a_link_alone"}
+
+SCENARIOS = [
+    case
+    for number, path in enumerate(CASES)
+    if (number % 12 == 0 or path.stem in WITH_LINKS)
+    and path.stem != "runs_newer_run_that_repeats_a_charge_with_its_key"
+    and not (case := read(path)).direct
+    and not case.step_timeouts
+]
+
+PROGRAM = """
+import sys
+from sagascope_collector.lake import migration
+migration.CHUNK_ROWS = 10
+from sagascope_collector.__main__ import main
+main()
+"""
+
+
+def migrating(lake: LakePlace, db: Path) -> "subprocess.Popen[str]":
+    """Starts the move, in commits of ten records."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "migrate", "--to-lake", "--db", str(db), *lake.arguments],
+        env=lake.variables(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def send(url: str, case: Scenario) -> None:
+    started = time.time_ns() - round(case.now * SECOND)
+    kinds: dict[str, Message] = {"/v1/traces": ExportTraceServiceRequest(), "/v1/logs": ExportLogsServiceRequest()}
+    for path, body in requests(case.delivered(case.name), case.name, started, case.now):
+        kinds[path].MergeFromString(body)
+    for path, message in kinds.items():
+        headers = {"Content-Type": "application/x-protobuf"}
+        body = message.SerializeToString()
+        httpx.post(f"{url}{path}", content=body, headers=headers, trust_env=False, timeout=60).raise_for_status()
+
+
+def answers(api: str, case: Scenario) -> list[dict[str, Any]]:
+    found = []
+    for expected in case.expect:
+        asked = {"name": expected.get("name", case.saga.get("name", "unknown")), "id": case.saga["id"]}
+        asked |= {"environment": case.name, **({"run": expected["run"]} if "run" in expected else {})}
+        found.append(httpx.get(f"{api}/api/v1/saga", params=asked, trust_env=False, timeout=60).json())
+    return found
+
+
+def test_a_file_that_is_moved_with_kills_is_in_the_lake_once_and_gives_the_same_answers(tmp_path: Path) -> None:
+    db = tmp_path / "old.duckdb"
+    with running_postgres() as server:
+        server.create("moved")
+        lake = LakePlace(server, "moved", str(tmp_path / "data"))
+        with running_collector(tmp_path, db=db) as old:
+            for case in SCENARIOS:
+                send(old.otlp_http, case)
+            refused = migrating(lake, db)
+            _, said = refused.communicate(timeout=60)
+            assert refused.returncode == 2
+            assert "in use by another process" in said
+        for commits in (3, 5):
+            moving = migrating(lake, db)
+            assert moving.stderr
+            text = ""
+            while text.count("records") < commits:
+                text += moving.stderr.read(1)
+            moving.kill()
+            moving.communicate(timeout=30)
+        again = migrating(lake, db)
+        _, said = again.communicate(timeout=120)
+        assert again.returncode == 0, said
+        repeated = migrating(lake, db)
+        assert "in the lake already" in repeated.communicate(timeout=60)[0]
+
+        with duckdb.connect(str(db), read_only=True) as file:
+            for records, moved in (("span_records", "spans"), ("log_records", "logs"), ("linked_spans",) * 2):
+                ((count,),) = file.execute(f"SELECT count(*) FROM {records}").fetchall()
+                assert count > 0
+                assert lake.query(f"SELECT count(*) FROM {moved}") == [[count]]
+        with running_collector(tmp_path, db=db) as old, lake.running("serve", tmp_path / "new") as new:
+            for case in SCENARIOS:
+                # in the end: the outage of the lake began and ended some seconds later
+                wait_until(
+                    lambda case=case: answers(new.api, case) == answers(old.api, case),
+                    f"{case.name} is answered differently",
+                    150,
+                )
+            services = [httpx.get(f"{api}/api/v1/services", trust_env=False).json() for api in (old.api, new.api)]
+            assert services[0] == services[1]
+
+
+def test_a_copy_of_a_lake_is_not_moved(tmp_path: Path) -> None:
+    with running_postgres() as server:
+        server.create("moved")
+        lake = LakePlace(server, "moved", str(tmp_path / "data"))
+        with lake.running("serve", tmp_path / "copy"):
+            pass
+        refused = migrating(lake, tmp_path / "copy" / "sagascope.duckdb")
+        _, said = refused.communicate(timeout=60)
+        assert refused.returncode == 2
+        assert "copy of a lake" in said
