@@ -81,10 +81,6 @@ class FlowAddress:
         window = query.get("window", "")
         return cls(query["name"], query.get("environment"), window if window in WINDOWS else "24h")
 
-    def with_window(self, window: str) -> Self:
-        """Returns the same flow over another window."""
-        return replace(self, window=window)
-
     def href(self) -> str:
         """Returns the link within the dashboard."""
         parameters = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}

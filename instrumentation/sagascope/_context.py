@@ -210,7 +210,9 @@ class SpanScope:
     ) -> None:
         """Makes the span and `saga_context` current; other code sees and propagates the ids of `propagated`."""
         self._previous = context
-        self._entered = set_span_in_context(ForwardingSpan(propagated, span, _service_span(context), runtime), context)
+        current = get_current_span(context)
+        service_span = current.service_span if isinstance(current, ForwardingSpan) else current
+        self._entered = set_span_in_context(ForwardingSpan(propagated, span, service_span, runtime), context)
         if saga_context is not None:
             saga_context.span_context = span.get_span_context()
             self._entered = set_saga_in_context(saga_context, self._entered)
@@ -316,12 +318,6 @@ class ForwardingSpan(Span):
 
     def _recording(self) -> list[Span]:
         return [span for span in (self.saga_span, self.service_span) if span.is_recording()]
-
-
-def _service_span(context: Context) -> Span:
-    """Returns the service's own current span."""
-    current = get_current_span(context)
-    return current.service_span if isinstance(current, ForwardingSpan) else current
 
 
 def _parent_context(context: Context) -> Context:

@@ -180,7 +180,6 @@ def _list(items: list[schemas.SagaSummary], json: bool) -> None:
 
 
 def _checked_query(query: str) -> str:
-    """Refuses an empty query."""
     if not query.strip():
         raise typer.BadParameter(
             "the query is empty; give an id or its prefix, a business key, a trace id or a span id."

@@ -99,7 +99,11 @@ class Lookup:
         """Yields the rows of one kind, possibly with those of the same id in another environment."""
         small = {saga: each for saga, each in where.items() if saga not in large}
         for first, last in changes.covering(small.values()):
-            ids = {saga.id for saga, each in small.items() if _meets(each, first, last)}
+            ids = {
+                saga.id
+                for saga, each in small.items()
+                if any(begin <= last and first <= end for begin, end in each.intervals)
+            }
             yield self._rows(kind, ids, first, last)
         for saga in large:
             yield from self._ends_of(kind, saga.id, where[saga].intervals)
@@ -233,10 +237,6 @@ class Lookup:
         for table in self._database.batches(SQL["select_all_saga_ids"], {}, rows=BATCH_IDS):
             columns = (table[name].to_pylist() for name in ("environment", "saga_id"))
             yield [SagaId(*each) for each in zip(*columns, strict=True)]
-
-
-def _meets(where: Bounds, first: int, last: int) -> bool:
-    return any(begin <= last and first <= end for begin, end in where.intervals)
 
 
 def _hex(text: str) -> bytes | None:

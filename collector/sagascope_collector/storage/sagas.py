@@ -193,7 +193,7 @@ class Sagas:
         known, _ = stored.get(saga, (NO_BOUNDS, False))
         return known.joined(self._changes.claimed(saga)).narrowed()
 
-    def _remember(self, known: Mapping[SagaId, Bounds], ids: Sequence[SagaId]) -> None:
+    def _remember(self, known: Mapping[SagaId, Bounds], ids: Iterable[SagaId]) -> None:
         with self._known_lock:
             self._changes_of_known += 1
             for saga in ids:
@@ -256,10 +256,7 @@ class Sagas:
 
     def forget_bounds(self, ids: Iterable[SagaId]) -> None:
         """Removes the bounds of these ids from the cache."""
-        with self._known_lock:
-            self._changes_of_known += 1
-            for saga in ids:
-                self._known.pop(saga, None)
+        self._remember({}, ids)
 
     def settle(self, now: int) -> bool:
         """Moves summaries of sagas that ended a while ago; False: there are few of them.

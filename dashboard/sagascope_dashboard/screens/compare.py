@@ -195,8 +195,8 @@ def _attributes(comparison: Comparison) -> None:
     cut = h("p", f"and {comparison.left_out:,} more", cls="muted") if comparison.left_out else None
     render("compare-attributes", h("h2", "Attributes that differ", cls="section"))
     rows = [
-        {"Attribute": each.name, "This one": each.this or None, "A typical one": each.reference or None}
-        for each in comparison.attributes
+        {"Attribute": name, "This one": this or None, "A typical one": reference or None}
+        for name, this, reference in comparison.attributes
     ]
     st.dataframe(rows, hide_index=True, placeholder="absent", alt="Attributes that differ")
     render("compare-attributes-cut", cut)

@@ -47,7 +47,8 @@ def _live_list(filters: Filters) -> None:
     listed = error_states.current("transactions", data.sagas(filters))
     if listed is None:
         return
-    shown = transactions(listed, filters, data.local_now(), _nothing_found(filters, listed))
+    nothing = data.search(filters.q).value if filters.q and not listed.items else None
+    shown = transactions(listed, filters, data.local_now(), nothing)
     counts = data.counts(filters, filters.window(data.now())).value
     render("transactions-total", _total(shown, counts))
     chosen = None
@@ -86,7 +87,3 @@ def _pager(shown: Transactions) -> Element | None:
         link(shown.next_href, "Next page", cls="action") if shown.next_href else None,
     ]
     return h("nav", links, cls="pager", aria_label="Pages") if any(links) else None
-
-
-def _nothing_found(filters: Filters, listed: schemas.Sagas) -> schemas.SearchResult | None:
-    return data.search(filters.q).value if filters.q and not listed.items else None

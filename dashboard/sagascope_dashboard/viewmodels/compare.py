@@ -63,15 +63,6 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AttributeDifference:
-    """A differing attribute; empty where it is absent."""
-
-    name: str
-    this: str
-    reference: str
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """The whole screen."""
 
@@ -85,7 +76,8 @@ class Comparison:
     length: float
     """Seconds from the start to the end of the longer one."""
     reference_length: float
-    attributes: tuple[AttributeDifference, ...]
+    attributes: tuple[tuple[str, str, str], ...]
+    """The name of each differing attribute, its value here and in the reference; empty where it is absent."""
     left_out: int
     """Differing attributes that are not shown."""
 
@@ -118,7 +110,7 @@ def compare(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Compa
         length=max(ends + reference_ends, default=0.0),
         reference_length=max(reference_ends, default=0.0),
         attributes=tuple(
-            AttributeDifference(line(name, 80), line(ours.get(name), 120), line(theirs.get(name), 120))
+            (line(name, 80), line(ours.get(name), 120), line(theirs.get(name), 120))
             for name in differing[:MAX_ATTRIBUTES]
         ),
         left_out=max(0, len(differing) - MAX_ATTRIBUTES),

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sagascope_collector.client import schemas
@@ -158,7 +158,7 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime, count: 
         name=line(address.name, 80),
         environment=line(address.environment, 60),
         list_href=only.href(),
-        windows=tuple((word, address.with_window(word).href(), word == address.window) for word in WINDOWS),
+        windows=tuple((word, replace(address, window=word).href(), word == address.window) for word in WINDOWS),
         since=_whole(now - WINDOWS[address.window], period),
         until=_whole(now, period) + period,
         period=period,

@@ -139,7 +139,8 @@ def timeline(
     attempts of the steps in `unfolded`, by `step_id`, are not folded. `wanted` are spans that the reader may ask for.
     With `all_spans`, as many spans as possible have a bar.
     """
-    wanted = {*wanted, *_evidence_spans(saga)}
+    evidence = saga.verdict.evidence if saga.verdict else []
+    wanted = {*wanted, *(fact.span_id for fact in evidence if fact.span_id)}
     all_attempts = attempt_bars(saga, instances or {}, unfolded)
     attempts = most_relevant_bars(all_attempts, wanted)
     shown = {bar.id for bar in attempts}
@@ -165,10 +166,6 @@ def timeline(
         substitute_bars=substitute_bars(saga, bars, unfolded, wanted),
         is_unfolded=any(step_id(step) in unfolded for step in saga.steps),
     )
-
-
-def _evidence_spans(saga: schemas.Saga) -> set[str]:
-    return {fact.span_id for fact in saga.verdict.evidence if fact.span_id} if saga.verdict else set()
 
 
 def _traces(bars: Sequence[Bar]) -> tuple[tuple[float, int], ...]:

@@ -1,7 +1,7 @@
 """Payments as DBOS workflows: the planted faults, and the expected findings."""
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from sagascope_samples.demo.scenario import SAGA, Finding, PlantedFault
 from sagascope_samples.demo.shop import ShopScenario
@@ -10,7 +10,6 @@ from sagascope_samples.on_dbos.shop import RECORD, REFUND, SERVICE
 
 MAPPING: Final = Path(__file__).with_name("mapping.yaml")
 
-PAYMENTS: Final = 14
 STEP_TIMEOUT_SECONDS: Final = 4
 """Time after which a step that has not started needs attention."""
 
@@ -34,22 +33,18 @@ PLANTED_FAULTS: Final = (
     ),
 )
 
-KILLED: Final = PLANTED_FAULTS[-1]
-
-FAULTS: Final = {
-    f"8484/{RECORD}": FaultKind.REFUSE,
-    f"8486/{RECORD}": FaultKind.REFUSE,
-    f"8486/{REFUND}": FaultKind.FAIL,
-    f"{KILLED.payment}/{RECORD}": FaultKind.STALL,
-}
-
 
 class DbosScenario(ShopScenario):
     """Runs payments as DBOS workflows."""
 
     planted_faults = PLANTED_FAULTS
-    payments = PAYMENTS
+    payments = 14
     collector_options = ("--mapping", str(MAPPING), "--step-timeout", f"{SAGA}/{RECORD}={STEP_TIMEOUT_SECONDS}")
     shop = "sagascope_samples.on_dbos.shop"
-    faults = FAULTS
-    killed = KILLED.payment
+    killed = "8492"
+    faults: ClassVar = {
+        f"8484/{RECORD}": FaultKind.REFUSE,
+        f"8486/{RECORD}": FaultKind.REFUSE,
+        f"8486/{REFUND}": FaultKind.FAIL,
+        f"{killed}/{RECORD}": FaultKind.STALL,
+    }

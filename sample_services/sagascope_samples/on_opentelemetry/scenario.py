@@ -1,7 +1,7 @@
 """Orders of a shop with plain OpenTelemetry: the planted faults, and the expected findings."""
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from sagascope_samples.demo.scenario import Finding, PlantedFault
 from sagascope_samples.demo.shop import ShopScenario
@@ -10,7 +10,6 @@ from sagascope_samples.on_opentelemetry.shop import CHARGE, CONFIRM, REFUND, SER
 
 MAPPING: Final = Path(__file__).with_name("mapping.yaml")
 
-ORDERS: Final = 14
 STEP_TIMEOUT_SECONDS: Final = 4
 """Time after which a step that has not started needs attention."""
 
@@ -40,23 +39,19 @@ PLANTED_FAULTS: Final = (
     ),
 )
 
-KILLED: Final = PLANTED_FAULTS[-1]
-
-FAULTS: Final = {
-    f"8484/{SHIP}": FaultKind.REFUSE,
-    f"8486/{SHIP}": FaultKind.REFUSE,
-    f"8486/{REFUND}": FaultKind.FAIL,
-    f"8490/{CONFIRM}": FaultKind.FAIL,
-    f"{KILLED.payment}/{SHIP}": FaultKind.STALL,
-}
-
 
 class OpenTelemetryScenario(ShopScenario):
     """Runs the services of a shop with plain OpenTelemetry."""
 
     planted_faults = PLANTED_FAULTS
-    payments = ORDERS
+    payments = 14
     collector_options = ("--mapping", str(MAPPING), "--step-timeout", f"payment/{SHIP}={STEP_TIMEOUT_SECONDS}")
     shop = "sagascope_samples.on_opentelemetry.shop"
-    faults = FAULTS
-    killed = KILLED.payment
+    killed = "8494"
+    faults: ClassVar = {
+        f"8484/{SHIP}": FaultKind.REFUSE,
+        f"8486/{SHIP}": FaultKind.REFUSE,
+        f"8486/{REFUND}": FaultKind.FAIL,
+        f"8490/{CONFIRM}": FaultKind.FAIL,
+        f"{killed}/{SHIP}": FaultKind.STALL,
+    }
