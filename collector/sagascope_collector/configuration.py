@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from sagascope_collector import config_file
 from sagascope_collector.access import Tls, Tokens, load_tls, load_token
@@ -47,10 +47,8 @@ Patterns = Annotated[list[Word], BeforeValidator(_listed), Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
-class RunbookCondition(BaseModel):
+class RunbookCondition(BaseModel, extra="forbid"):
     """The condition under which a runbook applies. Each field must match one of its entries; `*` is a wildcard."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Patterns | None = None
     environment: Patterns | None = None
@@ -61,10 +59,8 @@ class RunbookCondition(BaseModel):
     phase: Annotated[Patterns, AfterValidator(_among(*Phase))] | None = None
 
 
-class RunbookRule(BaseModel):
+class RunbookRule(BaseModel, extra="forbid"):
     """One runbook."""
-
-    model_config = ConfigDict(extra="forbid")
 
     when: RunbookCondition = RunbookCondition()
     do: Annotated[Text, AfterValidator(_checked(runbooks.parse))] | None = None
@@ -77,10 +73,8 @@ class RunbookRule(BaseModel):
         return self
 
 
-class RunbookFile(BaseModel):
+class RunbookFile(BaseModel, extra="forbid"):
     """All runbooks; those that apply to a saga are shown in the order of the file."""
-
-    model_config = ConfigDict(extra="forbid")
 
     runbooks: list[RunbookRule] = []
 

@@ -209,7 +209,7 @@ class Remapping:
     def _advance(self, progress: Progress, seq: int, changes: "_Changes") -> None:
         """Stores the changes and the progress together, so that neither is lost or repeated."""
         advanced = progress._replace(seq=seq)
-        if not changes.is_empty:
+        if changes.rows:
             sagas = changes.sagas()
             with self._storage.sagas.writing, self._storage.records.appending, self._database.transaction():
                 for kind, rows in changes.rows.items():
@@ -267,10 +267,6 @@ class _Changes:
     """By kind of record."""
     _counts: defaultdict[SagaId, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     """The numbers of records by saga and commit."""
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.rows
 
     def add(self, changed: _Changed) -> None:
         row = changed.row

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import parse_duration
@@ -93,10 +93,8 @@ def _valid_window(text: str) -> str:
     return text
 
 
-class NoParameters(BaseModel):
+class NoParameters(BaseModel, extra="forbid"):
     """Parameters of a call that takes none."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Search(NoParameters):

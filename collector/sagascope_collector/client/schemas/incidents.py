@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from sagascope_collector.client.schemas.base import (
     AmountAtRisk,
@@ -181,10 +181,8 @@ class Tasks(Wire):
     next_cursor: str | None
 
 
-class IncidentPatch(BaseModel):
+class IncidentPatch(BaseModel, extra="forbid"):
     """A change of an incident by a person. Omitted fields stay unchanged; `by` names the person."""
-
-    model_config = ConfigDict(extra="forbid")
 
     state: IncidentState | None = None
     note: Annotated[str, Field(max_length=4_000)] | None = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from sagascope_collector.client.schemas.base import Time, Wire
 from sagascope_collector.client.schemas.sagas import SagaStatus
@@ -83,10 +83,8 @@ class Suggestions(Wire):
     items: list[Suggestion]
 
 
-class BackupNote(BaseModel):
+class BackupNote(BaseModel, extra="forbid"):
     """The location of a backup, in a form that its reader recognizes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     location: str
 
@@ -168,10 +166,8 @@ class Calls(Wire):
     items: list[Call]
 
 
-class SqlQuery(BaseModel):
+class SqlQuery(BaseModel, extra="forbid"):
     """A SQL query, with the maximum number of rows and the timeout in seconds."""
-
-    model_config = ConfigDict(extra="forbid")
 
     query: Annotated[str, Field(min_length=1)]
     limit: Annotated[int, Field(ge=1, le=100_000)] = 1_000
@@ -193,10 +189,8 @@ class SqlResult(Wire):
     truncated: bool
 
 
-class ErasureRequest(BaseModel):
+class ErasureRequest(BaseModel, extra="forbid"):
     """Selects the sagas to erase: those with a business key of this value."""
-
-    model_config = ConfigDict(extra="forbid")
 
     key: Annotated[str, Field(min_length=1, max_length=4_096)]
     value: Annotated[str, Field(min_length=1, max_length=4_096)]
