@@ -5,10 +5,10 @@ All telemetry passes through `safe_text` and is never interpreted as markup.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from math import log10
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -180,7 +180,42 @@ def listing(items: Sequence[schemas.SagaSummary], now: datetime, kinds: Sequence
 
 
 WIDE_COLUMNS: Final = 120
-"""Columns of the terminal from which a list of what needs attention shows each headline."""
+"""Width of the terminal from which a list of what needs attention has its wide columns."""
+
+
+class TriageColumn(NamedTuple):
+    """A column of the list of what needs attention."""
+
+    title: str
+    cell: Callable[[schemas.SagaSummary, datetime], str | Text]
+    """Returns the text for a saga at a time."""
+    options: Mapping[str, Any] | None = None
+    """Options of `Table.add_column`."""
+    is_wide: bool = False
+    """Whether only a terminal of `WIDE_COLUMNS` shows it."""
+
+
+TRIAGE_COLUMNS: Final = (
+    TriageColumn("TRANSACTION", lambda one, _: _name(one), {"overflow": "fold"}),
+    TriageColumn("REASON", lambda one, _: one.attention or one.status, {"style": "bold red"}),
+    TriageColumn(
+        "STUCK FOR",
+        lambda one, now: terminal.elapsed(one.since or one.started_at, now),
+        {"justify": "right", "no_wrap": True},
+    ),
+    TriageColumn("AT RISK", lambda one, _: _at_risk(one), {"justify": "right", "no_wrap": True}),
+    TriageColumn("STEP", lambda one, _: _where(one), {"overflow": "fold"}),
+    TriageColumn("ENVIRONMENT", lambda one, _: safe_text.line(one.environment, 40), {"overflow": "fold"}, is_wide=True),
+    TriageColumn("HEADLINE", lambda one, _: safe_text.line(one.headline, 600), is_wide=True),
+)
+
+
+def _at_risk(one: schemas.SagaSummary) -> str:
+    return safe_text.line("; ".join(each.text.removesuffix(" committed") for each in one.amount_at_risk), 80)
+
+
+def _where(one: schemas.SagaSummary) -> str:
+    return " in ".join(safe_text.line(part, 80) for part in (one.step, one.service) if part)
 
 
 class Urgent:
@@ -195,20 +230,14 @@ class Urgent:
         self._items, self._total, self._now, self._further = items, total, now, further
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        is_wide = options.max_width >= WIDE_COLUMNS
         yield self._count()
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
-        table.add_column("TRANSACTION", overflow="fold")
-        table.add_column("REASON", style="bold red")
-        for title in ("STUCK FOR", "AT RISK"):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("STEP", overflow="fold")
-        if is_wide:
-            table.add_column("ENVIRONMENT", overflow="fold")
-            table.add_column("HEADLINE")
-        for each in self._items:
-            wide = (safe_text.line(each.environment, 40), safe_text.line(each.headline, 600)) if is_wide else ()
-            table.add_row(_name(each), *self._cells(each), *wide)
+        columns = [each for each in TRIAGE_COLUMNS if not each.is_wide or options.max_width >= WIDE_COLUMNS]
+        for column in columns:
+            table.add_column(column.title, **(column.options or {}))
+        for one in self._items:
+            cells = (column.cell(one, self._now) for column in columns)
+            table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
         yield table
 
     def _count(self) -> Text:
@@ -217,12 +246,6 @@ class Urgent:
         verb = "transaction needs" if self._total == 1 else "transactions need"
         which = "; of those below" if len(self._items) < self._total else ""
         return Text(f"{self._total:,} {'more ' * self._further}{verb} attention{which}: {counted}", "bold")
-
-    def _cells(self, one: schemas.SagaSummary) -> tuple[Text, ...]:
-        stuck = terminal.elapsed(one.since or one.started_at, self._now)
-        at_risk = "; ".join(each.text.removesuffix(" committed") for each in one.amount_at_risk)
-        where = " in ".join(safe_text.line(part, 80) for part in (one.step, one.service) if part)
-        return tuple(map(Text, (one.attention or one.status, stuck, safe_text.line(at_risk, 80), where)))
 
 
 def words_limit(found: schemas.SearchResult | schemas.Sagas) -> str:

@@ -2,11 +2,11 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import Sentence, amounts_at_risk, duration, iso, line, local_time, sentence
@@ -27,26 +27,6 @@ CSV_COLUMNS = (
     *("type", "id", "environment", "run", "status", "attention", "stuck since", "started", "ended", "step", "service"),
     *("attempts", "amount at risk", "keys", "headline"),
 )
-
-
-COLUMNS = {
-    "Transaction": "id",
-    "Status": "status",
-    "Type": "",
-    "Where": "step",
-    "Amount at risk": "-amount",
-    "Stuck for": "since",
-    "Attempts": "-attempts",
-    "Keys": "",
-    "Started": "-started",
-    "Duration": "-duration",
-    "Environment": "",
-    "Summary": "",
-}
-"""The columns of the table, and the order that a click on the title asks for first; empty: none."""
-
-OPTIONAL_COLUMNS = ("Keys", "Environment")
-"""Columns that are left out where no row has a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +53,35 @@ class TransactionRow:
     """Business keys with their names: ``order A-8492``."""
     amount_at_risk: tuple[str, ...]
     headline: Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the list."""
+
+    cell: Callable[[TransactionRow, datetime], Any]
+    """Returns the value for a row at a time."""
+    order: str = ""
+    """The order that a click on the title first asks for; empty: none."""
+    is_optional: bool = False
+    """Whether the column is left out where no row has a value."""
+
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "Transaction": Column(lambda row, _: row.id, "id"),
+    "Status": Column(lambda row, _: [(row.reason or row.style).label], "status"),
+    "Type": Column(lambda row, _: row.name),
+    "Where": Column(lambda row, _: row.where, "step"),
+    "Amount at risk": Column(lambda row, _: ", ".join(row.amount_at_risk), "-amount"),
+    "Stuck for": Column(lambda row, now: stuck_for(row.stuck_since, now) if row.stuck_since else None, "since"),
+    "Attempts": Column(lambda row, _: row.attempts or None, "-attempts"),
+    "Keys": Column(lambda row, _: list(row.keys), is_optional=True),
+    "Started": Column(lambda row, _: row.started, "-started"),
+    "Duration": Column(lambda row, _: row.duration_text, "-duration"),
+    "Environment": Column(lambda row, _: row.environment, is_optional=True),
+    "Summary": Column(lambda row, now: row.headline.as_of(now)),
+}
+"""The columns of the table, by title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +133,11 @@ def saga_table(
 ) -> Table:
     """Prepares a table of sagas; the column that it is sorted by has an arrow."""
     arrows = {filters.order.removeprefix("-"): " ↓" if filters.order.startswith("-") else " ↑"}
-    cells = [_cells(row, now) for row in rows]
-    shown = [title for title in columns if title not in OPTIONAL_COLUMNS or any(row[title] for row in cells)]
+    cells = [{title: COLUMNS[title].cell(row, now) for title in columns} for row in rows]
+    shown = [title for title in columns if not COLUMNS[title].is_optional or any(row[title] for row in cells)]
     return Table(
         list_name=filters.href(),
-        titles={title: f"{title}{arrows.get(COLUMNS[title].removeprefix('-'), '')}" for title in shown},
+        titles={title: f"{title}{arrows.get(COLUMNS[title].order.removeprefix('-'), '')}" for title in shown},
         rows=tuple({title: row[title] for title in shown} for row in cells),
         hrefs=tuple(row.href for row in rows),
     )
@@ -141,19 +150,10 @@ def stuck_for(since: datetime, now: datetime) -> str:
 
 def sorted_by(filters: Filters, column: str) -> Filters:
     """Returns the list sorted by a column; if it is already, in the other direction."""
-    order = COLUMNS[column]
+    order = COLUMNS[column].order
     if order == filters.order:
         order = order.removeprefix("-") if order.startswith("-") else f"-{order}"
     return filters.with_changes(sort=order if order != NEWEST else "") if order else filters
-
-
-def _cells(row: TransactionRow, now: datetime) -> dict[str, Any]:
-    values = (
-        *(row.id, [(row.reason or row.style).label], row.name, row.where, ", ".join(row.amount_at_risk)),
-        *(stuck_for(row.stuck_since, now) if row.stuck_since else None, row.attempts or None, list(row.keys)),
-        *(row.started, row.duration_text, row.environment, row.headline.as_of(now)),
-    )
-    return dict(zip(COLUMNS, values, strict=True))
 
 
 def filter_options(flows: schemas.Flows | None, services: schemas.Services | None) -> dict[str, list[str]]:
