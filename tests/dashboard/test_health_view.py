@@ -18,6 +18,7 @@ CALM = schemas.Status(
     recent_spans=0,
     recent_unassigned=0,
     sql=True,
+    leader=None,
     notices=[],
 )
 

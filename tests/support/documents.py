@@ -1,8 +1,9 @@
 """The parts of documents that are made from the code, between ``<!-- made: NAME -->`` and ``<!-- end -->``."""
 
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,73 +18,6 @@ ROOT = Path(__file__).parents[2]
 WRITE = "SAGASCOPE_WRITE_DOCS"
 """Set in the environment, the documents are written anew instead of compared."""
 
-SHAPES: tuple[type[schemas.Wire], ...] = (
-    schemas.SearchResult,
-    schemas.Unassigned,
-    schemas.Match,
-    schemas.Sagas,
-    schemas.SagaSummary,
-    schemas.Counts,
-    schemas.CountsPeriod,
-    schemas.TextPart,
-    schemas.TimePart,
-    schemas.ErrorText,
-    schemas.AmountAtRisk,
-    schemas.Saga,
-    schemas.Verdict,
-    schemas.Evidence,
-    schemas.Plan,
-    schemas.PlannedStep,
-    schemas.Step,
-    schemas.Attempt,
-    schemas.AttemptError,
-    schemas.SagaReference,
-    schemas.LedgerEntry,
-    schemas.Anomaly,
-    schemas.Clock,
-    schemas.Span,
-    schemas.SpanEvent,
-    schemas.SpanLink,
-    schemas.Log,
-    schemas.Incidents,
-    schemas.Incident,
-    schemas.FailureRate,
-    schemas.RecommendedActions,
-    schemas.ErasureResult,
-    schemas.ErasedSaga,
-    schemas.IncidentInFull,
-    schemas.CommonAttribute,
-    schemas.SagaAttribute,
-    schemas.IncidentProgress,
-    schemas.IncidentChange,
-    schemas.Tasks,
-    schemas.Task,
-    schemas.Verification,
-    schemas.Flows,
-    schemas.Flow,
-    schemas.FlowInFull,
-    schemas.FlowStep,
-    schemas.FlowPeriod,
-    schemas.FlowTransition,
-    schemas.FlowPath,
-    schemas.SqlResult,
-    schemas.SqlColumn,
-    schemas.Services,
-    schemas.Service,
-    schemas.ServiceVersion,
-    schemas.Instance,
-    schemas.BridgeState,
-    schemas.Calls,
-    schemas.Call,
-    schemas.Status,
-    schemas.Remapping,
-    schemas.Suggestions,
-    schemas.Suggestion,
-    schemas.Alive,
-    schemas.Problem,
-)
-"""Every shape that is documented, in the order in which a reader meets them."""
-
 
 def compare(document: str, parts: dict[str, str]) -> None:
     """Hold each made part of a document against the code, or write it."""
@@ -97,19 +31,40 @@ def compare(document: str, parts: dict[str, str]) -> None:
     )
     if WRITE in os.environ:
         path.write_text(made, encoding="utf-8")
-    assert set(re.findall(r"<!-- made: (\S+) -->", text)) == set(parts)
+    marked = set(re.findall(r"<!-- made: (\S+) -->", text))
+    missing = [f"<!-- made: {name} --> and <!-- end -->" for name in sorted(set(parts) - marked)]
+    assert not missing, f"docs/{document} needs a section with {', '.join(missing)}; then run this test with {WRITE}=1"
+    assert marked == set(parts), f"docs/{document} describes what is gone: {marked - set(parts)}"
     assert text.count("<!-- end -->") == len(parts), f"docs/{document} has an end without a beginning"
     assert text == made or WRITE in os.environ, f"docs/{document} is out of date; run this test with {WRITE}=1"
 
 
-def shapes() -> str:
+def reached(openapi: dict[str, Any]) -> list[type[schemas.Wire]]:
+    """The shapes that calls answer with, each before those in it; that of errors comes last."""
+    found: dict[str, None] = {}
+
+    def visit(part: Any) -> None:
+        for name in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(part)):
+            if name not in found:
+                found[name] = None
+                visit(openapi["components"]["schemas"][name])
+
+    for calls in openapi["paths"].values():
+        for call in calls.values():
+            visit(call["responses"]["200"])
+    known = (getattr(schemas, name, object) for name in found)
+    return [*(each for each in known if issubclass(each, schemas.Wire)), schemas.Problem]
+
+
+def shapes(openapi: dict[str, Any]) -> str:
     """Every shape with its fields."""
-    return "\n\n".join(_shape(each) for each in SHAPES)
+    all_ = reached(openapi)
+    return "\n\n".join(_shape(each, all_) for each in all_)
 
 
-def _shape(shape: type[schemas.Wire]) -> str:
+def _shape(shape: type[schemas.Wire], all_: Sequence[type[schemas.Wire]]) -> str:
     schema = shape.model_json_schema()
-    above = next((each for each in SHAPES if each in shape.__mro__[1:]), None)
+    above = next((each for each in all_ if each in shape.__mro__[1:]), None)
     inherited = above.model_fields if above else {}
     rows = [f"| `{name}` | {_type(told)} |" for name, told in schema["properties"].items() if name not in inherited]
     about = " ".join((shape.__doc__ or "").split()).replace("``", "`")

@@ -26,7 +26,7 @@ class Status(Wire):
     recent_spans: int
     recent_unassigned: int
     sql: bool
-    leader: bool | None = None
+    leader: bool | None
     notices: list[str]
 
 
