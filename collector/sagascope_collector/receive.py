@@ -70,7 +70,8 @@ def open_lake(settings: Settings) -> "Lake":
             f"All processes of a lake need the same key for pseudonyms: set --scrub-key-file or {KEY_VARIABLE}."
         )
     lake = lake_of(settings.lake, settings.lake_data, settings.s3_endpoint, settings.memory_bytes)
-    lake.create()
+    key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
+    lake.create(scrubbing.Pseudonyms(key).of("lake", "key"))
     return lake
 
 

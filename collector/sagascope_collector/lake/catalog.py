@@ -66,11 +66,14 @@ class Lake:
                     f"--lake needs DuckDB {wanted}, and this is {duckdb.__version__}. Install it with: {INSTALL}"
                 )
 
-    def create(self) -> None:
+    def create(self, key_digest: str = "") -> None:
         """Creates what is missing of the lake's tables.
 
+        Args:
+            key_digest: of the key for pseudonyms, which all processes of the lake share; empty: none is used.
+
         Raises:
-            CannotStart: the catalog or the place of the data cannot be used.
+            CannotStart: the catalog or the place of the data cannot be used, or the lake has another key.
         """
         self.check()
         if not self.data.startswith("s3://"):
@@ -80,6 +83,8 @@ class Lake:
                 session.execute(SQL["take_lock"], [LOCK])
                 session.execute(SQL["create_signs_of_life"])
                 session.execute(SHARED["create_tables"])
+                if key_digest:
+                    _check_key(session, key_digest)
                 with self.attached() as connection:
                     connection.execute(SQL["create_tables"])
                     connection.execute(SQL["create_migrations"])
@@ -156,3 +161,11 @@ class Lake:
         """Returns the first line of an error, without the address of the catalog, which may hold a password."""
         lines = str(error).replace(self.catalog, "the catalog").splitlines() or [type(error).__name__]
         return lines[0]
+
+
+def _check_key(session: Any, digest: str) -> None:
+    """Checks that this process has the key of those that started before: erasures name sagas by hashes with it."""
+    session.execute(SHARED["insert_key_digest"], {"digest": digest})
+    ((known,),) = session.execute(SHARED["select_key_digest"]).fetchall()
+    if known != digest:
+        raise CannotStart("The key for pseudonyms is not the one of the lake's other processes.")

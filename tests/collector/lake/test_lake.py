@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -61,6 +62,14 @@ def test_what_a_receiver_acknowledged_is_in_the_lake_once(lake: LakePlace, tmp_p
     with lake.running("receive", tmp_path / "receiver") as receiver:
         assert receiver.send("/v1/traces", request(1))
         assert stored_numbers(lake) == [1]
+
+
+def test_a_process_with_another_key_for_pseudonyms_does_not_start(lake: LakePlace, tmp_path: Path) -> None:
+    with lake.running("receive", tmp_path / "first"):
+        other = replace(lake, environment={"SAGASCOPE_SCRUB_KEY": "another key of more than 16 bytes"})
+        refusal = pytest.raises(AssertionError, match="is not the one of the lake's other processes")
+        with refusal, other.running("serve", tmp_path / "second"):
+            pass
 
 
 def test_two_receivers_lose_nothing_when_one_is_killed(lake: LakePlace, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
 -- name: create_tables
+-- by which each process finds out whether it has the lake's key for pseudonyms
+CREATE TABLE IF NOT EXISTS sagascope_pseudonym_key (digest TEXT NOT NULL);
 -- what people and the leader decide: small rows that change in place, which a lake would store as one file each
 CREATE TABLE IF NOT EXISTS sagascope_incidents (
     key TEXT PRIMARY KEY,
@@ -35,6 +37,13 @@ CREATE TABLE IF NOT EXISTS sagascope_alert_notifications (
     delivered_at BIGINT,
     error TEXT
 )
+
+-- name: insert_key_digest
+INSERT INTO sagascope_pseudonym_key
+SELECT %(digest)s::TEXT WHERE NOT EXISTS (SELECT FROM sagascope_pseudonym_key)
+
+-- name: select_key_digest
+SELECT digest FROM sagascope_pseudonym_key
 
 -- name: lock_incidents
 LOCK TABLE sagascope_incidents IN SHARE ROW EXCLUSIVE MODE
