@@ -23,6 +23,20 @@ def ended(told: Any) -> bool:
     return told["status"] == "completed"
 
 
+@pytest.mark.shows("dbos", "retrying", "retrying")
+@pytest.mark.xdist_group("clients")
+def test_a_step_that_is_retried_without_end_is_reported_by_its_log_records(
+    collector: RunningCollector, api: httpx.Client, tmp_path: Path
+) -> None:
+    packages = ("dbos==3.4.0", "opentelemetry-exporter-otlp-proto-http==1.45.2")
+    python = python_with(*packages, "opentelemetry-instrumentation-logging==0.66b2")
+    log = tmp_path / "shop.log"
+    with running(python, APP, tmp_path, f"sqlite:///{tmp_path}/shop.sqlite", collector.otlp_http, "failing-1", log=log):
+        found = saga(api, "failing-1", "checkout", lambda told: told["attention"] == "retrying", log)
+    assert (found["step"], found["error"]["message"]) == ("pack", "no boxes left")
+    assert [state for name, _, _, states in steps(found) if name == "pack" for state in states][:3] == ["error"] * 3
+
+
 @pytest.mark.xdist_group("clients")
 def test_killed_workflow_is_stuck_until_recovery(
     collector: RunningCollector, api: httpx.Client, tmp_path: Path

@@ -53,6 +53,9 @@ def join_records(spans: Iterable[Span], logs: Iterable[Log]) -> JoinedSpans:
         elif engines.is_partial(log.attributes) and (opened := engines.open_span(log)):
             key = (opened.trace_id, opened.span_id)
             joined[key] = more_detailed(joined.get(key, opened), opened)
+        elif (step := engines.step_of_log(log)) is not None:
+            key = (step.trace_id, step.span_id)
+            joined[key] = engines.with_logged_attempt(joined.get(key), step)
     return JoinedSpans(joined, announced, further_attempts)
 
 

@@ -5,6 +5,7 @@ Records are stored unchanged. The saga of a record is decided once, when the rec
 `in_flight`, `open_span`).
 """
 
+from sagascope_collector.engines.dbos import step_of_log, with_logged_attempt
 from sagascope_collector.engines.engine import Engine, RecordFields
 from sagascope_collector.engines.mapping import read_mapping
 from sagascope_collector.engines.open_spans import EVENT as PARTIAL_EVENT
@@ -27,4 +28,6 @@ __all__ = [
     "open_span",
     "parse_partial",
     "read_mapping",
+    "step_of_log",
+    "with_logged_attempt",
 ]
