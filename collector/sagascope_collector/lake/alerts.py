@@ -76,10 +76,6 @@ class LakeAlerts:
         values = {"id": id_, "next_attempt_at": next_attempt_at, "error": error}
         self._run("update_notification_failed", values)
 
-    def close(self) -> None:
-        """Closes the connection."""
-        self._catalog.close()
-
     def _rows(self, statement: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         with self._catalog.transaction() as session:
             found: list[tuple[Any, ...]] = session.execute(SQL[statement], values).fetchall()

@@ -80,10 +80,6 @@ class LakeIncidents:
                 ],
             )
 
-    def close(self) -> None:
-        """Closes the connection."""
-        self._catalog.close()
-
     def _dumped_members(self, change: IncidentChange) -> str | None:
         if change.what != "acknowledged":
             return None

@@ -151,10 +151,9 @@ class IncidentRecords:
 
 def redacted(document: str, texts: Sequence[str]) -> str:
     """Returns the document without its error, its examples, and a note that contains one of these texts."""
-    known = orjson.loads(document)
-    without = {"error": "", "examples": []}
+    known = {**orjson.loads(document), "error": "", "examples": []}
     note = {"note": ""} if any(text in known.get("note", "") for text in texts) else {}
-    return orjson.dumps({**known, **without, **note}).decode()
+    return orjson.dumps({**known, **note}).decode()
 
 
 def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], joined: Mapping[tuple[SagaKey, str], int]) -> pa.Table:
