@@ -104,7 +104,8 @@ class Listing:
         failing = self._failure_period(narrowed)
         if failing and failing.step:
             return self._failed_at_step(failing, limit)
-        values = _values(narrowed, failing, order, also) | _after(after) | {"limit": limit + 1}
+        position = {f"after_{name}": getattr(after, name, None) for name in _Position._fields[1:]}
+        values = _values(narrowed, failing, order, also) | position | {"limit": limit + 1}
         with self._database.transaction():  # otherwise a saga that is moved meanwhile is missing
             found = self._positions(values, order, after)
             rows = self._rows(found[:limit])
@@ -223,11 +224,6 @@ def _values(narrowed: SagaFilters, failing: _FailurePeriod | None, order: Order,
         "by": order.by,
         "sign": -1 if order.is_falling else 1,
     }
-
-
-def _after(position: _Position | None) -> dict[str, Any]:
-    """Returns the parameters of `select_positions` for the page after a position."""
-    return {f"after_{name}": getattr(position, name, None) for name in _Position._fields[1:]}
 
 
 def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:

@@ -158,7 +158,7 @@ class Sagas:
                 ids = [saga for saga in ids if saga not in downsampled]
                 rows = [row for row in rows if id_of(row) not in downsampled]
             settled = summaries.ids_table(ids)
-            known = {saga: self._after(saga, stored) for saga in ids}
+            known = {saga: stored.get(saga, _UNKNOWN)[0].joined(self._changes.claimed(saga)).narrowed() for saga in ids}
             texts = {saga: where.dump() for saga, where in known.items()}
             with self._database.transaction():
                 if new_services:
@@ -188,10 +188,6 @@ class Sagas:
         with self._database.transaction():
             self._records.delete({saga: self._changes.claimed(saga) for saga in downsampled})
         self._changes.settle(downsampled)
-
-    def _after(self, saga: SagaId, stored: Mapping[SagaId, tuple[Bounds, bool | None]]) -> Bounds:
-        known, _ = stored.get(saga, (NO_BOUNDS, False))
-        return known.joined(self._changes.claimed(saga)).narrowed()
 
     def _remember(self, known: Mapping[SagaId, Bounds], ids: Iterable[SagaId]) -> None:
         with self._known_lock:
