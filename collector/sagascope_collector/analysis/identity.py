@@ -106,7 +106,7 @@ class _Completion:
     """Completes a value that some records of an id lack."""
 
     def __init__(self, values: Sequence[str], records: Sequence[Span | Log], unset: frozenset[str]) -> None:
-        self._values, self._records, self._unset = values, records, unset
+        self._values, self._records = values, records
         self._parents: dict[tuple[str, str], str] = {}
         self._by_span: dict[tuple[str, str], str] = {}
         self._by_trace: dict[str, set[str]] = {}

@@ -150,13 +150,9 @@ def _check_database(target: Target, collector: CollectorStatus) -> Result:
 
 
 def _unopened(path: Path, error: CannotStart, collector: CollectorStatus) -> Result:
-    if isinstance(error, DatabaseLocked):
-        return _check_lock_holder(path, str(error), collector)
-    return problem("database", str(error), "Name another file with --db, or restore a backup.")
-
-
-def _check_lock_holder(path: Path, reason: str, collector: CollectorStatus) -> Result:
-    match = LOCK_HOLDER.search(reason)
+    if not isinstance(error, DatabaseLocked):
+        return problem("database", str(error), "Name another file with --db, or restore a backup.")
+    match = LOCK_HOLDER.search(str(error))
     holder = f"process {match['pid']} ({match['program']})" if match else "another process"
     if not collector.is_unreachable:
         return ok("database", f"{path} is open in {holder}, and a program answers at the API's address.")
