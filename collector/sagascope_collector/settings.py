@@ -31,6 +31,8 @@ ENVIRONMENT_PREFIX: Final = "SAGASCOPE_"
 
 FOREVER: Final = "forever"
 
+DEFAULT_KEEP: Final = "30d"
+
 
 class Address(NamedTuple):
     """A host and a port to listen on; port 0 means any free port."""
@@ -180,9 +182,11 @@ class Settings(BaseModel):
         description="Memory limit of the database; less where the process itself has a limit. "
         "Queries that need more use the disk.",
     )
-    keep: Annotated[float | None, BeforeValidator(_retention), Option("TIME", is_text=True, default="30d")] = Field(
-        parse_duration("30d"),
-        description="Retention of transactions that ended and need no attention: 30d, 12h, forever.",
+    keep: Annotated[float | None, BeforeValidator(_retention), Option("TIME", is_text=True, default=DEFAULT_KEEP)] = (
+        Field(
+            parse_duration(DEFAULT_KEEP),
+            description="Retention of transactions that ended and need no attention: 30d, 12h, forever.",
+        )
     )
     keep_size: Annotated[int | None, BeforeValidator(_size), Option("SIZE", is_text=True)] = Field(
         None,

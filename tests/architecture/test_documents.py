@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "collector" / "sagascope_collector"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -55,3 +56,17 @@ def test_every_promise_names_the_tests_that_hold_it(section: str, columns: int, 
         assert all(
             path.endswith(f"{label}.py") and "def test_" in (ROOT / path).read_text() for label, path in named
         ), row
+
+
+def test_contributing_names_only_files_and_definitions_that_exist() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where to make a change")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(rows) >= 10
+    for row in rows:
+        named = set(re.findall(r"`([\w./]+)`", row))
+        found = {each: ROOT / each for each in named if (ROOT / each).exists()}
+        found |= {each: PACKAGE / each for each in named if (PACKAGE / each).exists()}
+        files = [file for path in found.values() for file in (path.glob("*.py") if path.is_dir() else [path])]
+        code = "\n".join(file.read_text() for file in files)
+        unknown = [each for each in named - set(found) if not re.search(rf"^(class )?{each}[:( ]", code, re.MULTILINE)]
+        assert not unknown, row

@@ -1,4 +1,4 @@
-"""Writes `docs/semconv.md` from `sagascope/semconv.py`: python tests/support/semconv_document.py"""
+"""Makes `docs/semconv.md` from `sagascope/semconv.py`."""
 
 import ast
 from itertools import pairwise
@@ -6,12 +6,10 @@ from pathlib import Path
 
 from sagascope import semconv
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "semconv.md"
-
 HEAD = """\
 # The names of saga telemetry, version 1
 
-<!-- Made by tests/support/semconv_document.py from instrumentation/sagascope/semconv.py; a test compares them. -->
+<!-- Made by a test from instrumentation/sagascope/semconv.py. -->
 
 Any language's OpenTelemetry SDK can send these. [languages.md](languages.md) says what a service in Go, Java, .NET or
 Node.js must send, with code. A whole number may come as an int where a double stands here: some SDKs cannot tell them
@@ -143,7 +141,3 @@ def _rows(constants: list[tuple[str, str]]) -> list[str]:
         shown = "`, `".join(value) if isinstance(value, tuple) else value + ("<name>" if value.endswith(".") else "")
         rows.append(f"| `{shown}` | {text.removeprefix(f'`{shown}`, ')} |")
     return rows
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(write())

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sagascope_collector.engines.registry import ENGINES
 from support import preloaded
 from support.collector import RunningCollector, running_collector, serve_command
 from support.engines import Story, saga, steps
@@ -151,7 +152,7 @@ def test_an_invalid_file_stops_the_collector_with_line_and_key(tmp_path: Path) -
     ended = preloaded.run(*serve_command(tmp_path / "s.duckdb", "--mapping", str(file))[2:])
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
-    engines = "celery, dapr, dbos, masstransit, nservicebus, restate, sagaz, temporal"
+    engines = ", ".join(sorted(each.name for each in ENGINES))
     assert ended.stderr.replace(f"{file}:", "").removeprefix("sagascope: ").splitlines() == [
         f"2: rules[0].when: engine 'camunda' is not one of {engines}",
         "3: rules[0].name: needs exactly one of attribute, span, constant",
