@@ -88,6 +88,7 @@ class Lake:
                 with self.attached() as connection:
                     connection.execute(SQL["create_tables"])
                     connection.execute(SQL["create_migrations"])
+                    connection.execute(SQL["set_file_size"])
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
 

@@ -25,6 +25,10 @@ CREATE TABLE IF NOT EXISTS linked_spans (
 -- which commits of a database file are in the lake: a row of the commit that brought them
 CREATE TABLE IF NOT EXISTS migrations (database_id VARCHAR, part VARCHAR, last BIGINT)
 
+-- name: set_file_size
+-- what one merge writes at most, while receivers wait
+CALL lake.set_option('target_file_size', '64MB')
+
 -- name: create_signs_of_life
 -- in PostgreSQL itself: an idle receiver would else write a Parquet file every two seconds
 CREATE TABLE IF NOT EXISTS sagascope_receivers (
