@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,13 +21,21 @@ from support.browser import Watched, running_browser, running_dashboard
 from support.certificates import make_certificates
 from support.collector import RunningCollector, running_collector
 from support.documents import ROOT
+from support.lake import LakePlace, needs_extensions
+from support.postgres import running_postgres
 
 DEPLOY = ROOT / "deploy"
 ADDRESSES = {"SAGASCOPE_OTLP_GRPC", "SAGASCOPE_OTLP_HTTP", "SAGASCOPE_API"}
 
 
-def compose() -> Any:
-    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+def compose(name: str = "compose.yaml") -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text())["services"]
+
+
+def of_lake() -> list[tuple[str, dict[str, str]]]:
+    """The commands of the lake's containers, with their settings."""
+    own = [each for each in compose("compose.lake.yaml").values() if each["image"] == "sagascope-lake"]
+    return [(each["command"][0], each["environment"]) for each in own]
 
 
 def containers() -> dict[str, Any]:
@@ -64,6 +73,7 @@ def all_settings() -> Iterator[tuple[str, dict[str, str]]]:
     yield from (("serve", each) for each in collectors().values())
     yield "dashboard", compose()["dashboard"]["environment"]
     yield "dashboard", of_container(containers()["dashboard"])
+    yield from of_lake()
 
 
 def test_every_setting_is_one_of_the_command() -> None:
@@ -133,6 +143,23 @@ def test_a_dashboard_reads_the_collector_under_the_name_of_its_settings(name: st
         assert page.locator(".error-state").count() == 0
 
 
+@needs_extensions
+@pytest.mark.slow
+@pytest.mark.xdist_group("lake")
+def test_a_receiver_and_a_collector_of_the_lake_start_with_the_settings(tmp_path: Path) -> None:
+    settings = {command: environment for command, environment in of_lake() if command != "dashboard"}
+    with running_postgres() as server, ExitStack() as stack:
+        server.create("lake")
+        for command, environment in settings.items():
+            own = {key: value for key, value in environment.items() if "$" not in value}
+            lake = LakePlace(server, "lake", str(tmp_path / "data"), environment=own)
+            process = stack.enter_context(lake.running(command, tmp_path / command))
+            assert process.is_ready()
+            needed = {**own, "SAGASCOPE_API": urlsplit(process.api).netloc}
+            assert subprocess.run(health_check(), env=needed, timeout=60, check=False).returncode == 0
+    assert set(settings) == {"receive", "serve"}
+
+
 def health_check() -> list[str]:
     """The command of the image's health check, with the files of this checkout and this Python."""
     text = (DEPLOY / "Dockerfile").read_text()
@@ -197,9 +224,9 @@ def test_what_is_sent_to_build_the_image_builds_all_packages_and_is_no_more(tmp_
 
 
 def test_no_container_runs_as_root_or_can_write_outside_its_volumes() -> None:
-    for service in compose().values():
+    for service in (*compose().values(), *compose("compose.lake.yaml").values()):
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     for container in containers().values():
         security = container["securityContext"]
         assert (security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"]) == (True, False)
