@@ -1,90 +1,96 @@
-"""A TCP proxy that can hang or answer 500, in front of an HTTP server."""
+"""A wire between two processes that can be cut, mended, and told to swallow what it should carry."""
 
-import asyncio
 import contextlib
+import selectors
+import socket
 import threading
 from collections.abc import Iterator
-from typing import Literal
+from urllib.parse import urlsplit
 
-Mode = Literal["pass", "hang", "500"]
-
-ANSWER = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+CHUNK = 65536
 
 
 class Proxy:
-    """Forwards connections to a port of this machine, until told otherwise."""
+    """Carries TCP connections to a URL's address, from a port of its own."""
 
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._mode: Mode = "pass"
-        self._open: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.port = 0
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        assert parts.hostname
+        assert parts.port
+        self._target = (parts.hostname, parts.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self._swallowed: set[bytes] = set()
+        self._lock = threading.Lock()
+        self._is_cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
 
-    def start(self) -> None:
-        """Listens on a free port."""
-        self._thread.start()
-        self._ready.wait(10)
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
 
-    def stop(self) -> None:
-        """Closes everything."""
-        self.set("pass")
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+    def swallow(self, text: str) -> None:
+        """From now on a request that holds this text goes nowhere, and is never answered."""
+        self._swallowed.add(text.encode())
 
-    def set(self, mode: Mode) -> None:
-        """Changes what it does, also with the connections that are open."""
-        self._mode = mode
-        if mode != "hang":
-            self._loop.call_soon_threadsafe(self._close_all)
+    def cut(self) -> None:
+        """End every connection, and each new one at once."""
+        with self._lock:
+            self._is_cut = True
+            for end in self._open:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
-    def _close_all(self) -> None:
-        for each in self._open:
-            each.close()
+    def mend(self) -> None:
+        """Carry again."""
+        self._is_cut = False
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        self._loop.run_forever()
-        server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+    def close(self) -> None:
+        self.cut()
+        self._listener.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            if self._mode == "500":
-                await reader.readuntil(b"\r\n\r\n")
-                writer.write(ANSWER)
-                await writer.drain()
-            else:
-                there, back = await asyncio.open_connection("127.0.0.1", self._target)
-                await asyncio.gather(self._pipe(reader, back), self._pipe(there, writer))
-        writer.close()
-        self._open.discard(writer)
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(near,), daemon=True).start()
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                while self._mode == "hang":
-                    await asyncio.sleep(0.05)
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+    def _carry(self, near: socket.socket) -> None:
+        with near, contextlib.suppress(OSError), socket.create_connection(self._target, timeout=10) as far:
+            far.settimeout(None)
+            with self._lock:
+                if self._is_cut:
+                    return
+                self._open |= {near, far}
+            try:
+                self._pump(near, far)
+            finally:
+                with self._lock:
+                    self._open -= {near, far}
+
+    def _pump(self, near: socket.socket, far: socket.socket) -> None:
+        with selectors.DefaultSelector() as ready:
+            ready.register(near, selectors.EVENT_READ, far)
+            ready.register(far, selectors.EVENT_READ, near)
+            asked = b""
+            while True:
+                for key, _ in ready.select():
+                    assert isinstance(key.fileobj, socket.socket)
+                    data = key.fileobj.recv(CHUNK)
+                    if not data:
+                        return
+                    asked = (asked + data)[-CHUNK:] if key.fileobj is near else b""
+                    if not any(text in asked for text in self._swallowed):
+                        key.data.sendall(data)
 
 
 @contextlib.contextmanager
-def running_proxy(target: int) -> Iterator[Proxy]:
-    """A proxy that listens."""
+def proxy_to(target: str) -> Iterator[Proxy]:
     proxy = Proxy(target)
-    proxy.start()
     try:
         yield proxy
     finally:
-        proxy.stop()
+        proxy.close()

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.failing_store import Mode, running_proxy
 from support.lake import LakePlace, LakeProcess, needs_extensions, object_store
 from support.otlp import of_saga, span, traces
 from support.postgres import running_postgres
-from support.proxy import Mode, running_proxy
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]

@@ -1,0 +1,90 @@
+"""A TCP proxy that can hang or answer 500, in front of an HTTP server."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Literal
+
+Mode = Literal["pass", "hang", "500"]
+
+ANSWER = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Proxy:
+    """Forwards connections to a port of this machine, until told otherwise."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._mode: Mode = "pass"
+        self._open: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.port = 0
+
+    def start(self) -> None:
+        """Listens on a free port."""
+        self._thread.start()
+        self._ready.wait(10)
+
+    def stop(self) -> None:
+        """Closes everything."""
+        self.set("pass")
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def set(self, mode: Mode) -> None:
+        """Changes what it does, also with the connections that are open."""
+        self._mode = mode
+        if mode != "hang":
+            self._loop.call_soon_threadsafe(self._close_all)
+
+    def _close_all(self) -> None:
+        for each in self._open:
+            each.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            if self._mode == "500":
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(ANSWER)
+                await writer.drain()
+            else:
+                there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                await asyncio.gather(self._pipe(reader, back), self._pipe(there, writer))
+        writer.close()
+        self._open.discard(writer)
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                while self._mode == "hang":
+                    await asyncio.sleep(0.05)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@contextlib.contextmanager
+def running_proxy(target: int) -> Iterator[Proxy]:
+    """A proxy that listens."""
+    proxy = Proxy(target)
+    proxy.start()
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
