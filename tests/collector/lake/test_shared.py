@@ -13,13 +13,15 @@ import yaml
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support.collector import RunningCollector, running_collector
 from support.lake import LakePlace, LakeProcess, needs_extensions
-from support.payments import DONE, Tried, saga
+from support.payments import DONE, Tried, saga, send
 from support.postgres import Server, running_postgres
 from support.samples import wait_until
 from support.webhook import Receiver, receiver
 
 from .test_leader import leads
+from .test_migration import migrating
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
@@ -71,10 +73,15 @@ def send_recovered(collector: LakeProcess, name: str) -> None:
 
 def send_together(collector: LakeProcess, requests: Sequence[Message]) -> None:
     """Sends requests as one, so that no verdict is about a part of them."""
+    body = together(requests).SerializeToString()
+    wait_until(lambda: collector.send("/v1/traces", body), "it stores nothing", 30)
+
+
+def together(requests: Sequence[Message]) -> ExportTraceServiceRequest:
     whole = ExportTraceServiceRequest()
     for each in requests:
         whole.MergeFrom(each)
-    wait_until(lambda: collector.send("/v1/traces", whole.SerializeToString()), "it stores nothing", 30)
+    return whole
 
 
 def notified(pager: Receiver) -> list[tuple[str, str]]:
@@ -82,19 +89,19 @@ def notified(pager: Receiver) -> list[tuple[str, str]]:
     return [(call.body["event"], call.body["incident"]["name"]) for call in pager.calls]
 
 
-def keys(collector: LakeProcess) -> dict[str, str]:
+def keys(collector: LakeProcess | RunningCollector) -> dict[str, str]:
     """The keys of its incidents, by saga type."""
     answer = httpx.get(f"{collector.api}/api/v1/incidents", trust_env=False, timeout=30)
     return {each["name"]: each["key"] for each in answer.raise_for_status().json()["items"]}
 
 
-def incident(collector: LakeProcess, key: str) -> dict[str, Any]:
+def incident(collector: LakeProcess | RunningCollector, key: str) -> dict[str, Any]:
     answer = httpx.get(f"{collector.api}/api/v1/incidents/{key}", trust_env=False, timeout=30)
     found: dict[str, Any] = answer.raise_for_status().json()
     return found
 
 
-def change(collector: LakeProcess, key: str, **what: str) -> None:
+def change(collector: LakeProcess | RunningCollector, key: str, **what: str) -> None:
     url = f"{collector.api}/api/v1/incidents/{key}"
     httpx.patch(url, json=what, trust_env=False, timeout=30).raise_for_status()
 
@@ -206,3 +213,27 @@ def test_what_people_say_of_incidents_is_shown_by_every_collector_and_outlives_i
             progress = incident(rebuilt, known["payment"])["progress"]
             assert progress == {"still": 0, "stuck_again": 0, "moved_on": 0, "finished": 1}
             assert incident(rebuilt, known["refund"])["state"] == "resolved"
+
+
+def test_incidents_of_a_file_are_moved_and_not_notified_again(
+    lake: LakePlace, tmp_path: Path, pager: Receiver, alerts: tuple[str, str]
+) -> None:
+    db = tmp_path / "old.duckdb"
+    with running_collector(tmp_path, *alerts, db=db) as old:
+        for name in ("payment", "refund"):
+            send(old, together(saga(f"{name}-1", STUCK, name=name, ago=60, ended=False)))
+        wait_until(lambda: len(pager.calls) == 2, "the incidents are not notified", 30)
+        known = keys(old)
+        change(old, known["payment"], state="acknowledged", note="on it", by="anna")
+        said = {key: incident(old, key) for key in known.values()}
+    for _ in range(2):  # repeated, it changes nothing
+        moving = migrating(lake, db)
+        _, errors = moving.communicate(timeout=60)
+        assert moving.returncode == 0, errors
+    with lake.running("serve", tmp_path / "new", *alerts) as new:
+        wait_until(lambda: leads(new), "it does not lead", 30)
+        for key, was in said.items():
+            wait_until(lambda key=key, was=was: incident(new, key) == was, "it was changed on the way", 20)
+        send_recovered(new, "payment")
+        wait_until(lambda: len(pager.calls) > 2, "the resolution is not notified", 40)
+        assert notified(pager)[2:] == [("resolved", "payment")]

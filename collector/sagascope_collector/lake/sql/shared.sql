@@ -48,6 +48,9 @@ SELECT digest FROM sagascope_pseudonym_key
 -- name: lock_incidents
 LOCK TABLE sagascope_incidents IN SHARE ROW EXCLUSIVE MODE
 
+-- name: select_last_revision
+SELECT coalesce(max(revision), 0) FROM sagascope_incident_changes
+
 -- name: select_changes
 SELECT revision, change FROM sagascope_incident_changes WHERE revision > %(after)s ORDER BY revision
 
@@ -87,6 +90,13 @@ ON CONFLICT (receiver, incident) DO UPDATE SET
     growth_step = excluded.growth_step,
     is_resolved = excluded.is_resolved,
     resolved_since = excluded.resolved_since
+
+-- name: add_state
+INSERT INTO sagascope_alert_states
+VALUES (
+    %(receiver)s, %(incident)s, %(opened_at)s, %(growth_step)s, %(is_resolved)s, %(resolved_since)s
+)
+ON CONFLICT DO NOTHING
 
 -- name: insert_notification
 INSERT INTO sagascope_alert_notifications (id, receiver, "at", event, document, next_attempt_at)
@@ -134,6 +144,12 @@ WHERE document <> '{}' AND EXISTS (
 -- name: select_members
 -- this and what follows: in the local database
 SELECT environment, name, id, run FROM incident_sagas WHERE incident = $key
+
+-- name: select_local_changes
+SELECT incident, "at", what, by_whom, note, sagas FROM incident_changes ORDER BY rowid
+
+-- name: select_local_members
+SELECT incident, acknowledged_at, environment, name, id, run FROM incident_members
 
 -- name: delete_members
 DELETE FROM incident_members WHERE incident IN (SELECT incident FROM batch_members)
