@@ -221,7 +221,7 @@ def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
         return run
     relying: dict[str, SagaKey] = {}
     in_effect = {line.step for line in run.ledger if line.state in COMPENSABLE_STATES}
-    for other in runs:
+    for other in sorted(runs, key=lambda each: (each.status is Status.COMPLETED, each.started_at, each.key)):
         is_later = (other.started_at, other.key) > (run.started_at, run.key)
         if other.key != run.key and (is_later or other.status is Status.COMPLETED):
             relying |= {name: other.key for name in in_effect if _is_one_effect(run, other, name)}
@@ -238,7 +238,7 @@ def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
 def _is_one_effect(run: Saga, other: Saga, name: str) -> bool:
     steps = [step for step in run.steps if step.name == name and step.type != semconv.TYPE_COMPENSATION]
     own = [{each.idempotency_key for each in step.attempts if each.state is not AttemptState.ERROR} for step in steps]
-    return bool(own) and all(keys & _keys(other, name) for keys in own)
+    return bool(own) and all(keys and keys <= _keys(other, name) for keys in own)
 
 
 def _repeated(older: Saga, newer: Saga) -> frozenset[str]:

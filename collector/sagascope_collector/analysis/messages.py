@@ -64,7 +64,7 @@ class Message:
 def _destination(span: Span) -> str:
     """The subject, topic, queue or exchange of a message; ``""`` if it was not reported."""
     reported = (values.text(span.attributes.get(name)) for name in semconv.MESSAGING_DESTINATIONS)
-    return next(filter(None, reported), "")
+    return shortened(next(filter(None, reported), ""))
 
 
 def queue_of(attempt: Attempt) -> str:
@@ -106,6 +106,14 @@ def _may_announce(message: Message, done: Attempt) -> bool:
 def _is_only_called_for(case: Case, attempt: Attempt) -> bool:
     """Whether no executor is known; an executor does not wait for the messages that it sent."""
     return not attempt.is_executor_known and _origin(case, attempt) is None
+
+
+def _consumer(case: Case, finding: Finding) -> str | None:
+    """The service that receives the message; None if only the service that called the step is known."""
+    step = case.step(finding.step) if finding.step else None
+    if step is None or finding.service != step.service:
+        return finding.service
+    return None if all(_is_only_called_for(case, each) for each in step.attempts) else finding.service
 
 
 def _received_spans(case: Case) -> set[tuple[str, str]]:
@@ -200,12 +208,13 @@ def _without_other_messages(case: Case, finding: Finding, message: Message) -> T
 
     Empty if the service is unknown, or if a success since the publication may be of another message.
     """
-    if not finding.service or case.later_success(finding.step, message.at) is not None:
+    consumer = _consumer(case, finding)
+    if not consumer or case.later_success(finding.step, message.at) is not None:
         return Text()
     by = phrase(" by {}", time_text(finding.due, case.clock.now)) if finding.due is not None else ""
-    reported_at = case.reported_since(finding.service, message.at)
+    reported_at = case.reported_since(consumer, message.at)
     silence = ", although it is reporting" if reported_at else ", and it is not reporting"
-    return phrase("; {} received no other message{}{}, so the consumer may be the cause", finding.service, by, silence)
+    return phrase("; {} received no other message{}{}, so the consumer may be the cause", consumer, by, silence)
 
 
 def _message(case: Case, message: Message) -> Text:
@@ -226,7 +235,7 @@ def actions(case: Case, finding: Finding) -> list[Action]:
         text = "Find out in {} why the message was moved there, and remove the cause."
         return [Action.inspect(text, queue), *deliver_again(case, finding)]
     if not _is_lost(case, finding, message):
-        consumer = finding.service or f"the consumer that runs {finding.step}"
+        consumer = _consumer(case, finding) or f"the consumer that runs {finding.step}"
         text = "Check that {} runs and receives from {}. If the message still waits there, {} then continues by itself."
         return [Action.inspect(text, consumer, where, case.saga.label)]
     text = "Find out in {} what happened to the message: acknowledged and lost, dead-lettered, or expired."
@@ -234,13 +243,17 @@ def actions(case: Case, finding: Finding) -> list[Action]:
 
 
 def deliver_again(case: Case, finding: Finding, where: str = "") -> list[Action]:
-    """Verifies that the step of a message did not take effect, and has the message delivered again."""
-    consumer, step = finding.service or "its consumer", finding.step or "its step"
+    """Verifies that the step of a message did not take effect, and has the message delivered again.
+
+    Forward work must not be repeated while the saga compensates; which work a message asks for may not be known.
+    """
+    consumer, step = _consumer(case, finding) or "its consumer", finding.step or "its step"
+    wanted = " and is part of the compensation" if case.is_compensating else ""
     return [
         Action.verify(
             "Verify in {} whether {} took effect for {}: its telemetry may be missing.", consumer, step, case.saga.label
         ),
-        Action.repeat("Only if it did not take effect, have the message delivered again{}.", where),
+        Action.repeat("Only if it did not take effect{}, have the message delivered again{}.", wanted, where),
     ]
 
 
@@ -251,7 +264,7 @@ def _publish_again(case: Case, finding: Finding, failed: Message) -> list[Action
         Action.inspect("Find out why {} could not publish to {}{}.", publisher, failed.destination, _error(failed)),
         Action.verify(
             "Verify in {} that {} did not start for {}: the message may have been published in spite of the error.",
-            finding.service or "its consumer",
+            _consumer(case, finding) or "its consumer",
             step,
             case.saga.label,
         ),

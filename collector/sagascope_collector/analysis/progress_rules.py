@@ -372,9 +372,11 @@ def blocked(case: Case) -> Finding | None:
     report = case.saga.blocked[0]
     subject = next((each for each in case.step_attempts if _is_about(report, each.attempt)), None)
     step = report.step or (subject.step.name if subject else None)
+    service = report.process.service or None
     if report.cause == DEAD_LETTER:
-        step = report.step or ((wanted := awaited(case)) and wanted.step) or None
-    service = case.service_of(step) if step else report.process.service or None
+        # the reader of the dead-letter queue knows nothing of the step
+        service, step = None, report.step or ((wanted := awaited(case)) and wanted.step) or None
+    service = case.service_of(step) if step else service
     is_current = not case.telemetry_lost and not case.liveness.is_lost(report.process)
     confidence = Confidence.CERTAIN if is_current else Confidence.LIKELY
     return Finding(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sagascope import semconv
 from sagascope_collector.analysis import Baseline, Context, Diagnosis, diagnose, learn_baseline, rebuild, take_sample
 from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.messages import published_at
@@ -105,6 +106,17 @@ def test_a_message_that_was_read_from_a_dead_letter_queue_was_received_by_no_con
     assert dead in answer.headline
     assert answer.verdict is not None
     assert answer.verdict.actions[0].startswith("Find out in payments.dlx why")
+
+
+def test_the_name_of_a_queue_fills_no_sentence(learned: Baseline) -> None:
+    name = 5_000 * "q"
+    waiting = f"dead-1 9 log dead in=sent event={semconv.EVENT_WAITING} @{semconv.BLOCKED_CAUSE}=dead_letter"
+    reported = f"{STOPPED}{waiting} @{semconv.DEAD_LETTER_QUEUE}={name}\n"
+    for answer in (diagnosed(STOPPED.replace("payments.debited", name), learned), diagnosed(reported, learned)):
+        assert answer.verdict is not None
+        texts = [answer.headline, *answer.verdict.actions]
+        assert "qqq" in " ".join(texts)
+        assert max(map(len, texts)) < 700
 
 
 FAILED = STOPPED.replace("kind=", 'error="DeliveryError: NO_ROUTE" kind=')
