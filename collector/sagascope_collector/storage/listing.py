@@ -99,7 +99,8 @@ class Listing:
         Raises:
             BadCursor: the cursor was not issued here, or is of another list.
         """
-        name = _list_name(narrowed, order)
+        filters = orjson.dumps([getattr(narrowed, name) for name in FILTERS])
+        name = f"{order} {blake2b(filters, digest_size=6).hexdigest()}"
         after = _read_cursor(cursor, name) if cursor else None
         failing = self._failure_period(narrowed)
         if failing and failing.step:
@@ -247,11 +248,6 @@ def _best_matches(hits: Iterable[Hit]) -> list[Hit]:
 
 def _sort_key(row: SagaRow) -> tuple[Any, ...]:
     return (-row.started_at, *row.key)
-
-
-def _list_name(narrowed: SagaFilters, order: Order) -> str:
-    """Identifies a list by its order and filters."""
-    return f"{order} {blake2b(orjson.dumps([getattr(narrowed, name) for name in FILTERS]), digest_size=6).hexdigest()}"
 
 
 def _write_cursor(position: _Position) -> str:

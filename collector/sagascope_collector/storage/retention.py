@@ -108,7 +108,7 @@ class Retention:
 
     def _delete_sagas(self, found: str, before: int, then: Callable[[Sequence[SagaId]], None]) -> bool:
         """Deletes the records of some sagas without records since `before`, the oldest first; False: there are none."""
-        old = self._found(found, before)
+        old = _read(self._database.rows(SQL[found], {"before": before, "limit": DELETE_SAGAS}))
         with self._sagas.writing, self._database.transaction():
             old = self._unchanged(old, before)
             if not old:
@@ -140,10 +140,6 @@ class Retention:
             return False
         before = now - max(round(self._keep.summary_seconds * NANOSECONDS_PER_SECOND), SETTLED_AFTER_NS)
         return self._delete_sagas("select_downsampling", before, self._sagas.downsample)
-
-    def _found(self, name: str, before: int) -> dict[SagaId, Bounds]:
-        """Returns sagas that may be deleted."""
-        return _read(self._database.rows(SQL[name], {"before": before, "limit": DELETE_SAGAS}))
 
     def _unchanged(self, sagas: Iterable[SagaId], before: int) -> dict[SagaId, Bounds]:
         """While `writing` is held: returns the sagas that were not reopened meanwhile and have no pending changes."""
