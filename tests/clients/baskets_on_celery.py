@@ -72,6 +72,12 @@ def book() -> None:
 def stray() -> None: ...
 
 
+@app.task(name="shop.wait")
+def wait() -> None:
+    with sagascope.step("carrier.wait"):
+        time.sleep(20)
+
+
 @app.task(name="shop.deliver")
 def deliver(queue: str) -> None:
     chain(charge.si(), ship.si().set(queue=queue)).apply_async()
@@ -123,6 +129,7 @@ else:
         "group": group(pack.s(1), pack.s(2), charge.s()),
         "chord": chord([pack.s(1), pack.s(2)], ship.s()),
         "booked": group(book.s()),
+        "waiting": group(wait.s()),
     }
     for kind in sys.argv[2:]:
         name, _, rest = kind.partition(":")

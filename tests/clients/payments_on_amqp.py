@@ -5,6 +5,9 @@ will give up, and stays.
 """
 
 import asyncio
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +44,20 @@ async def again(message: aio_pika.abc.AbstractIncomingMessage) -> None:
             await message.reject(requeue=True)
 
 
+async def die() -> None:
+    """Consumes one message, and is killed while it works on it."""
+
+    async def record(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        async with sagascope.extract(message.headers), sagascope.step("ledger.record"):
+            await asyncio.sleep(1)  # until its start is reported
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async with await aio_pika.connect(URL) as connection:
+        queue = await (await connection.channel()).get_queue("killed")
+        await queue.consume(record)
+        await asyncio.Event().wait()
+
+
 async def main() -> None:
     page.write_to_the_ledger = write_to_the_ledger
     given_up = 0
@@ -73,6 +90,9 @@ async def main() -> None:
         exchange, endless = await queue("endless", **{"x-queue-type": "quorum"})
         await endless.consume(again)
         await page.start(exchange, "looping", b"looping")
+        exchange, _ = await queue("killed")
+        await page.start(exchange, "killed", b"killed")
+        subprocess.Popen([sys.executable, *sys.argv, "die"]).wait()
         exchange, _ = await queue("unread", **{"x-message-ttl": 100})
         await page.start(exchange, "expired", b"expired")
         exchange, _ = await queue("full", **{"x-max-length": 1})
@@ -87,5 +107,8 @@ async def main() -> None:
         await asyncio.Event().wait()
 
 
+if sys.argv[4:] == ["die"]:
+    sagascope.configure("ledger", endpoint=OTLP, heartbeat_interval=0.3)
+    asyncio.run(die())
 sagascope.configure("payments", endpoint=OTLP)
 asyncio.run(main())

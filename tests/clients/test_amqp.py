@@ -105,6 +105,12 @@ def test_a_message_that_is_redelivered_after_each_failure_is_named(payments: Run
     assert "is redelivered after each failure" in saga["headline"]
 
 
+@pytest.mark.shows("rabbitmq", "worker lost", "instance_lost")
+def test_a_consumer_that_was_killed_with_a_message_is_lost(payments: RunningCollector) -> None:
+    saga = once(payments, "killed", lambda saga: saga["attention"] == "instance_lost", "payment")
+    assert (saga["step"], saga["service"]) == ("ledger.record", "ledger")
+
+
 def test_a_message_that_waits_in_its_queue_blocks_nothing(payments: RunningCollector) -> None:
     saga = once(payments, "waiting", lambda saga: saga["steps"], "payment")
     assert saga["attention"] != "blocked"

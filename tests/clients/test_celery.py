@@ -26,10 +26,10 @@ STEPS = {
     "chord": ["shop.checkout", "shop.pack", "shop.pack", "shop.ship"],
 }
 
-TIMEOUTS = ("--step-timeout", "shop.deliver/shop.ship=1")
+TIMEOUTS = ("--step-timeout", "shop.deliver/shop.ship=1", "--step-timeout", "order/carrier.wait=1")
 OTHERS = (
     *("refused", "retried", "failing", "killed", "twice"),
-    *("order:chain", "order:group", "order:chord", "order:booked"),
+    *("order:chain", "order:group", "order:chord", "order:booked", "order:waiting"),
     *("deliver:celery", "deliver:unread"),
     *("loose:group", "stray:unread"),
 )
@@ -116,6 +116,12 @@ def test_what_a_saga_starts_outside_a_task_belongs_to_it(shop: RunningCollector,
 def test_a_step_in_a_task_shows_that_its_worker_died(shop: RunningCollector) -> None:
     saga = once(shop, "order-booked", lambda saga: saga["attention"], "order")
     assert (saga["attention"], saga["step"], saga["service"]) == ("instance_lost", "carrier.book", "warehouse")
+
+
+@pytest.mark.shows("celery", "stuck", "hung")
+def test_a_step_in_a_task_is_late_while_its_worker_lives(shop: RunningCollector) -> None:
+    saga = once(shop, "order-waiting", lambda saga: saga["attention"] == "hung", "order")
+    assert (saga["step"], saga["service"]) == ("carrier.wait", "warehouse")
 
 
 def test_a_second_task_of_a_name_has_a_key(shop: RunningCollector) -> None:
