@@ -25,6 +25,7 @@ TEXT_SEARCH_SECONDS: float = 0.3
 """Maximum time for which records are searched for words, the newest first."""
 
 MIN_TEXT_CHARACTERS: int = 3
+"""A shorter text is not searched for: it is in too many records."""
 
 MAX_TEXT_MATCHES: int = 1_000
 """Maximum number of sagas that a text finds in a list; the answer says where there are more."""
@@ -79,7 +80,7 @@ class Lookup:
         """
         context = self.context(self.clock())
         try:
-            facts, saga, runs = self._named(name, saga_id, environment, run, context)
+            facts, saga, runs = self._find(name, saga_id, environment, run, context)
         except NotFound:
             if row := self._summary_only(name, saga_id, environment, run):
                 return present.summary_only(row.document)
@@ -105,7 +106,7 @@ class Lookup:
                 return self.saga(name, saga_id, environment, run)
             except NotFound as error:
                 unknown = unknown or error
-        raise unknown or NotFound(self._unknown("", path, _narrowed(environment, run)))
+        raise unknown or NotFound(self._unknown("", path, _location_text(environment, run)))
 
     def _summary_only(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
         """Returns the latest started of the matching sagas whose records were downsampled to a summary, else None."""
@@ -124,7 +125,7 @@ class Lookup:
             NotFound: no record with this id, name, environment and run was received, or the records were removed.
         """
         try:
-            _, saga, _ = self._named(name, saga_id, environment, run, self.context(self.clock()))
+            _, saga, _ = self._find(name, saga_id, environment, run, self.context(self.clock()))
         except NotFound as error:
             if self._summary_only(name, saga_id, environment, run):
                 raise NotFound(
@@ -133,7 +134,7 @@ class Lookup:
             raise
         return otlp_json.lines(saga.spans, saga.logs)
 
-    def _named(
+    def _find(
         self, name: str, saga_id: str, environment: str | None, run: str | None, context: analysis.Context
     ) -> tuple[Facts, model.Saga, list[str]]:
         """Returns the latest started of the matching sagas, with its facts and the runs of its name and id.
@@ -147,7 +148,7 @@ class Lookup:
         named = [each for each in found if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
         if not wanted:
-            raise NotFound(self._unknown(name, saga_id, _narrowed(environment, run)))
+            raise NotFound(self._unknown(name, saga_id, _location_text(environment, run)))
         facts, saga = max(wanted, key=lambda each: each[1].started_at)
         runs = [other.key.run for _, other in named if other.key.environment == saga.key.environment]
         return facts, saga, runs
@@ -171,6 +172,7 @@ class Lookup:
                 update={"reason": reason, "words_since": found.since, "unassigned": None if hits else found.unassigned}
             )
         rest = rest.model_copy(update={"truncated": len(hits) > MAX_MATCHES})
+        # summaries are stored as JSON, and inserted without being parsed
         matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits[:MAX_MATCHES])
         return rest.model_dump_json().replace('"matches":[]', f'"matches":[{matches}]', 1)
 
@@ -180,17 +182,18 @@ class Lookup:
         Raises:
             BadCursor: the cursor was not issued here, or is of another list.
         """
-        narrowed, also, words = self._with_meaning(query)
+        narrowed, also, words = self._interpreted(query)
         page = self.storage.listing.page(narrowed, limit=query.limit, cursor=query.cursor, order=query.order, also=also)
         rest = schemas.Sagas(items=[], next_cursor=page.next_cursor, words_since=None, words_limit=None)
         if words is not None:
             rest = rest.model_copy(update={"words_since": words.since, "words_limit": words.limit})
+        # as in `search`
         items = ",".join(row.document for row in page.rows)
         return rest.model_dump_json().replace('"items":[]', f'"items":[{items}]', 1)
 
     def counts(self, query: parameters.Counting) -> schemas.Counts:
         """Returns the numbers of the sagas of a list by status, attention code and time."""
-        narrowed, also, _ = self._with_meaning(query)
+        narrowed, also, _ = self._interpreted(query)
         until = min(query.until or self.clock(), self.clock())
         seconds = parse_duration(query.window)
         period = overview.count_period(seconds)
@@ -198,7 +201,7 @@ class Lookup:
         counted = self.storage.listing.counts(narrowed, since, until, period * NANOSECONDS_PER_SECOND, also)
         return overview.counts(*counted, since=since, until=until, period=period)
 
-    def _with_meaning(self, query: SagaFilters) -> tuple[SagaFilters, Collection[SagaId], TextMatches | None]:
+    def _interpreted(self, query: SagaFilters) -> tuple[SagaFilters, Collection[SagaId], TextMatches | None]:
         """Returns the filters with the interpretation of `q` that finds something, and the sagas of that trace.
 
         Where nothing but a search for words finds something, its result comes third.
@@ -227,7 +230,7 @@ class Lookup:
     def _search_text(self, meant: str) -> TextMatches:
         """Searches the newest records for a text."""
         sagas: dict[SagaId, None] = {}
-        spans, attribute, since, began = 0, "", None, time.monotonic()
+        spans, attribute, since, started_at = 0, "", None, time.monotonic()
         newest, commits = self.storage.records.seq if len(meant) >= MIN_TEXT_CHARACTERS else 0, TEXT_SEARCH_COMMITS
         first = newest + 1
         while first > 1 and len(sagas) <= MAX_TEXT_MATCHES:
@@ -237,8 +240,9 @@ class Lookup:
             sagas |= dict.fromkeys(found)
             number, key, received_at = self.storage.lookup.unassigned(meant, first, last)
             spans, attribute, since = spans + number, attribute or key, received_at or since
+            # doubled only while a step takes a small part of the time: the next one may take twice as long
             commits *= 2 if time.monotonic() - before < TEXT_SEARCH_SECONDS / 8 else 1
-            if time.monotonic() > began + TEXT_SEARCH_SECONDS:
+            if time.monotonic() > started_at + TEXT_SEARCH_SECONDS:
                 break
         until = present.moment(since) if since is not None and first > 1 else None
         limit = MAX_TEXT_MATCHES if len(sagas) > MAX_TEXT_MATCHES else None
@@ -310,7 +314,7 @@ def _with_rule(value: str, spans: int, attribute: str) -> schemas.Unassigned | N
     return schemas.Unassigned(spans=spans, attribute=attribute, rule=yaml.safe_dump(rules, sort_keys=False))
 
 
-def _narrowed(environment: str | None, run: str | None) -> str:
+def _location_text(environment: str | None, run: str | None) -> str:
     """Returns `` in the environment 'x', run 'y'``, without the parts that are None."""
     where = "" if environment is None else f" in the environment {environment!r}"
     return where + ("" if run is None else f", run {run!r}")

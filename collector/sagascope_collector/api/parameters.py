@@ -18,12 +18,12 @@ from sagascope_collector.storage import Order
 MAX_WORDS: int = 6
 """Words of a longer text that a search tries; in a sentence, an id is usually among the last words with a digit."""
 
-_AROUND = (
+_SURROUNDING = (
     " #*_`'\"()[]{}<>.,;:!?|\\\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2026\u2039\u203a"
 )
 """Characters that people, chats and mail programs put around an id."""
 
-_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
+_INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.IGNORECASE)
 _TELEMETRY_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(r"[\s=:,;|]+")
@@ -31,14 +31,14 @@ _BETWEEN_WORDS = re.compile(r"[\s=:,;|]+")
 
 def trim(text: str) -> str:
     """Strips punctuation around an id: ``"#8492?"`` becomes ``8492``. A text of only punctuation is kept."""
-    seen = _UNSEEN.sub(" ", text).strip()
-    return seen.strip(_AROUND) or seen
+    visible = _INVISIBLE.sub(" ", text).strip()
+    return visible.strip(_SURROUNDING) or visible
 
 
 def interpretations(text: str) -> list[str]:
     """Returns what a text may mean as one id, key or trace: first unchanged, then increasingly trimmed."""
-    seen = _UNSEEN.sub(" ", text).strip()
-    found = [text, seen, *_from_link(seen), trim(seen), *_TRACEPARENT.findall(seen)]
+    visible = _INVISIBLE.sub(" ", text).strip()
+    found = [text, visible, *_from_link(visible), trim(visible), *_TRACEPARENT.findall(visible)]
     lowered = [each.lower() for each in found if _TELEMETRY_ID.fullmatch(each)]
     return _distinct(found + lowered)
 
@@ -178,7 +178,7 @@ class Listing(SagaFilters):
         return Order(self.sort.removeprefix("-"), self.sort.startswith("-"))
 
 
-async def no_repeats(request: Request) -> None:
+async def refuse_repeated(request: Request) -> None:
     """Refuses a repeated parameter, because the intended value is ambiguous.
 
     Raises:
@@ -192,4 +192,4 @@ async def no_repeats(request: Request) -> None:
 
 def new_router() -> APIRouter:
     """Returns a router whose routes refuse repeated parameters and paths that differ by a slash."""
-    return APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
+    return APIRouter(dependencies=[Depends(refuse_repeated)], redirect_slashes=False)
