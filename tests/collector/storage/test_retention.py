@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -132,11 +133,12 @@ def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, m
     while storage.sagas.settle(NOW):
         pass
     old = min(each for each in goes(drawn, NOW - 5 * DAY * SECOND) if not each.environment)
-    found = storage.retention._found
+    read, is_opened = retention._read, list[bool]()
 
-    def found_and_opened(name: str, before: int) -> object:
-        chosen = found(name, before)
-        if old in chosen:
+    def read_and_opened(rows: Any) -> Any:
+        chosen = read(rows)
+        if old in chosen and not is_opened:
+            is_opened.append(True)
             append(storage, traces(span(77_777, trace=77_777, start=NOW, end=NOW + 1, attributes=of_saga(old.id))))
             storage.changes.claim(10_000)
             again = [
@@ -145,9 +147,10 @@ def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, m
             storage.sagas.put([old], again)
         return chosen
 
-    monkeypatch.setattr(storage.retention, "_found", found_and_opened)
+    monkeypatch.setattr(retention, "_read", read_and_opened)
     monkeypatch.setattr(retention, "DELETE_SAGAS", 10_000)
     maintain(storage)
+    assert is_opened
     assert {key for key in listed(storage) if id_of(key) == old}
     assert len(storage.lookup.facts([old])[old].spans) > 1
     storage.close()
