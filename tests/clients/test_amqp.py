@@ -33,7 +33,7 @@ def payments(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[
     folder = tmp_path_factory.mktemp("amqp")
     write_files("engines/amqp.md", folder, "on_aio_pika.py")
     log = folder / "log"
-    with running_collector(folder) as collector:
+    with running_collector(folder, "--step-timeout", "payment/ledger.record=300") as collector:
         command = (sys.executable, HERE / "payments_on_amqp.py", broker, collector.otlp_http, folder)
         with running(*command, log=log) as process:
             wait_for(lambda: process.poll() is not None or (folder / "done").exists(), "RabbitMQ gave up too little")

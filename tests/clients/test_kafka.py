@@ -54,7 +54,8 @@ class Broker:
 def payments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
     """A collector, after each payment was debited, and the ledger consumed what it could."""
     broker = Broker()
-    with running_collector(tmp_path_factory.mktemp("kafka")) as collector:
+    timeout = ("--step-timeout", "payment/ledger.record=300")
+    with running_collector(tmp_path_factory.mktemp("kafka"), *timeout) as collector:
         sagascope.configure("payments", endpoint=collector.otlp_http)
         try:
             for saga_id in ("done", "failing", "refused"):
