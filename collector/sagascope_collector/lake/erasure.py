@@ -49,6 +49,9 @@ VACUUMED: Final = (
 )
 """Tables of the catalog that held erased values, which PostgreSQL would keep in free space and statistics."""
 
+SESSION: Final = {"statement_timeout": "1h", "lock_timeout": "60s"}
+"""Settings of an erasure's session: its statements rewrite tables."""
+
 ORPHAN_SECONDS: Final = 3_600
 
 
@@ -126,7 +129,7 @@ class LakeErasure:
         digests = [*(digest(secret, *each) for each in ids), *(digest(secret, each) for each in texts)]
         incidents = self._storage.incidents.named(summaries.ids_table(ids))
         request = orjson.dumps({"ids": [list(each) for each in ids], "texts": texts, "incidents": incidents}).decode()
-        with self._reporting(), self._lake.session() as session:
+        with self._reporting(), self._lake.session(**SESSION) as session:
             values = {"request": request, "salt": salt, "digests": digests}
             ((number,),) = session.execute(SQL["insert_erasure"], values).fetchall()
             self._wait_for(lambda: self._takes_lock(session))
@@ -140,7 +143,7 @@ class LakeErasure:
         Raises:
             StorageUnavailable: they are still not finished.
         """
-        with self._reporting(), self._lake.session() as session:
+        with self._reporting(), self._lake.session(**SESSION) as session:
             if not session.execute(SQL["select_unfinished_erasures"]).fetchall() or not self._takes_lock(session):
                 return
             for number, request in session.execute(SQL["select_unfinished_erasures"]).fetchall():

@@ -31,6 +31,9 @@ BATCH_SNAPSHOTS: Final = 10
 REPORT_SECONDS: Final = 3.0
 """Time between two reports of an unchanged position."""
 
+ERASING_SECONDS: Final = 600.0
+"""Time for which an erasure may delay a copy that is called ready."""
+
 STALE_NS: Final = 5 * NANOSECONDS_PER_SECOND
 
 Interval = tuple[int, int]
@@ -66,7 +69,7 @@ class Follower:
         self._as_of = 0
         self._outages: Sequence[Interval] = ()
         self._failure: str | None = None
-        self._is_erasing = False
+        self._erasing_since: float | None = None
         self._reported = (-1, 0.0)
         self.on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
         """Called with sagas that were erased from the copy, so that they are removed from memory as well."""
@@ -133,7 +136,10 @@ class Follower:
 
         An erasure delays all collectors: none would answer if they said so.
         """
-        if self._is_erasing or (self._as_of and time.time_ns() - self._as_of < 2 * STALE_NS):
+        since = self._erasing_since
+        if since is not None and time.monotonic() - since < ERASING_SECONDS:
+            return None
+        if self._as_of and time.time_ns() - self._as_of < 2 * STALE_NS:
             return None
         return self._failure or "The collector is catching up with the lake."
 
@@ -183,7 +189,7 @@ class Follower:
         asked = {"after": self._position.snapshot, "limit": BATCH_SNAPSHOTS}
         found = self._session.execute(SQL["select_snapshots"], asked).fetchall()
         erasures = self._erasures()
-        self._is_erasing = bool(erasures)
+        self._erasing_since = (self._erasing_since or time.monotonic()) if erasures else None
         if found and (self._position.snapshot == 0 or found[0][0] > self._position.snapshot + 1):
             return self._scan()
         if found and erasures and erasures[0].first_snapshot <= found[-1][0]:
