@@ -182,8 +182,8 @@ class _Executions:
         self._tree = tree
         self._services: list[dict[str, list[SpanKey]]] = []
         """The views of each service, for each execution."""
-        self._of: dict[SpanKey, int] = {}
-        self._full: dict[str, int] = {}
+        self._index_by_span: dict[SpanKey, int] = {}
+        self._leading_executions: dict[str, int] = {}
         """The number of leading executions that have a view of the service, by service."""
 
     def add(self, span: Span) -> None:
@@ -196,7 +196,7 @@ class _Executions:
         key = span.trace_id, span.span_id
         self.views[index].spans.append(span)
         self._services[index].setdefault(span.process.service, []).append(key)
-        self._of[key] = index
+        self._index_by_span[key] = index
 
     def _index_of(self, span: Span) -> int | None:
         """The first execution whose caller is an ancestor and that has no view of this service; None: a new execution.
@@ -205,44 +205,44 @@ class _Executions:
         """
         service = span.process.service
         above = {(span.trace_id, span.parent_id), *((each.trace_id, each.span_id) for each in self._tree.above(span))}
-        if calling := {self._of[key] for key in above if key in self._of}:
+        if calling := {self._index_by_span[key] for key in above if key in self._index_by_span}:
             fitting = (index for index in calling if above.issuperset(self._services[index].get(service, ())))
             return min(fitting, default=None)
-        full = self._full.get(service, 0)
+        full = self._leading_executions.get(service, 0)
         while full < len(self.views) and service in self._services[full]:
             full += 1
-        self._full[service] = full
+        self._leading_executions[service] = full
         return full if full < len(self.views) else None
 
 
 def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[Span], tree: SpanTree) -> None:
     """Adds the first participant's span that received the work, if only the caller has a step span."""
-    alone = {
+    only_called = {
         (views.spans[0].trace_id, views.spans[0].span_id): (step, views)
         for step, step_attempts in collected.items()
         for views in step_attempts
         if len(views.spans) == 1 and not tree.received_here(views.spans[0])
     }
-    if not alone:
+    if not only_called:
         return
     for span in sorted(participants, key=lambda each: (each.start, each.span_id)):
         for each in tree.above(span):
-            caller = alone.get((each.trace_id, each.span_id))
+            caller = only_called.get((each.trace_id, each.span_id))
             if caller is not None:
                 _receive(caller[1], span)
                 if tree.parent(span) is caller[1].spans[0]:
                     caller[1].received.append(span)
                 break
-    _receive_by_name(alone.values(), participants)
+    _receive_by_name(only_called.values(), participants)
 
 
-def _receive_by_name(alone: Iterable[tuple[StepKey, Views]], participants: list[Span]) -> None:
+def _receive_by_name(only_called: Iterable[tuple[StepKey, Views]], participants: list[Span]) -> None:
     """Finds the receiver by the step name in baggage, if a span between caller and participant was not received."""
     by_attempt: dict[tuple[str, str, int], Span] = {}
     for span in sorted(participants, key=lambda each: (each.start, each.span_id), reverse=True):
         if span.mark.step:
             by_attempt[span.mark.step, span.mark.key, span.mark.attempt] = span
-    for step, views in alone:
+    for step, views in only_called:
         named = by_attempt.get((step.name, step.key, views.number))
         if named is not None:
             _receive(views, named)

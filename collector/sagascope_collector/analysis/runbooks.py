@@ -83,7 +83,7 @@ def link(text: str) -> Template:
         raise ValueError("a link begins with http:// or https:// and a host")
     if template.pieces[0][1] and not (parts.path or parts.query or parts.fragment):
         raise ValueError("no field may stand in a link's host")
-    if any(mark.isspace() or not mark.isprintable() for piece, _ in template.pieces for mark in piece):
+    if any(char.isspace() or not char.isprintable() for piece, _ in template.pieces for char in piece):
         raise ValueError("a link has no spaces")
     return template
 

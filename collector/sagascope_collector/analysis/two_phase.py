@@ -64,22 +64,22 @@ def _decide(case: Case) -> Iterator[Action]:
         for each in case.step_attempts
         if each.step.type in DECISION_VERBS and each.attempt.state is AttemptState.OK
     ]
-    ways = {each.step.type for each in decided}
-    if len(ways) > 1:
+    decided_types = {each.step.type for each in decided}
+    if len(decided_types) > 1:
         decisions = joined("; ", [_decision(case, each) for each in decided])
         yield Action.verify(
             "The participants differ: {}. Find out in the coordinator's log what was decided.", decisions
         )
         yield Action.repeat("Only then decide the others, and correct by hand the participants that ended otherwise.")
         return
-    if ways:
-        (way,) = ways
+    if decided_types:
+        (type_,) = decided_types
         text = "Verify in the coordinator's log that it decided to {}, as {}."
-        yield Action.verify(text, DECISION_VERBS[way], _decision(case, decided[0]))
+        yield Action.verify(text, DECISION_VERBS[type_], _decision(case, decided[0]))
         yield from _verify_unseen(case)
-        run = _run(case, way)
+        run = _run(case, type_)
         yield Action.repeat(
-            "Then have {} {}, too.{}", _participants(case), DECISION_VERBS[way], f" {run}" if run else ""
+            "Then have {} {}, too.{}", _participants(case), DECISION_VERBS[type_], f" {run}" if run else ""
         )
         return
     yield from _of_coordinator(case)
@@ -132,21 +132,21 @@ def _participants(case: Case) -> Text:
     return name_list([each.step.name for each in case.undecided]) or Text("the undecided participants")
 
 
-def _run(case: Case, way: str) -> str:
+def _run(case: Case, type_: str) -> str:
     """The statements to run, if participants report them; none before every participant is known."""
     if case.unseen_participants or any(case.decision_unknown_since(each) for each in case.undecided):
         return ""
-    statements = [(each, _statement(each, way)) for each in case.undecided]
+    statements = [(each, _statement(each, type_)) for each in case.undecided]
     return " ".join(f"Run in {each.step.service or each.step.name}: {text}" for each, text in statements if text)
 
 
-def _statement(each: StepAttempt, way: str) -> str | None:
+def _statement(each: StepAttempt, type_: str) -> str | None:
     for view in each.attempt.views:
-        if text := values.text(view.attributes.get(DECISION_STATEMENTS[way])):
+        if text := values.text(view.attributes.get(DECISION_STATEMENTS[type_])):
             return text
         if gid := values.text(view.attributes.get(semconv.PREPARED_GID)):
             quoted = gid.replace("'", "''")
-            return f"{POSTGRES_STATEMENTS[way]} '{quoted}';"
+            return f"{POSTGRES_STATEMENTS[type_]} '{quoted}';"
     return None
 
 

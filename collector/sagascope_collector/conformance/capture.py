@@ -171,8 +171,8 @@ def _spans(request: ExportTraceServiceRequest, received_at: int) -> Iterator[Cap
                     kind=KINDS[span.kind] if 0 <= span.kind < len(KINDS) else str(span.kind),
                     start=span.start_time_unix_nano,
                     end=span.end_time_unix_nano,
-                    attributes=anyvalue.plain(span.attributes),
-                    links=tuple(anyvalue.plain(each.attributes) for each in span.links),
+                    attributes=anyvalue.as_dict(span.attributes),
+                    links=tuple(anyvalue.as_dict(each.attributes) for each in span.links),
                 )
 
 
@@ -181,7 +181,7 @@ def _logs(request: ExportLogsServiceRequest, received_at: int) -> Iterator[Captu
         for scope_logs in resource_logs.scope_logs:
             origin = _origin(resource_logs.resource, scope_logs)
             for record in scope_logs.log_records:
-                attributes = anyvalue.plain(record.attributes)
+                attributes = anyvalue.as_dict(record.attributes)
                 yield CapturedLog(
                     origin=origin,
                     received_at=received_at,
@@ -196,5 +196,5 @@ def _logs(request: ExportLogsServiceRequest, received_at: int) -> Iterator[Captu
 
 
 def _origin(resource: Any, scope_records: Any) -> Origin:
-    attributes = anyvalue.plain(resource.attributes)
+    attributes = anyvalue.as_dict(resource.attributes)
     return Origin(marks.process(attributes), attributes, scope_records.scope.name, scope_records.schema_url)

@@ -48,7 +48,7 @@ def encoded_pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
     return [(each.key, json_values.to_json(read(each.value))) for each in attributes]
 
 
-def plain(attributes: Iterable[KeyValue]) -> dict[str, Value]:
+def as_dict(attributes: Iterable[KeyValue]) -> dict[str, Value]:
     """Returns attributes by key; of repeated keys the last counts."""
     return {each.key: read(each.value) for each in attributes}
 
@@ -61,7 +61,7 @@ _KINDS: Final = dict(zip(protobuf_columns.ONE_OF, range(STRING, ARRAY), strict=T
 _QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
 
 
-KEPT_BYTES: Final = 512
+MAX_CACHED_BYTES: Final = 512
 """A longer list is not cached."""
 
 
@@ -83,7 +83,7 @@ class Values:
         """Returns the stored form of the values at some positions, in that order.
 
         Raises:
-            Declined: some nest deeper than is read here.
+            Declined: some are nested deeper than columns are read.
         """
         kinds, parts, order = self.kinds[positions], [], []
         for kind in np.unique(kinds):
@@ -92,9 +92,9 @@ class Values:
             order.append(found)
         if len(parts) <= 1:
             return parts[0] if parts else pa.array([], pa.string())
-        back = np.empty(len(positions), np.int64)
-        back[np.concatenate(order)] = np.arange(len(positions))
-        return pa.concat_arrays(parts).take(pa.array(back))
+        original_order = np.empty(len(positions), np.int64)
+        original_order[np.concatenate(order)] = np.arange(len(positions))
+        return pa.concat_arrays(parts).take(pa.array(original_order))
 
     def _texts(self, kind: int, positions: Integers) -> pa.StringArray:
         match kind:
@@ -115,7 +115,7 @@ class Values:
     def _nested(self, kind: str, positions: Integers) -> Iterator[str]:
         for position, parts in zip(positions, self.of(kind, positions).to_pylist(), strict=True):
             raw = b"".join(parts)
-            text = (_kept if len(raw) <= KEPT_BYTES else _nested)(kind, raw)
+            text = (_cached_nested if len(raw) <= MAX_CACHED_BYTES else _nested)(kind, raw)
             if text is None:
                 raise Declined([self.request[position]])
             yield text
@@ -141,15 +141,15 @@ def _kinds(columns: pa.StructArray, request: Integers) -> Integers:
     flat = dict(zip([each.name for each in columns.type], columns.flatten(), strict=True))
     for name, kind in _KINDS.items():
         if flat[name].null_count < len(columns):
-            _note(flat[name].is_valid().to_numpy(zero_copy_only=False), kind, kinds, members)
+            _set_kind(flat[name].is_valid().to_numpy(zero_copy_only=False), kind, kinds, members)
     for name, kind in (("array", ARRAY), ("kvlist", KVLIST)):
         if len(flat[name].values):
-            _note(pc.fill_null(pc.list_value_length(flat[name]), 0).to_numpy() > 0, kind, kinds, members)
+            _set_kind(pc.fill_null(pc.list_value_length(flat[name]), 0).to_numpy() > 0, kind, kinds, members)
     decline(members > 1, request)
     return kinds
 
 
-def _note(where: Bools, kind: int, kinds: Integers, members: Integers) -> None:
+def _set_kind(where: Bools, kind: int, kinds: Integers, members: Integers) -> None:
     kinds[where] = kind
     members += where
 
@@ -197,7 +197,7 @@ def joined(texts: pa.StringArray, counts: Integers) -> pa.StringArray:
 
 
 def _nested(kind: str, raw: bytes) -> str | None:
-    """Returns the stored form of an array or kvlist; None if it is none, or is nested too deep for columns."""
+    """Returns the stored form of an array or kvlist; None if it is malformed, or nested too deep for columns."""
     value = AnyValue()
     try:
         if kind == "array":
@@ -209,7 +209,7 @@ def _nested(kind: str, raw: bytes) -> str | None:
     return text(value) if is_shallow(value) else None
 
 
-_kept = lru_cache(maxsize=4096)(_nested)
+_cached_nested = lru_cache(maxsize=4096)(_nested)
 
 
 def is_shallow(value: AnyValue) -> bool:

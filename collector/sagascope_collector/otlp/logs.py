@@ -26,7 +26,7 @@ def read_partial(record: LogRecord) -> Partial | None:
     """Returns the open span that a record of otel-partial carries; None for another record."""
     if not any(each.key == PARTIAL_EVENT for each in record.attributes):
         return None
-    attributes = anyvalue.plain(record.attributes)
+    attributes = anyvalue.as_dict(record.attributes)
     return parse_partial(attributes, anyvalue.read(record.body)) if is_partial(attributes) else None
 
 
@@ -84,7 +84,7 @@ class Logs:
         self._rows.add(own, mark)
         self._observations.see(origin.process, at, at, received_at)
         if event_name == semconv.EVENT_HEARTBEAT:
-            attributes = anyvalue.plain(record.attributes)
+            attributes = anyvalue.as_dict(record.attributes)
             self._observations.add_heartbeat(origin.process, beat(attributes, at, received_at))
         elif partial and partial.interval and not partial.is_stop:
             self._observations.add_heartbeat(origin.process, partial_heartbeat(partial.interval, at, received_at))

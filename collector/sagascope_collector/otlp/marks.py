@@ -39,7 +39,7 @@ def mark_without_id(attributes: Attributes) -> Mark:
     )
 
 
-def linked(link: Attributes, own: Mark) -> Mark:
+def mark_of_link(link: Attributes, own: Mark) -> Mark:
     """Reads a link that makes its span an attempt of another saga; what it leaves out is the span's own."""
     other = mark(link)
     if not other.id:

@@ -109,7 +109,7 @@ def _resource(raw: bytes, schema_url: str) -> ReadResource:
     text = orjson.dumps(
         (anyvalue.encoded_pairs(attributes), message.dropped_attributes_count, schema_url, entities)
     ).decode()
-    return ReadResource(marks.process(anyvalue.plain(attributes)), text, anyvalue.are_shallow(attributes))
+    return ReadResource(marks.process(anyvalue.as_dict(attributes)), text, anyvalue.are_shallow(attributes))
 
 
 def _scope(raw: bytes, schema_url: str) -> ReadScope:

@@ -105,7 +105,7 @@ def links_to_sagas(
 ) -> Iterator[tuple[Any, ...]]:
     """Returns a row of `schema.LINKS` for each link that names a saga; `ids` and `own` are its span's."""
     for link in links:
-        other = marks.linked(anyvalue.plain(link.attributes), own) if link.attributes else marks.UNMARKED
+        other = marks.mark_of_link(anyvalue.as_dict(link.attributes), own) if link.attributes else marks.UNMARKED
         if other.id:
             yield *ids, environment, *mark_columns(other)
 

@@ -1,7 +1,7 @@
 """Moves the records of long-running sagas into separate tables, where they are adjacent.
 
-A saga that is retried every hour for weeks has records in many places of the tables, and reading each place costs
-milliseconds. When there are too many places, all of its records are moved, including those moved before.
+A saga that is retried every hour for weeks has records in many intervals of commits, and reading each interval costs
+milliseconds. When there are too many, all of its records are moved, including those moved before.
 """
 
 import time
@@ -63,12 +63,12 @@ class LongRunning:
         with self._sagas.writing:
             if self._sagas.bounds_of_open(saga) != where:
                 return False
-            staying = self._linked_intervals(saga, where, origins)
-            if len(staying) >= SCATTERED_INTERVALS:
+            unmoved = self._linked_intervals(saga, where, origins)
+            if len(unmoved) >= SCATTERED_INTERVALS:
                 self._left_in_place[saga] = where
                 return False
             move = self._moves + 1
-            with self._sagas.moving(saga, Bounds(staying, move, where.records)):
+            with self._sagas.moving(saga, Bounds(unmoved, move, where.records)):
                 self._copy(saga, where, move, origins)
             self._moves = move
             self._left_in_place.pop(saga, None)
