@@ -31,7 +31,7 @@ RETRY_COUNTS: Final = re.compile(r"\(attempt (\d+) of (\d+)\)$")
 STEP_FRAME: Final = re.compile(r", in _retry\n(?:(?!  File ).*\n)+  File .*, in (\w+)\n")
 """The frame of the step's function in the stack trace: no attribute of the record names the step."""
 
-IS_FROM_LOGS: Final = "sagascope.dbos.logged"
+IS_FROM_LOGS: Final = "dbos.logged"
 """The attribute of a step's span that is known from log records alone."""
 
 NAME: Final = "dbos"
