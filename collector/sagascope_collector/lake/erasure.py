@@ -52,8 +52,6 @@ VACUUMED: Final = (
 SESSION: Final = {"statement_timeout": "1h", "lock_timeout": "60s"}
 """Settings of an erasure's session: its statements rewrite tables."""
 
-ORPHAN_SECONDS: Final = 3_600
-
 
 class LakeErasure:
     """Carries out erasures in a lake, one at a time. Thread-safe."""
@@ -183,7 +181,6 @@ class LakeErasure:
                 connection.execute(SQL["expire_versions"], {"versions": [each for (each,) in expired]})
                 ((until,),) = session.execute(SQL["select_last_replaced"]).fetchall()
                 connection.execute(SQL["delete_erased_files"], {"before": until.isoformat()})
-                connection.execute(SQL["delete_orphans"], {"seconds": ORPHAN_SECONDS})
         self._vacuum(session, VACUUMED)
         session.execute(SQL["finish_erasure"], {"erasure": number})
         self._vacuum(session, ["sagascope_erasures"])

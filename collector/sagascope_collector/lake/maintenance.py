@@ -37,9 +37,6 @@ SNAPSHOT_SECONDS: Final = 6 * 3_600
 FILE_SECONDS: Final = 3_600
 """Time between the replacement of a file and its deletion: a query that reads it may take as long."""
 
-ORPHAN_SECONDS: Final = 86_400
-"""Age at which files that no commit names, of a receiver that was killed, are deleted."""
-
 RETENTION_SECONDS: Final = 3_600.0
 """Time between two looks for old records."""
 
@@ -168,10 +165,12 @@ class LakeMaintenance:
         return table("environment saga_id", {*found, *self._storage.changes.all()})
 
     def _expire(self) -> None:
-        """Deletes old snapshots, files that merging replaced, and files that no commit names."""
+        """Deletes old snapshots, and files that merging replaced.
+
+        Never files that no commit names: DuckLake would delete every Parquet file of the place, also of other lakes.
+        """
         ((last,),) = self._read("select_old_snapshot", {"seconds": SNAPSHOT_SECONDS})
         if last is not None and last <= self._follower.snapshot:
             self._instances.write(self._session)
             self._run(SQL["expire_snapshots"], {"seconds": SNAPSHOT_SECONDS})
         self._run(SQL["delete_replaced_files"], {"seconds": FILE_SECONDS})
-        self._run(SQL["delete_orphans"], {"seconds": ORPHAN_SECONDS})

@@ -131,9 +131,11 @@ def test_replaced_files_are_deleted_later_only(lake: LakePlace, tmp_path: Path) 
         with lake.maintained(tmp_path / "copy.duckdb", **{**AT_ONCE, "FILE_SECONDS": 3_600}):
             pass
         assert before < lake.files()
+        (Path(lake.data) / "main" / "of_another_lake.parquet").write_bytes(b"PAR1")
         with lake.maintained(tmp_path / "copy.duckdb", **AT_ONCE):
             pass
         assert not before & lake.files()
+        assert "of_another_lake.parquet" in lake.files()
         assert numbers_in(lake) == [1, 2, 3]
 
 

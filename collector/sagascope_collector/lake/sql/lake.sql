@@ -316,9 +316,6 @@ CALL ducklake_expire_snapshots('lake', older_than => now() - to_seconds($seconds
 -- name: delete_replaced_files
 CALL ducklake_cleanup_old_files('lake', older_than => now() - to_seconds($seconds))
 
--- name: delete_orphans
-CALL ducklake_delete_orphaned_files('lake', older_than => now() - to_seconds($seconds))
-
 -- name: delete_old_spans
 DELETE FROM spans
 WHERE received_at >= $from AND received_at < $before
