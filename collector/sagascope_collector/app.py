@@ -187,14 +187,16 @@ class Collector:
         await asyncio.gather(ports.grpc_server.stop(DRAIN_SECONDS), *serving)
         for task in periodic:
             task.cancel()
-        if not await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS):
+        is_drained = await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS)
+        if not is_drained:
             _log.error("Queued requests could not be stored within %s s.", DRAIN_SECONDS)
         if self._lake and self._heartbeat:
             await asyncio.to_thread(self._lake.maintenance.stop)
             await asyncio.to_thread(self._lake.leader.stop)
             await asyncio.to_thread(self._heartbeat.stop)
             await asyncio.to_thread(self._lake.follower.stop)
-            self._lake.writer.close()
+            if is_drained:
+                self._lake.writer.close()
         await asyncio.to_thread(self._projection.stop)
         await asyncio.to_thread(self._incidents.stop)
         await asyncio.to_thread(self._maintenance.stop)

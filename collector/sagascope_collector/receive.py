@@ -114,9 +114,10 @@ async def _run(settings: Settings, configuration: Configuration, lake: "Lake", a
         each.should_exit = True
     await asyncio.gather(grpc_server.stop(DRAIN_SECONDS), *serving)
     renewing.cancel()
-    await asyncio.to_thread(ingest.close, DRAIN_SECONDS)
+    is_drained = await asyncio.to_thread(ingest.close, DRAIN_SECONDS)
     await asyncio.to_thread(heartbeat.stop)
-    writer.close()
+    if is_drained:
+        writer.close()
 
 
 def _probes(ingest: Ingest, heartbeat: "Heartbeat") -> Application:

@@ -1,7 +1,8 @@
 """Opens a lake: loads DuckDB's extensions from installed packages, attaches the lake, and creates its tables."""
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +29,15 @@ LOCK: Final = 8_492_017
 """The key of the session advisory lock that every commit takes: DuckLake 1.0 loses statistics of concurrent commits."""
 
 LOCK_TIMEOUT_SECONDS: Final = 10
+STATEMENT_TIMEOUT_SECONDS: Final = 2 * LOCK_TIMEOUT_SECONDS
+
+ANSWER_SECONDS: Final = 25.0
+"""Time after which a session gives up: PostgreSQL cannot keep to its own limits if its process is stopped."""
+
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+STOP_SECONDS: Final = 5.0
+"""Time for which a process that ends waits for a thread, which may wait for an answer that never comes."""
 
 _S3_OPTIONS: Final = {
     "KEY_ID": "AWS_ACCESS_KEY_ID",
@@ -36,6 +45,31 @@ _S3_OPTIONS: Final = {
     "SESSION_TOKEN": "AWS_SESSION_TOKEN",
     "REGION": "AWS_REGION",
 }
+
+
+class Session(psycopg.Connection[Any]):
+    """A session that is closed if PostgreSQL does not answer."""
+
+    def wait(self, gen: Any, *rest: Any, **named: Any) -> Any:
+        """Waits for an answer.
+
+        Raises:
+            psycopg.Error: none came within `ANSWER_SECONDS`.
+        """
+        return super().wait(self._limited(gen), *rest, **named)
+
+    def _limited(self, answer: Any) -> Generator[Any, Any, Any]:
+        ends = time.monotonic() + ANSWER_SECONDS
+        try:
+            wanted = next(answer)
+            while True:
+                ready = yield wanted
+                wanted = answer.send(ready)
+                if not ready and time.monotonic() > ends:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"no answer came within {ANSWER_SECONDS:.0f} s")
+        except StopIteration as end:
+            return end.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +132,12 @@ class Lake:
         Raises:
             psycopg.Error: it does not answer.
         """
-        timeouts = {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s", "statement_timeout": f"{2 * LOCK_TIMEOUT_SECONDS}s"}
-        return psycopg.connect(
+        timeouts = {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s", "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s"}
+        return Session.connect(
             self.catalog,
             autocommit=True,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            tcp_user_timeout=2 * LOCK_TIMEOUT_SECONDS * 1000,
+            tcp_user_timeout=STATEMENT_TIMEOUT_SECONDS * 1000,
             options=" ".join(f"-c {name}={value}" for name, value in {**timeouts, **settings}.items()),
         )
 

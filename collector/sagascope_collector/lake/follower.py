@@ -14,7 +14,7 @@ import psycopg
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, StorageUnavailable
-from sagascope_collector.lake.catalog import SQL, TABLES, Lake
+from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, TABLES, Lake
 from sagascope_collector.lake.columns import to_batch
 from sagascope_collector.lake.cursor import LakeCursor, Position
 from sagascope_collector.lake.erasure_record import ErasureRecord, Secret
@@ -107,10 +107,10 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops after the commits that are being read."""
+        """Stops after the commits that are being read; those of which reading takes long are read again."""
         self._stopping.set()
-        self._thread.join()
-        if self._session is not None:
+        self._thread.join(STOP_SECONDS)
+        if self._session is not None and not self._thread.is_alive():
             with contextlib.suppress(psycopg.Error):
                 self._session.execute(SQL["delete_follower"], {"follower": self._name})
                 self._session.close()

@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.lake.catalog import SQL, Lake
+from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, Lake
 from sagascope_collector.storage.runs import steady_clock
 
 LEADER_LOCK: Final = 8_492_018
@@ -54,8 +54,9 @@ class Leader:
     def stop(self) -> None:
         """Stops, so that another process can lead at once."""
         self._stopping.set()
-        self._thread.join()
-        self._give_up()
+        self._thread.join(STOP_SECONDS)
+        if not self._thread.is_alive():
+            self._give_up()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.lake.catalog import SQL, Lake
+from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, Lake
 from sagascope_collector.lake.columns import links_to_lake, to_lake
 from sagascope_collector.storage import Batch
 from sagascope_collector.storage.instances import dump
@@ -118,8 +118,8 @@ class Heartbeat:
     def stop(self) -> None:
         """Stops, and withdraws this receiver if another one lives."""
         self._stopping.set()
-        self._thread.join()
-        if self._session is not None:
+        self._thread.join(STOP_SECONDS)
+        if self._session is not None and not self._thread.is_alive():
             with contextlib.suppress(psycopg.Error):
                 self._session.execute(SQL["delete_sign_of_life"], {"receiver": self._name})
                 self._session.close()
