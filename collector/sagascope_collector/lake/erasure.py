@@ -83,7 +83,7 @@ class LakeErasure:
         """
         with self._reporting(), self._lake.session() as session:
             ((latest,),) = session.execute(SQL["select_latest"]).fetchall()
-        self._wait_for(lambda: self._follower.snapshot >= latest)
+        self._wait_for(lambda: self._follower.snapshot >= latest, WAIT_SECONDS)
 
     def older(self, key: str, values: Sequence[str]) -> list[SagaId]:
         """Returns the sagas with a business key of one of these values among records that may have left the copy.
@@ -206,11 +206,13 @@ class LakeErasure:
         for name in tables:
             session.execute(f"VACUUM (FULL, ANALYZE) {name}")
 
-    def _wait_for(self, is_done: Callable[[], bool]) -> None:
-        end = time.monotonic() + OWN_WAIT_SECONDS
+    def _wait_for(self, is_done: Callable[[], bool], seconds: float = OWN_WAIT_SECONDS) -> None:
+        end = time.monotonic() + seconds
         while not is_done():
             if time.monotonic() > end:
-                raise StorageUnavailable("The collector lags behind the lake; the erasure is finished later.")
+                raise StorageUnavailable(
+                    "The collector lags behind the lake. An erasure that has begun is finished later."
+                )
             time.sleep(POLL_SECONDS)
 
     def _wait_for_others(self, session: Any, snapshot: int) -> None:
