@@ -96,7 +96,7 @@ def problems(seed: int, number: int) -> Iterator[str]:
             finding = attention.find(case)
             if finding is not None and saga.key.run == whole.name and whole.is_complete:
                 yield f"{number} at {at:.1f}: {finding.reason.value} of a run that completes"
-            if finding is not None and at > whole.start:
+            if finding is not None and both[1].spans + both[1].logs:  # it is known that the other run exists
                 actions = attention.actions_of(case, finding)
                 if found := _takes_back(broken, whole, at, actions):
                     yield f"{number} at {at:.1f}, run {saga.key.run}, {finding.reason.value}: {found}"

@@ -116,8 +116,18 @@ def _close(case: Case, how: str) -> list[Action]:
     outcome = "compensated" if case.is_compensating else "completed"
     is_right = "no step is in effect" if case.is_compensating else "each step took effect"
     checks = [*_of_failed_compensations(case), *_of_unfinished_steps(case), *_of_unknown_steps(case)]
+    checks += _of_missing_records(case) if case.is_compensating else []
     condition = f"Only if {is_right}," if checks or _of_items(case) else "Then"
     return [*checks, Action.close("{} {} as {}; no step needs to run again.", condition, how, outcome)]
+
+
+def _of_missing_records(case: Case) -> list[Action]:
+    """Verifies steps that may be in effect without a record; none if no record is known to be missing."""
+    names = list(dict.fromkeys(effect.name for effect, _ in case.effects if effect.compensation))
+    if not (case.saga.lacks_records and names):
+        return []
+    text = "Verify that nothing else of {} is in effect, such as a further {}: records of it are missing."
+    return [Action.verify(text, case.saga.label, " or ".join(names))]
 
 
 def uncompensated(case: Case, finding: Finding) -> list[Action]:
