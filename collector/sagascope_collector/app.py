@@ -314,7 +314,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     """Opens the database and serves until the process receives a stop signal.
 
     Raises:
-        CannotStart: a file, the database or an address cannot be used; the text names it and the remedy.
+        CannotStart: a file, the database, an address or an option cannot be used; the text names it and the remedy.
     """
     logging_setup.configure(settings.log_format, settings.log_level)
     process.prepare()
@@ -322,6 +322,8 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     configuration = Configuration.load(settings, os.environ)
     for warning in configuration.warnings(os.environ):
         _log.warning(warning)
+    if not settings.lake and (settings.lake_data or settings.lake_keep or settings.s3_endpoint):
+        raise CannotStart("--lake-data, --lake-keep and --s3-endpoint belong to a lake. Name it with --lake, too.")
     _check_ports(settings)
     storage = Storage(
         settings.db,

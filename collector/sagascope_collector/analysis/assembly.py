@@ -358,7 +358,7 @@ def find_frame(spans: Iterable[Span], tree: SpanTree) -> Frame:
     for span in spans:
         if span.mark.role == semconv.ROLE_SAGA:
             roots.append(span)
-        elif span.end and span.attributes.get(semconv.SAGA_OUTCOME) in STATUS_BY_OUTCOME:
+        elif span.end and values.text(span.attributes.get(semconv.SAGA_OUTCOME)) in STATUS_BY_OUTCOME:
             closers.append(span)
     if len(roots) > 1:
         roots = [

@@ -52,8 +52,9 @@ WRAPPED: Final = re.compile(
 )
 """Type, or message, of an engine's error that only reports that a step failed; the step's own error has the cause."""
 
-UNKNOWN_OUTCOME_HTTP: Final = frozenset({408, 499, 502, 504})
-UNKNOWN_OUTCOME_GRPC: Final = frozenset({1, 4, 14, "CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
+# tuples: an attribute may have any value, also one without a hash
+UNKNOWN_OUTCOME_HTTP: Final = (408, 499, 502, 504)
+UNKNOWN_OUTCOME_GRPC: Final = (1, 4, 14, "CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE")
 
 
 def failure(span: Span) -> Failure | None:

@@ -122,7 +122,7 @@ def _in_progress(case: Case, step: str | None) -> Text:
         return sentences(phrase("{}: {}", going, _failed(case, case.failing)), coming)
     if case.saga.awaited_event is not None:
         event = case.saga.awaited_event
-        return phrase("{}: waiting for {} since {}", going, event.name, _at(case, event.declared_at))
+        return phrase("{}: waiting for {} since {}", going, shortened(event.name), _at(case, event.declared_at))
     return phrase("{}: {} is next", going, step) if step else Text(going)
 
 

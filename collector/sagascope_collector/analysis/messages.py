@@ -28,8 +28,12 @@ ORDER_MARGIN_NS = NANOSECONDS_PER_SECOND
 """Nanoseconds by which a message must be published after another to count as later: clocks may disagree until then, and
 publishers and partitions keep no common order."""
 
-DEAD_LETTER_NAME: Final = re.compile(r"(?<![a-z])dl[qtx](?![a-z])|dead[^a-z]?letter", re.IGNORECASE)
-"""Names of queues, topics and exchanges for messages that a consumer gave up, as brokers and frameworks form them."""
+DEAD_LETTER_NAME: Final = re.compile(
+    r"(?<![a-z])dl[qtx](?![a-z])|(?-i:(?<=[a-z\d])D(L[QTX]|l[qtx])(?![a-z]))|dead[^a-z]?letter", re.IGNORECASE
+)
+"""Names of queues, topics and exchanges for messages that a consumer gave up, as brokers and frameworks form them:
+``payments-dlt``, and ``PaymentsDLQ`` as on SQS.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,17 @@ def test_where_the_consumer_receives_none_the_cause_may_be_the_consumer(learned:
     )
 
 
-@pytest.mark.parametrize("queue", ["payments.debited.dlq", "payments-DLT", "debited/$DeadLetterQueue", "dead_letters"])
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "payments.debited.dlq",
+        "payments-DLT",
+        "debited/$DeadLetterQueue",
+        "dead_letters",
+        "PaymentsDLQ",
+        "payments2Dlq.fifo",
+    ],
+)
 def test_a_dead_letter_does_not_continue_by_itself(queue: str, learned: Baseline) -> None:
     moved = f"ledger-1 3.5..3.8 span publish under=got kind=producer @messaging.destination.name={queue}"
     received = "ledger-1 3..4 span process under=sent kind=consumer as=got"
@@ -95,6 +105,12 @@ def test_a_dead_letter_does_not_continue_by_itself(queue: str, learned: Baseline
         "Verify in ledger whether ledger.record took effect for payment 8492: its telemetry may be missing.",
         "Only if it did not take effect, have the message delivered again.",
     )
+
+
+@pytest.mark.parametrize("queue", ["handlxyz", "WORLDLT", "payments.DLTs", "deadliest.letters"])
+def test_another_queue_is_no_dead_letter_queue(queue: str, learned: Baseline) -> None:
+    answer = diagnosed(STOPPED.replace("payments.debited", queue), learned)
+    assert "was not received by any consumer" in answer.headline
 
 
 def test_a_message_that_was_read_from_a_dead_letter_queue_was_received_by_no_consumer(learned: Baseline) -> None:

@@ -119,6 +119,8 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
         (["--step-timeout", "payment/book=-1"], "NAME/STEP=SECONDS"),
         (["--db", "/nonexistent/x.duckdb"], "folder that does not exist"),
         (["--api", "192.0.2.1:0"], "Cannot listen on 192.0.2.1:0"),
+        (["--lake-data", "/nonexistent"], "Name it with --lake, too"),
+        (["--lake-keep", "90d"], "Name it with --lake, too"),
     ],
 )
 def test_invalid_options_are_reported(tmp_path: Path, options: list[str], said: str) -> None:
