@@ -237,6 +237,10 @@ def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
 
 def _is_one_effect(run: Saga, other: Saga, name: str) -> bool:
     steps = [step for step in run.steps if step.name == name and step.type != semconv.TYPE_COMPENSATION]
+    compensations = [each for step in other.steps if step.compensates == name for each in step.attempts]
+    latest = max((each.called_at for step in steps for each in step.attempts), default=0)
+    if any(each.state is AttemptState.OK and each.called_at < latest for each in compensations):
+        return False  # a key that was used again after the compensation may have had a new effect
     own = [{each.idempotency_key for each in step.attempts if each.state is not AttemptState.ERROR} for step in steps]
     return bool(own) and all(keys and keys <= _keys(other, name) for keys in own)
 
