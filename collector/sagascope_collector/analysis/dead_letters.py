@@ -46,7 +46,8 @@ def dead_letters(
             continue
         if any(each.state is AttemptState.OK for _, each in received) or _is_compensated(received, attempts):
             continue
-        step = next((step.name for step, _ in reversed(received or calling)), None)
+        # without an orchestrator, the step that sent a message does not wait for it
+        step = next((step.name for step, _ in reversed(received or (calling if is_led else []))), None)
         queue = shortened(values.text(log.attributes.get(semconv.DEAD_LETTER_QUEUE)) or "")
         yield BlockReport(
             cause=DEAD_LETTER,
