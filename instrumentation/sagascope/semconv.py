@@ -269,6 +269,9 @@ DEAD_LETTER_QUEUE: Final = "sagascope.dead_letter.queue"
 
 # --- Temporal --------------------------------------------------------------------------------------
 
+TEMPORAL_NAMESPACE: Final = "temporal.namespace"
+"""string, resource: the namespace of the workflow."""
+
 TEMPORAL_TASK_QUEUE: Final = "temporal.task_queue"
 """string, root and attempts: the task queue of the workflow or the activity."""
 
@@ -281,14 +284,16 @@ TEMPORAL_SCHEDULED_AT: Final = "temporal.activity.scheduled_at"
 TEMPORAL_CHILD_ID: Final = "temporal.child.workflow_id"
 """string, attempts: the child workflow that is this step."""
 
-CELERY_ROOT_ID: Final = "celery.root_id"
-"""string, spans of Celery's tasks: the id of the task that started the chain, group or chord."""
-
 TEMPORAL_NEW_RUN: Final = "temporal.new_run_id"
 """string, root: the run that continues this one."""
 
 TEMPORAL_PARENT_ID: Final = "temporal.parent.workflow_id"
 """string, root: the workflow that waits for this one as its child."""
+
+# --- Celery ----------------------------------------------------------------------------------------
+
+CELERY_ROOT_ID: Final = "celery.root_id"
+"""string, spans of Celery's tasks: the id of the task that started the chain, group or chord."""
 
 # --- context ---------------------------------------------------------------------------------------
 

@@ -59,7 +59,12 @@ attributes then tell what the saga waits for.
 ## Temporal
 
 Additional attributes of Sagascope's Temporal plugin and bridge. In a run with these attributes, spans of Temporal's own
-interceptor are not attempts. `celery.root_id` is of the [Celery integration](engines/celery.md).
+interceptor are not attempts.
+""",
+    "Celery": """\
+## Celery
+
+Additional attributes of the [Celery integration](engines/celery.md).
 """,
     "context": """\
 ## Context between services

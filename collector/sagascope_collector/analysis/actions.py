@@ -4,7 +4,6 @@ Work is repeated or reversed only with a key that was received, or after a check
 """
 
 import shlex
-from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, plans, progress_rules, two_phase, values
@@ -23,9 +22,6 @@ from sagascope_collector.analysis.wording import (
     shortened,
     time_text,
 )
-
-TEMPORAL_NAMESPACE: Final = "temporal.namespace"
-"""The attribute of the resource with which the bridge names the workflow's namespace."""
 
 
 def instance_lost(case: Case, finding: Finding) -> list[Action]:
@@ -199,7 +195,7 @@ def _unpause(case: Case, report: BlockReport) -> str:
     if span is None or not activity:
         return ""
     options = {"workflow-id": case.saga.key.id, "activity-id": activity}
-    options["namespace"] = span.resource.attributes.get(TEMPORAL_NAMESPACE, "default")
+    options["namespace"] = span.resource.attributes.get(semconv.TEMPORAL_NAMESPACE, "default")
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return f" ({shlex.join(['temporal', 'activity', 'unpause', *words])})"
 

@@ -124,9 +124,6 @@ class Checkpoint(BaseModel):
 WORKER_IDENTITY: Final = "temporal.worker.identity"
 """string: the identity of the worker that started an activity."""
 
-NAMESPACE: Final = "temporal.namespace"
-"""string: the workflow's namespace; an attribute of the resource."""
-
 MAX_CAUSES: Final = 8
 """The number of chained failures in one error message."""
 
@@ -355,7 +352,11 @@ class RunTelemetry:
     def _resource(self, task_queue: str) -> Resource:
         """Returns the resource: Temporal identifies workers by their task queue, and no process of an open span."""
         service = task_queue or self.run.task_queue
-        attributes = (("service.name", service), (semconv.PROCESS_ID, ""), (NAMESPACE, self.run.namespace))
+        attributes = (
+            ("service.name", service),
+            (semconv.PROCESS_ID, ""),
+            (semconv.TEMPORAL_NAMESPACE, self.run.namespace),
+        )
         return (*attributes, ("deployment.environment.name", self.environment)) if self.environment else attributes
 
 
