@@ -3,13 +3,19 @@
 
 /** Reports work that has not ended: start records and heartbeats, as docs/semconv.md describes them. */
 
-const { hrTime } = require('@opentelemetry/core');
+const { millisToHrTime } = require('@opentelemetry/core');
 const { SCOPE } = require('./export');
 const { after } = require('./guard');
 
 const KINDS = ['internal', 'server', 'client', 'producer', 'consumer'];
 const IDLE_INTERVAL_SECONDS = 60; // between heartbeats while no announced span is open
 const MAX_SPANS_PER_RECORD = 1_000; // span ids in one heartbeat record; a longer list is split
+
+/**
+ * The time by the clock of the spans' starts. hrTime() counts from the start of the process, so that it deviates when
+ * the clock is set.
+ */
+const wallClock = () => millisToHrTime(Date.now());
 
 /** Follows saga spans from start to end, and reports the open ones. */
 class InFlightReporter {
@@ -66,7 +72,7 @@ class InFlightReporter {
     this.#promisedInterval = open.length ? this.interval : Math.max(IDLE_INTERVAL_SECONDS, this.interval);
     this.#sequence += 1;
     for (let part = 1; part <= parts; part += 1) {
-      this.#put('sagascope.heartbeat', hrTime(), undefined, { sequence: this.#sequence }, {
+      this.#put('sagascope.heartbeat', wallClock(), undefined, { sequence: this.#sequence }, {
         'sagascope.heartbeat.interval': this.#promisedInterval,
         'sagascope.heartbeat.sequence': this.#sequence,
         'sagascope.heartbeat.open_spans': open.slice((part - 1) * MAX_SPANS_PER_RECORD, part * MAX_SPANS_PER_RECORD),
@@ -122,7 +128,7 @@ class InFlightReporter {
    */
   #put(event, at, spanContext, mark, attributes) {
     this.queue.add({
-      ...mark, spanContext, attributes, hrTime: at, hrTimeObserved: hrTime(), eventName: event, body: event,
+      ...mark, spanContext, attributes, hrTime: at, hrTimeObserved: wallClock(), eventName: event, body: event,
       severityNumber: 9, severityText: 'INFO', droppedAttributesCount: 0, resource: this.resource,
       instrumentationScope: SCOPE,
     });
