@@ -75,6 +75,7 @@ class _Ports:
 class LakeParts(NamedTuple):
     """What connects a collector with a lake: telemetry goes into the lake, and comes from it."""
 
+    clock: Clock
     writer: "LakeWriter"
     follower: "Follower"
     leader: "Leader"
@@ -116,7 +117,8 @@ class Collector:
             refused=self._outages.refused,
             committed=self._counters.committed,
         )
-        self._listeners = OtlpListeners(configuration, self._ingest, self._counters.refused)
+        receipt_clock = lake.clock if lake else time.time_ns
+        self._listeners = OtlpListeners(configuration, self._ingest, self._counters.refused, receipt_clock)
         self._learner = BaselineLearner(storage)
         self._system_state = SystemState()
         if lake:
@@ -372,6 +374,7 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     storage.incidents.joined_at = lambda since, _: since if since <= known_until else follower.as_of()
     erasure = lake.LakeErasure(opened, storage, secret, follower, settings.retention)
     return LakeParts(
+        opened.clock,
         writer,
         follower,
         leader,

@@ -26,8 +26,15 @@ CERTIFICATES_INTERVAL_SECONDS: Final = 2.0
 class OtlpListeners:
     """OTLP over gRPC and HTTP into one ingest queue."""
 
-    def __init__(self, configuration: Configuration, ingest: Ingest, refused: Callable[..., None]) -> None:
-        """Creates it; `refused` is called for each refused request."""
+    def __init__(
+        self,
+        configuration: Configuration,
+        ingest: Ingest,
+        refused: Callable[..., None],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Creates it; `refused` is called for each refused request, and `clock` for the time of receipt."""
+        self._clock = clock
         self._configuration = configuration
         self._ingest = ingest
         self._refused = refused
@@ -41,7 +48,7 @@ class OtlpListeners:
         settings = self._configuration.settings
         receiver = OtlpGrpc(
             self._ingest,
-            time.time_ns,
+            self._clock,
             budget=budget,
             max_growth_bytes=settings.queue_bytes // 2,
             tokens=self._configuration.tokens,
@@ -59,7 +66,7 @@ class OtlpListeners:
         settings = self._configuration.settings
         receiver = OtlpHttp(
             self._ingest,
-            time.time_ns,
+            self._clock,
             max_bytes=settings.max_request_bytes,
             budget=budget,
             tokens=self._configuration.tokens,

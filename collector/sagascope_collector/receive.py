@@ -87,9 +87,8 @@ async def _run(settings: Settings, configuration: Configuration, lake: "Lake", a
         writer, lambda payloads: decode(payloads, scrubber, mapping), limits=LAKE_LIMITS, committed=counters.committed
     )
     heartbeat = Heartbeat(lake, name, writer, ingest.oldest)
-    listeners, budget, connections = (
-        OtlpListeners(configuration, ingest, counters.refused), Budget(settings.queue_bytes), max_connections()
-    )  # fmt: skip
+    listeners = OtlpListeners(configuration, ingest, counters.refused, lake.clock)
+    budget, connections = Budget(settings.queue_bytes), max_connections()
     grpc_server, otlp_grpc = listeners.bind_grpc(budget, connections)
     otlp_http, api = listen(settings.otlp_http, "--otlp-http"), listen(settings.api, "--api")
     hosts = KnownHosts.of((settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,12 @@ class LakePlace:
         paths = {"PYTHONPATH": f"{OTHER}:{ROOT / 'tests'}", "SAGASCOPE_SCRUB_KEY": KEY}
         return {**os.environ, **paths, **self.environment}
 
+    def with_clock(self, wrong_by_seconds: int) -> "LakePlace":
+        """Returns the same lake for processes whose clock is wrong."""
+        paths = f"{OTHER}:{ROOT / 'tests' / 'support' / 'wrong_clock'}:{ROOT / 'tests'}"
+        wrong = {"PYTHONPATH": paths, "WRONG_BY": str(wrong_by_seconds)}
+        return replace(self, environment={**self.environment, **wrong})
+
     @contextmanager
     def running(self, command: str, folder: Path, *options: str) -> Iterator["LakeProcess"]:
         """Runs `sagascope receive` or `sagascope serve` on free ports, and stops it at the end."""
@@ -184,8 +190,9 @@ class ObjectStore:
     def start(self) -> None:
         """Starts it, and waits for the bucket."""
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
-        wait_until(self._has_bucket, "SeaweedFS did not start", 60)
+            self._process = process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
+        wait_until(lambda: self._has_bucket() or process.poll() is not None, "SeaweedFS did not start", 60)
+        assert process.poll() is None, (self._folder / "log").read_text()[-2_000:]
 
     def _has_bucket(self) -> bool:
         try:
@@ -204,9 +211,21 @@ class ObjectStore:
 @contextmanager
 def object_store(folder: Path) -> Iterator[ObjectStore]:
     """A store that runs; it is stopped at the end. Skips the test where it is not installed."""
-    store = ObjectStore(folder)
+    store = _started(folder)
     try:
-        store.start()
         yield store
     finally:
         store.stop()
+
+
+def _started(folder: Path, attempts: int = 3) -> ObjectStore:
+    """Starts a store; on other ports where another program took one of them meanwhile."""
+    store = ObjectStore(folder / str(attempts))
+    try:
+        store.start()
+    except BaseException as error:
+        store.stop()
+        if attempts == 1 or not isinstance(error, AssertionError):
+            raise
+        return _started(folder, attempts - 1)
+    return store

@@ -14,6 +14,7 @@ import duckdb
 import psycopg
 
 from sagascope_collector.errors import CannotStart
+from sagascope_collector.lake.clock import CatalogClock
 from sagascope_collector.storage.connection import quoted, statements
 
 SQL: Final = statements("lake", __package__)
@@ -83,6 +84,7 @@ class Lake:
     s3_endpoint: str = ""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     memory_bytes: int = 400_000_000
+    clock: CatalogClock = field(default_factory=CatalogClock, compare=False)
 
     def check(self) -> None:
         """Checks the installed packages.
@@ -114,6 +116,7 @@ class Lake:
             Path(self.data).mkdir(parents=True, exist_ok=True)
         try:
             with self.session() as session:
+                self.clock.adjust(session)
                 session.execute(SQL["take_lock"], [LOCK])
                 session.execute(SQL["create_signs_of_life"])
                 session.execute(SHARED["create_tables"])

@@ -111,10 +111,10 @@ class LakeErasure:
     def _left_before(self) -> int:
         """Returns a time: records received before it may have left the copy."""
         if self._keeps.bytes is not None:
-            return time.time_ns()
-        return (
-            0 if self._keeps.seconds is None else time.time_ns() - round(self._keeps.seconds * NANOSECONDS_PER_SECOND)
-        )
+            return self._lake.clock()
+        if self._keeps.seconds is None:
+            return 0
+        return self._lake.clock() - round(self._keeps.seconds * NANOSECONDS_PER_SECOND)
 
     def erase(self, ids: Sequence[SagaId], texts: Sequence[str]) -> int:
         """Erases sagas from the lake and the copy; returns the number of records that the copy had of them.

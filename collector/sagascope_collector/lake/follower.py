@@ -125,7 +125,7 @@ class Follower:
 
         It is the current time less the lag of the slowest live receiver, and stands while the lake cannot be read.
         """
-        return self._as_of or time.time_ns()
+        return self._as_of or self._lake.clock()
 
     def outages(self) -> Sequence[Interval]:
         """Returns the ingest outages that receivers recorded, earliest first."""
@@ -139,7 +139,7 @@ class Follower:
         since = self._erasing_since
         if since is not None and time.monotonic() - since < ERASING_SECONDS:
             return None
-        if self._as_of and time.time_ns() - self._as_of < 2 * STALE_NS:
+        if self._as_of and self._lake.clock() - self._as_of < 2 * STALE_NS:
             return None
         return self._failure or "The collector is catching up with the lake."
 
@@ -149,7 +149,7 @@ class Follower:
 
     def notices(self) -> Sequence[str]:
         """Returns a notice while answers lag behind."""
-        lag = (time.time_ns() - self._as_of) // NANOSECONDS_PER_SECOND if self._as_of else 0
+        lag = (self._lake.clock() - self._as_of) // NANOSECONDS_PER_SECOND if self._as_of else 0
         if lag * NANOSECONDS_PER_SECOND < STALE_NS:
             return []
         return [f"lake_lag: answers are as of {lag} s ago. {self._failure or 'A receiver has telemetry that waits.'}"]
@@ -183,7 +183,7 @@ class Follower:
         if self._session is None:
             self._session = self._lake.session()
         # in this order: what a receiver calls committed is then among the snapshots
-        now = time.time_ns()
+        now = self._lake.clock()
         ((lag,),) = self._session.execute(SQL["select_lag"]).fetchall()
         outages = self._session.execute(SQL["select_outages"]).fetchall()
         asked = {"after": self._position.snapshot, "limit": BATCH_SNAPSHOTS}

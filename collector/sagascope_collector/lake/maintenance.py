@@ -147,7 +147,7 @@ class LakeMaintenance:
         """Deletes records older than the limit, but of transactions that have not ended or need attention."""
         if self._keep_seconds is None:
             return
-        end = time.time_ns() - round(self._keep_seconds * NANOSECONDS_PER_SECOND)
+        end = self._lake.clock() - round(self._keep_seconds * NANOSECONDS_PER_SECOND)
         ((start,),) = self._read("select_receipts", {"since": 0})
         while start is not None and start < end:
             before = min(start + SLICE_NS, end)

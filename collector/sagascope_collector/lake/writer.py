@@ -138,7 +138,9 @@ class Heartbeat:
     def _report(self) -> None:
         if self._session is None:
             self._session = self._lake.session()
+        clock = self._lake.clock
+        clock.adjust(self._session)
         oldest = self._oldest()
-        waiting = max(0.0, (time.time_ns() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
+        waiting = max(0.0, (clock() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
         values = {"receiver": self._name, "waiting": max(waiting, self._writer.failing_seconds())}
         self._session.execute(SQL["put_sign_of_life"], values)

@@ -1,6 +1,7 @@
-"""All cases of tests/scenarios, sent to a collector and to a receiver of a lake: all give the same answers.
+"""All cases of tests/scenarios, sent to a collector and to receivers of a lake: all give the same answers.
 
-Each of the two collectors of the lake answers half of them.
+Each of the two collectors of the lake answers half of them. The clocks of one of its two receivers, and of one of its
+collectors, are a minute off.
 """
 
 import itertools
@@ -63,12 +64,14 @@ def test_cases_are_answered_as_by_a_collector_without_a_lake(tmp_path: Path) -> 
         lake = LakePlace(server, "lake", str(tmp_path / "data"))
         with (
             lake.running("receive", tmp_path / "receiver") as receiver,
-            lake.running("serve", tmp_path / "one", *OPTIONS) as one,
+            lake.with_clock(-60).running("receive", tmp_path / "behind") as behind,
+            lake.with_clock(60).running("serve", tmp_path / "one", *OPTIONS) as one,
             lake.running("serve", tmp_path / "two", *OPTIONS) as two,
         ):
             shuffled = random.Random(8492).sample(SCENARIOS, len(SCENARIOS))
             batches = [shuffled[first : first + CASES_A_REQUEST] for first in range(0, len(shuffled), CASES_A_REQUEST)]
-            sent = [(to, *each) for batch in batches for each in requests_for(batch) for to in (plain, receiver)]
+            receivers = itertools.cycle((receiver, behind))
+            sent = [(to, *each) for batch in batches for each in requests_for(batch) for to in (plain, next(receivers))]
             with ThreadPoolExecutor(len(sent)) as pool:
                 for answer in pool.map(
                     lambda each: client.post(f"{each[0].otlp_http}{each[1]}", content=each[2]), sent
