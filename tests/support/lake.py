@@ -183,20 +183,23 @@ class ObjectStore:
         options = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), ports, strict=True)]
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._command = [str(program), "server", "-s3", "-ip=127.0.0.1", f"-dir={folder}", *options]
+        no_catalogs = ("-s3.port.iceberg=0", "-s3.port.lance=0")  # else on fixed ports
+        self._command = [str(program), "server", "-s3", "-ip=127.0.0.1", f"-dir={folder}", *no_catalogs, *options]
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = f"http://127.0.0.1:{ports[6]}"
 
     def start(self) -> None:
-        """Starts it, and waits for the bucket."""
+        """Starts it, and waits until it stores an object in the bucket."""
         with (self._folder / "log").open("ab") as log:
             self._process = process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
-        wait_until(lambda: self._has_bucket() or process.poll() is not None, "SeaweedFS did not start", 60)
+        wait_until(lambda: self._stores() or process.poll() is not None, "SeaweedFS did not start", 90)
         assert process.poll() is None, (self._folder / "log").read_text()[-2_000:]
 
-    def _has_bucket(self) -> bool:
+    def _stores(self) -> bool:
         try:
-            return httpx.put(f"{self.endpoint}/lake", trust_env=False, timeout=5).status_code in {200, 409}
+            with httpx.Client(base_url=self.endpoint, trust_env=False, timeout=5) as client:
+                has_bucket = client.put("/lake").status_code in {200, 409}
+                return has_bucket and client.put("/lake/ready", content=b"yes").status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 

@@ -40,7 +40,8 @@ import queue
 waiting = queue.Queue()
 waiting.put({"headers": {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "baggage": "saga.id=8492,saga.name=payment"}})
 queue.Queue = lambda: waiting
-work = "message):\\n    print('recording', flush=True)\\n    threading.Event().wait()"
+# with a timeout: Python would not notice a signal that comes right before a wait without one
+work = "message):\\n    print('recording', flush=True)\\n    while not threading.Event().wait(0.1): pass"
 code = open("worker.py").read().replace("message) -> None: ...", work)
 exec(compile(code, "worker.py", "exec"), {"__name__": "__main__", "threading": threading})
 """
