@@ -1,8 +1,6 @@
 """Erasure from a lake and from every copy of it, with real processes and a real PostgreSQL."""
 
-import itertools
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from sagascope_collector.lake.erasure_record import digest
 from sagascope_collector.scrubbing.pseudonyms import Pseudonyms
 from support.lake import KEY, LakePlace, LakeProcess, needs_extensions, object_store
 from support.otlp import any_value, log, logs, of_saga, span, traces
-from support.postgres import Server, running_postgres
+from support.postgres import Server
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
@@ -23,21 +21,6 @@ pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake"
 PERSON = "person-4711"
 SAGA = "zz-erased-9"
 """The greatest id of all, so that it is the maximum of a column."""
-
-_names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def lake(server: Server, tmp_path: Path) -> LakePlace:
-    name = f"erased{next(_names)}"
-    server.create(name)
-    return LakePlace(server, name, str(tmp_path / "data"))
 
 
 def request(number: int, saga: str, **more: Any) -> bytes:

@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,28 +15,12 @@ import pytest
 
 from support.lake import LakePlace, LakeProcess, needs_extensions, object_store
 from support.otlp import of_saga, span, traces
-from support.postgres import Server, running_postgres
+from support.postgres import Server
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
 ENDED_BEFORE_NS = 60_000_000_000
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_postgres() as running:
-        yield running
-
-
-_names = itertools.count()
-
-
-@pytest.fixture
-def lake(server: Server, tmp_path: Path) -> LakePlace:
-    name = f"lake{next(_names)}"
-    server.create(name)
-    return LakePlace(server, name, str(tmp_path / "data"))
 
 
 def request(number: int) -> bytes:

@@ -1,7 +1,5 @@
 """One collector of a lake leads, and another one when it is lost: real processes with a real PostgreSQL."""
 
-import itertools
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,25 +7,9 @@ import httpx
 import pytest
 
 from support.lake import LakePlace, LakeProcess, needs_extensions
-from support.postgres import Server, running_postgres
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
-
-_names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def lake(server: Server, tmp_path: Path) -> LakePlace:
-    name = f"leader{next(_names)}"
-    server.create(name)
-    return LakePlace(server, name, str(tmp_path / "data"))
 
 
 def leads(collector: LakeProcess) -> bool:

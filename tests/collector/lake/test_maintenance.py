@@ -3,7 +3,6 @@
 import itertools
 import random
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,28 +11,12 @@ import pytest
 
 from support.lake import LakePlace, LakeProcess, needs_extensions
 from support.otlp import heartbeat, logs, of_saga, resource, span, traces
-from support.postgres import Server, running_postgres
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
 AT_ONCE = {"SMALL_FILES": 2, "EXPIRE_SECONDS": 0, "RETENTION_SECONDS": 0, "SNAPSHOT_SECONDS": 0, "FILE_SECONDS": 0}
 """Limits with which maintenance does all that it can."""
-
-_names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def lake(server: Server, tmp_path: Path) -> LakePlace:
-    name = f"maintained{next(_names)}"
-    server.create(name)
-    return LakePlace(server, name, str(tmp_path / "data"))
 
 
 def request(number: int, saga: str = "8492") -> bytes:

@@ -1,6 +1,5 @@
 """What collectors of a lake share: incidents, what people say of them, and notifications. Real processes."""
 
-import itertools
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from support.collector import RunningCollector, running_collector
 from support.lake import LakePlace, LakeProcess, needs_extensions
 from support.payments import DONE, Tried, saga, send
-from support.postgres import Server, running_postgres
 from support.samples import wait_until
 from support.webhook import Receiver, receiver
 
@@ -26,21 +24,6 @@ from .test_migration import migrating
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
 STUCK = (DONE[0], *(Tried("ledger.record", "ledger", 0.3 + each, 0.5 + each, "refused") for each in range(4)))
-
-_names = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def lake(server: Server, tmp_path: Path) -> LakePlace:
-    name = f"shared{next(_names)}"
-    server.create(name)
-    return LakePlace(server, name, str(tmp_path / "data"))
 
 
 @pytest.fixture
