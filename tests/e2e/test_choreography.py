@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_samples.choreography.scenario import PLANTED_FAULTS
+from sagascope_samples.choreography import PLANTED_FAULTS
 from support.demo import COMMAND
 from support.nats import server_program
 

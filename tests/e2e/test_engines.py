@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sagascope_samples import on_dbos as dbos
+from sagascope_samples import on_opentelemetry as opentelemetry
 from sagascope_samples.demo.scenario import PlantedFault
-from sagascope_samples.on_dbos import scenario as dbos
-from sagascope_samples.on_opentelemetry import scenario as opentelemetry
 from support.demo import COMMAND
 
 pytestmark = pytest.mark.xdist_group("demo")

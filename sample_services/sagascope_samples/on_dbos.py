@@ -1,20 +1,20 @@
-"""The shop: ``python -m sagascope_samples.on_dbos.shop FIRST NUMBER FOLDER`` starts some payments and completes them.
+"""Payments as DBOS workflows, with DBOS's own telemetry alone. ``sagascope demo --engine dbos`` runs it.
 
-It sends to ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``. ``SAMPLE_FAULTS`` has its faults, as ``PAYMENT/STEP=KIND``.
+``python -m sagascope_samples.on_dbos FIRST NUMBER FOLDER`` starts some payments and completes them. It sends to
+``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``. ``SAMPLE_FAULTS`` has its faults, as ``PAYMENT/STEP=KIND``.
 """
 
 import asyncio
 import os
 import sys
-from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from dbos import DBOS, SetWorkflowID
 from opentelemetry import trace
 
-from sagascope_samples.calls import Order, Refused
-from sagascope_samples.demo.scenario import FIRST_ID, SAGA, payments
+from sagascope_samples.calls import Refused
+from sagascope_samples.demo.scenario import SAGA, Finding, PlantedFault, ShopScenario, spaced_payments, step_timeouts
 from sagascope_samples.faults import Fault, FaultKind, faults_from_environment
 
 SERVICE: Final = "shop"
@@ -23,7 +23,6 @@ REFUND: Final = "refund_wallet"
 RECORD: Final = "record_in_ledger"
 NOTIFY: Final = "notify"
 
-START_INTERVAL_SECONDS: Final = 0.2
 FLUSH_INTERVAL_SECONDS: Final = 0.2
 WORK_SECONDS: Final = 0.03
 
@@ -78,8 +77,8 @@ async def pay(payment: str) -> None:
     await notify(payment)
 
 
-async def main(orders: list[Order], folder: Path) -> None:
-    """Starts a payment every `START_INTERVAL_SECONDS`, and runs until the process is stopped."""
+async def main(first: int, number: int, folder: Path) -> None:
+    """Starts payments, and runs until the process is stopped."""
     endpoint = os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
     DBOS(
         config={
@@ -90,15 +89,48 @@ async def main(orders: list[Order], folder: Path) -> None:
         }
     )
     DBOS.launch()
-    for order in orders:
+    async for order in spaced_payments(first, number):
         with SetWorkflowID(order.payment):
             await DBOS.start_workflow_async(pay, order.payment)
-        await asyncio.sleep(START_INTERVAL_SECONDS)
     while True:  # DBOS's own interval is 5 s
         await asyncio.to_thread(trace.get_tracer_provider().force_flush)  # type: ignore[attr-defined]
         await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
 
 
+PLANTED_FAULTS: Final = (
+    PlantedFault(
+        payment="8484",
+        description="The ledger refuses this payment, and the workflow refunds it: no action required.",
+        expected=Finding("failed", None, None, None, None),
+    ),
+    PlantedFault(
+        payment="8486",
+        description="The ledger refuses this payment, and the refund fails: the customer paid for nothing.",
+        expected=Finding("failed", "compensation_failed", "compensation", REFUND, SERVICE),
+        headline="The bank rejected the refund",
+    ),
+    PlantedFault(
+        payment="8492",
+        description="The shop is killed (SIGKILL) while it records this payment; of the step in flight nothing came.",
+        expected=Finding("running", "next_step_missing", "forward", RECORD, SERVICE),
+        headline=f"no start of {RECORD} was received",
+    ),
+)
+
+
+class DbosScenario(ShopScenario):
+    """Runs payments as DBOS workflows."""
+
+    planted_faults = PLANTED_FAULTS
+    collector_options = ("--mapping", str(Path(__file__).with_suffix(".yaml")), *step_timeouts(RECORD))
+    killed = "8492"
+    faults: ClassVar = {
+        f"8484/{RECORD}": FaultKind.REFUSE,
+        f"8486/{RECORD}": FaultKind.REFUSE,
+        f"8486/{REFUND}": FaultKind.FAIL,
+        f"{killed}/{RECORD}": FaultKind.STALL,
+    }
+
+
 if __name__ == "__main__":
-    begin = int(sys.argv[1]) - FIRST_ID
-    asyncio.run(main(list(islice(payments(), begin, begin + int(sys.argv[2]))), Path(sys.argv[3])))
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))

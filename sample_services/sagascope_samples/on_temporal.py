@@ -1,29 +1,140 @@
-"""Payments on Temporal: the planted faults, the expected findings, and how payments are sent."""
+"""Payments as Temporal workflows: charge, fulfil, refund. ``sagascope demo --engine temporal`` runs it.
+
+``python -m sagascope_samples.on_temporal bank`` runs one worker. Sagascope needs one line in it: the plugin.
+"""
 
 import asyncio
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum, auto
-from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from temporalio import activity, workflow
 from temporalio.client import Client
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.worker import Worker
 
-from sagascope_samples.calls import Order
-from sagascope_samples.demo import scenario as demo
-from sagascope_samples.demo.addresses import Addresses
-from sagascope_samples.demo.scenario import Finding, Scenario, payments
-from sagascope_samples.demo.supervisor import ProcessSpec, find_program, module
-from sagascope_samples.faults import FaultKind, faults_to_environment
-from sagascope_samples.on_temporal.payment import BANK, CHARGE, FULFIL, PAYMENTS, REFUND, WAREHOUSE, Payment
-from sagascope_samples.on_temporal.worker import SERVER_VARIABLE
+with workflow.unsafe.imports_passed_through():  # Temporal runs this module again and again, in a sandbox
+    from opentelemetry.trace import get_current_span
 
-PAYMENTS_SENT: Final = 14
-PAYMENT_INTERVAL_SECONDS: Final = 0.2
+    from sagascope import Saga, Step, semconv
+    from sagascope.integrations.temporal import SagascopePlugin, WorkflowDescription, compensates
+    from sagascope_samples.calls import Order, Refused
+    from sagascope_samples.chassis import run
+    from sagascope_samples.demo import scenario as demo
+    from sagascope_samples.demo.addresses import Addresses
+    from sagascope_samples.demo.scenario import Finding, Scenario, spaced_payments, step_timeouts
+    from sagascope_samples.demo.supervisor import ProcessSpec, find_program, module
+    from sagascope_samples.faults import Fault, FaultKind, faults_from_environment, faults_to_environment
 
-STEP_TIMEOUT_SECONDS: Final = 4
-"""Time after which an order that no worker fulfils needs attention."""
+PAYMENTS: Final = "payments"
+BANK: Final = "bank"
+WAREHOUSE: Final = "warehouse"
+
+CHARGE: Final = "charge"
+FULFIL: Final = "fulfil"
+REFUND: Final = "refund"
+
+ATTEMPT_TIMEOUT: Final = timedelta(minutes=10)
+"""Maximum of one attempt. Activities send no heartbeats, so the server waits this long for a worker that died."""
+
+UNLIMITED_RETRIES: Final = RetryPolicy(initial_interval=timedelta(seconds=0.4), backoff_coefficient=1.0)
+ONE_RETRY: Final = RetryPolicy(initial_interval=timedelta(seconds=0.4), maximum_attempts=2)
+
+
+@workflow.defn(name="payment")
+class Payment:
+    """Charges a customer and fulfils the order; refunds the customer if the order cannot be fulfilled."""
+
+    @workflow.run
+    async def run(self, order: dict[str, Any], warehouse: str) -> None:
+        """Runs one payment; `warehouse` is the task queue that fulfils it."""
+        await self._execute(CHARGE, order, BANK, UNLIMITED_RETRIES)
+        try:
+            await self._execute(FULFIL, order, warehouse, UNLIMITED_RETRIES)
+        except ActivityError:
+            await self._execute(REFUND, order, BANK, ONE_RETRY)
+            raise
+
+    async def _execute(self, activity: str, order: dict[str, Any], queue: str, policy: RetryPolicy) -> None:
+        await workflow.execute_activity(
+            activity, order, task_queue=queue, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=policy
+        )
+
+
+SERVER_VARIABLE: Final = "SAMPLE_TEMPORAL"
+"""The address of Temporal's server."""
+
+WORK_SECONDS: Final = {CHARGE: 0.03, FULFIL: 0.08, REFUND: 0.03}
+"""Simulated duration of each activity."""
+
+ERROR_MESSAGES: Final = {
+    CHARGE: "The account is locked by the end-of-day run",
+    FULFIL: "The last one was sold a minute ago",
+    REFUND: "The card was closed",
+}
+
+PAYMENT: Final = Saga("payment", [Step(CHARGE, compensation=REFUND), FULFIL])
+"""The plan, so that the compensation is known also where no refund ever ran."""
+
+
+class Activities:
+    """The activities of one worker, with its planted faults. They simulate a bank and a warehouse."""
+
+    def __init__(self, faults: Mapping[str, FaultKind]) -> None:
+        self._faults = faults
+
+    def of(self, worker: str) -> list[Any]:
+        """Returns the activities of the worker of this name."""
+        return {BANK: [self.charge, self.refund], WAREHOUSE: [self.fulfil]}.get(worker, [])
+
+    @activity.defn(name=CHARGE)
+    async def charge(self, order: dict[str, Any]) -> None:
+        """Charges the customer."""
+        await self._execute(CHARGE, order)
+
+    @activity.defn(name=FULFIL)
+    async def fulfil(self, order: dict[str, Any]) -> None:
+        """Sends the goods."""
+        await self._execute(FULFIL, order)
+
+    @compensates(CHARGE)
+    @activity.defn(name=REFUND)
+    async def refund(self, order: dict[str, Any]) -> None:
+        """Refunds the customer."""
+        await self._execute(REFUND, order)
+
+    async def _execute(self, name: str, order: dict[str, Any]) -> None:
+        # a real bank or warehouse would receive this key, and execute the request once
+        get_current_span().set_attribute(semconv.STEP_IDEMPOTENCY_KEY, f"{order['payment']}/{name}")
+        await asyncio.sleep(WORK_SECONDS[name])
+        kind = self._faults.get(f"{order['payment']}/{name}")
+        try:
+            if kind is not None:
+                await Fault(kind, ERROR_MESSAGES[name]).trigger()
+        except Refused as refusal:
+            raise ApplicationError(str(refusal), type="Refused", non_retryable=True) from refusal
+
+
+def describe(_workflow: str, args: Sequence[Any]) -> WorkflowDescription:
+    """Returns what people search a payment by."""
+    order = args[0]
+    keys = {"order_id": order["order_id"], "customer": order["customer"]}
+    return WorkflowDescription(amount=order["amount"], currency=order["currency"], keys=keys)
+
+
+async def serve(name: str) -> None:
+    """Runs the worker until it is cancelled: that of `PAYMENTS` runs the workflows, the others their activities."""
+    client = await Client.connect(os.environ[SERVER_VARIABLE], plugins=[SagascopePlugin(describe=describe)])
+    workflows = [Payment] if name == PAYMENTS else []
+    activities = Activities(faults_from_environment(FaultKind)).of(name)
+    await Worker(client, task_queue=name, workflows=workflows, activities=activities).run()
+
 
 UNSERVED_QUEUE: Final = "night-shift"
 """A task queue without workers."""
@@ -108,8 +219,7 @@ class TemporalScenario(Scenario):
     """
 
     planted_faults = PLANTED_FAULTS
-    payments = PAYMENTS_SENT
-    collector_options = ("--step-timeout", f"payment/{FULFIL}={STEP_TIMEOUT_SECONDS}")
+    collector_options = step_timeouts(FULFIL)
 
     def __init__(self, addresses: Addresses, folder: Path) -> None:
         grpc, http, metrics, *_ = addresses.services.values()
@@ -125,8 +235,7 @@ class TemporalScenario(Scenario):
             **faults_to_environment(ACTIVITY_FAULTS),
         }
         workers = [
-            ProcessSpec(name, module("sagascope_samples.on_temporal.worker", name), environment, ready_url="")
-            for name in (PAYMENTS, BANK, WAREHOUSE)
+            ProcessSpec(name, module(__name__, name), environment, ready_url="") for name in (PAYMENTS, BANK, WAREHOUSE)
         ]
         # the bridge reports what only Temporal knows, for example that no worker polls a task queue
         source = ["bridge", "temporal", "--address", self._address, "--cursor", str(folder / "temporal.cursor")]
@@ -140,9 +249,8 @@ class TemporalScenario(Scenario):
         client = await Client.connect(self._address)
         for process in self._others.values():
             self.supervisor.start(process)
-        for order in islice(payments(), PAYMENTS_SENT):
+        async for order in spaced_payments():
             await self._pay(client, order, FAULT_BY_PAYMENT.get(order.payment))
-            await asyncio.sleep(PAYMENT_INTERVAL_SECONDS)
         if payments_sent is None:
             await asyncio.Event().wait()
 
@@ -165,3 +273,7 @@ class TemporalScenario(Scenario):
         self.supervisor.start(killed)
         if process_fault is ProcessFault.SERVER_RESTARTED:
             await self.supervisor.wait_ready(killed)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], serve(sys.argv[1]))
