@@ -8,9 +8,8 @@ from uuid import uuid4
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components.elements import Element, h, icon, link
+from sagascope_dashboard.components.elements import Element, h, icon, is_utc, link, render, render_keys
 from sagascope_dashboard.components.lists import forget_choice
-from sagascope_dashboard.components.renderer import is_utc, render, render_keys
 from sagascope_dashboard.screens import compare, flows, incidents, login, overview, saga, services, sql, transactions
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.transactions import only_match
@@ -89,6 +88,7 @@ def main() -> None:
     is_sql_listed = sql.is_offered(data.known_sql_access())
     (listed if is_sql_listed else unlisted).append(st.Page(sql.page, title="SQL", url_path="sql"))
     current = st.navigation([*listed, *unlisted], position="hidden")
+    st.set_page_config(page_title=f"{current.title} · Sagascope")
     header(listed, focus_search=current == start)
     current.run()
     if sql.is_offered(data.sql_access()) != is_sql_listed:  # asked last, as it may take long

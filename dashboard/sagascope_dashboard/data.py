@@ -14,7 +14,7 @@ import streamlit as st
 
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded, schemas
 from sagascope_dashboard import LINKS_VARIABLE, URL_VARIABLE
-from sagascope_dashboard.urls import Filters, FlowAddress, SagaAddress, Template, templates, written_templates
+from sagascope_dashboard.urls import Filters, FlowAddress, Link, SagaAddress, templates, written_templates
 
 PAGE_ROWS = 50
 """Transactions on one page of the list."""
@@ -51,6 +51,9 @@ CALLS_CACHE_SECONDS = 10.0
 CACHE_SECONDS = 0.7
 """Time for which readers of the same data share one answer."""
 
+MAX_KEPT_RESULTS = 12
+"""Answers that a session keeps for when the collector does not answer."""
+
 T = TypeVar("T")
 
 
@@ -74,7 +77,7 @@ def collector_url() -> str:
     return os.environ.get(URL_VARIABLE) or DEFAULT_URL
 
 
-def link_templates() -> tuple[Template, ...]:
+def link_templates() -> tuple[Link, ...]:
     """Returns the links to other tools that show transactions."""
     return templates(written_templates(os.environ.get(LINKS_VARIABLE, "")))
 
@@ -321,13 +324,9 @@ def _fetch(key: Key, call: Callable[[Client], T]) -> FetchResult[T]:
         last = last_results.get(key)
         return FetchResult(last.value if last else None, error, last.fetched_at if last else now())
     last_results[key] = result = FetchResult(value, None, now(), now() - asked_at)
-    _evict(last_results)
+    for old in list(last_results)[:-MAX_KEPT_RESULTS]:
+        del last_results[old]
     return result
-
-
-def _evict(results: dict[Any, Any], keep: int = 12) -> None:
-    for key in list(results)[:-keep]:
-        del results[key]
 
 
 @st.cache_resource(show_spinner=False)

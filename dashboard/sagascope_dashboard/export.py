@@ -11,12 +11,19 @@ from typing import Any
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, plan, records
-from sagascope_dashboard.components.elements import Element, h, time
-from sagascope_dashboard.components.renderer import RENDERER_SCRIPTS, TIMELINE_SCRIPTS, plain, read_files
-from sagascope_dashboard.formatting import epoch_ms, line
+from sagascope_dashboard.components.elements import (
+    RENDERER_SCRIPTS,
+    TIMELINE_SCRIPTS,
+    Element,
+    h,
+    plain,
+    read_files,
+    time,
+)
+from sagascope_dashboard.formatting import amount, epoch_ms, line
 from sagascope_dashboard.urls import SagaAddress
 from sagascope_dashboard.viewmodels.records import log_rows, own_logs, span_rows, span_tree
-from sagascope_dashboard.viewmodels.saga import SagaView, every_step, saga_view
+from sagascope_dashboard.viewmodels.saga import SagaView, every_step, ledger_style, saga_view
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
 _THEME = Path(__file__).parent / ".streamlit" / "config.toml"
@@ -131,39 +138,39 @@ def markdown(view: SagaView, address: str) -> str:
 
     Received text is escaped.
     """
-    return "\n".join([*_answer(view), *_verdict(view), *_ledger(view), "", address]).strip()
+    return "\n".join([*_answer(view), *_verdict(view.saga.verdict), *_ledger(view), "", address]).strip()
 
 
 def _answer(view: SagaView) -> Iterable[str]:
-    style = view.attention or view.status
+    saga, style = view.saga, view.attention or view.status
     yield f"**{_text(view.name)} {_text(view.id)}: {style.label.lower()}**"
-    yield f"> {_text(view.headline.text)}"
+    yield f"> {_text(line(saga.headline, 800))}"
     yield ""
-    if view.customer_line.text:
-        yield f"For the customer: {_text(view.customer_line.text)}"
-    if view.since:
-        yield f"Without progress since {_moment(view.since)}."
+    if saga.customer_line:
+        yield f"For the customer: {_text(line(saga.customer_line, 600))}"
+    if saga.since:
+        yield f"Without progress since {_moment(saga.since)}."
     if view.amount_at_risk:
         yield f"Amount at risk: {_text(', '.join(view.amount_at_risk))}."
 
 
-def _verdict(view: SagaView) -> Iterable[str]:
-    if view.verdict is None:
-        return
-    if view.verdict.evidence:
+def _verdict(verdict: schemas.Verdict | None) -> Iterable[str]:
+    if verdict and verdict.evidence:
         yield "\nEvidence:"
-        yield from (f"- {_moment(fact.at)} {_text(fact.text.text)}" for fact in view.verdict.evidence)
-    if view.verdict.actions:
+        yield from (f"- {_moment(fact.at)} {_text(line(fact.text, 400))}" for fact in verdict.evidence)
+    if verdict and verdict.actions:
         yield "\nRecommended action:"
-        yield from (f"{number}. {_text(action.text)}" for number, action in enumerate(view.verdict.actions, start=1))
+        yield from (f"{number}. {_text(line(action, 600))}" for number, action in enumerate(verdict.actions, start=1))
 
 
 def _ledger(view: SagaView) -> Iterable[str]:
     if view.ledger:
         yield "\nCommitted steps:"
     for entry in view.ledger:
-        yield f"- {_text(entry.step)}: {entry.style.label.lower()} {_text(entry.amount)}".rstrip()
-    if (left_out := view.ledger_total - len(view.ledger)) > 0:
+        style = ledger_style(entry, view.saga.status)
+        moved = _text(amount(entry.amount, entry.currency))
+        yield f"- {_text(line(entry.step, 80))}: {style.label.lower()} {moved}".rstrip()
+    if (left_out := len(view.saga.ledger) - len(view.ledger)) > 0:
         yield f"- and {left_out:,} more"
 
 

@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -97,12 +96,6 @@ def _count(number: int, unit: str) -> str:
     return f"{number:,} {unit}s" if unit == "day" and number != 1 else f"{number:,} {unit}"
 
 
-def clock(moment: datetime, zone: tzinfo = UTC) -> str:
-    """Returns date and time to the millisecond, with the zone's name."""
-    local = moment.astimezone(zone)
-    return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local.tzname()}"
-
-
 def iso(moment: datetime) -> str:
     """Returns a time in ISO 8601, UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -117,27 +110,14 @@ def parse_time(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence of the collector, whose times a screen shows in the reader's zone."""
-
-    text: str
-    """The sentence with its times in UTC."""
-    parts: tuple[str | datetime, ...]
-
-    def as_of(self, now: datetime) -> str:
-        """Returns the sentence with its times in the zone of `now`, with a date where it is another day."""
-        return "".join(part if isinstance(part, str) else local_time(part, now) for part in self.parts)
-
-
 def local_time(moment: datetime, now: datetime) -> str:
     """Returns a time in the zone of `now`, with a date where it is another day."""
     local = moment.astimezone(now.tzinfo)
     return f"{local:%H:%M:%S}" if local.date() == now.date() else f"{local.day} {local:%b %Y, %H:%M:%S}"
 
 
-def sentence(text: str, parts: schemas.Parts, limit: int = LINE_LIMIT) -> Sentence:
-    """Returns a received sentence, each text in it as `line` returns it, cut at about `limit` characters."""
+def sentence_parts(text: str, parts: schemas.Parts, limit: int = LINE_LIMIT) -> list[str | datetime]:
+    """Returns the texts and times of a received sentence, each text as `line` returns it, cut at about `limit`."""
     shown: list[str | datetime] = []
     left = limit
     for part in parts:
@@ -147,7 +127,13 @@ def sentence(text: str, parts: schemas.Parts, limit: int = LINE_LIMIT) -> Senten
             edges = [" " if edge.isspace() else "" for edge in (part.text[:1], part.text[-1:])]
             shown.append(line(part.text, left).join(edges) if part.text.strip() else " ")
             left -= len(part.text)
-    return Sentence(line(text, limit), tuple(shown) or (line(text, limit),))
+    return shown or [line(text, limit)]
+
+
+def local_sentence(text: str, parts: schemas.Parts, now: datetime, limit: int = LINE_LIMIT) -> str:
+    """Returns a received sentence with its times in the zone of `now`, with a date where it is another day."""
+    shown = sentence_parts(text, parts, limit)
+    return "".join(part if isinstance(part, str) else local_time(part, now) for part in shown)
 
 
 def epoch_ms(moment: datetime) -> float:
@@ -194,3 +180,8 @@ def to_decimal(value: str) -> Decimal:
         return Decimal(value)
     except InvalidOperation:
         return Decimal(0)
+
+
+def place(step: str | None, service: str | None) -> str:
+    """Returns a step and its service: ``ledger.record in ledger``, or the one that is known."""
+    return " in ".join(line(part, 80) for part in (step, service) if part)

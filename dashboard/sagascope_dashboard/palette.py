@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-from sagascope_collector.client.schemas import AttentionCode
+from sagascope_collector.client.schemas import AttentionCode, SagaSummary
 
 Tone = Literal["alarm", "wait", "work", "good", "compensate", "idle"]
 """A colour by its meaning. `theme` in ``.streamlit/config.toml`` sets its shades for light and dark."""
@@ -99,10 +99,9 @@ UNKNOWN_STATE: Final = Style("Unknown", "idle", "question")
 """For states that only a newer collector knows."""
 
 
-def severity(attention: str | None) -> int:
-    """Returns the rank of a reason, 0 the most urgent; unknown reasons come last."""
-    order = list(ATTENTION)
-    return order.index(attention) if attention in order else len(order)
+def saga_style(saga: SagaSummary) -> Style:
+    """Returns the style of a saga: of the reason why it needs attention, else of its status."""
+    return ATTENTION.get(saga.attention, UNKNOWN_STATE) if saga.attention else STATUS.get(saga.status, UNKNOWN_STATE)
 
 
 def shades(styles: Mapping[str, Style], colors: Mapping[Tone, str], text: str, background: str) -> dict[str, str]:

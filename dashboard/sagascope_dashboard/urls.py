@@ -188,22 +188,14 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """A tool, and where it shows a transaction."""
-
-    name: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
 class Link:
-    """Where a tool shows one transaction."""
+    """Where a tool shows one transaction; or a template of that, with fields in braces."""
 
     name: str
     url: str
 
 
-def templates(written: Sequence[str]) -> tuple[Template, ...]:
+def templates(written: Sequence[str]) -> tuple[Link, ...]:
     """Parses templates as written on the command line.
 
     Raises:
@@ -212,7 +204,7 @@ def templates(written: Sequence[str]) -> tuple[Template, ...]:
     return tuple(map(_template, written))
 
 
-def _template(written: str) -> Template:
+def _template(written: str) -> Link:
     name, given, url = written.partition("=")
     if not (name.strip() and given):
         raise ValueError(
@@ -226,15 +218,15 @@ def _template(written: str) -> Template:
             raise ValueError(
                 f"The link {name} has a field that is unknown: {field!r}. Known: {', '.join(FIELDS)}, key.NAME."
             )
-    return Template(name.strip(), url)
+    return Link(name.strip(), url)
 
 
-def links(known: Sequence[Template], saga: schemas.Saga) -> tuple[Link, ...]:
+def links(known: Sequence[Link], saga: schemas.Saga) -> tuple[Link, ...]:
     """Returns the links to one transaction in other tools; a tool for which a field is missing is left out."""
     return _filled(known, _values(saga))
 
 
-def incident_links(known: Sequence[Template], incident: schemas.Incident) -> tuple[Link, ...]:
+def incident_links(known: Sequence[Link], incident: schemas.Incident) -> tuple[Link, ...]:
     """Returns the links to what an incident's transactions have in common: type, environment, step, service, times."""
     values = {
         "name": incident.name,
@@ -247,7 +239,7 @@ def incident_links(known: Sequence[Template], incident: schemas.Incident) -> tup
     return _filled(known, values)
 
 
-def _filled(known: Sequence[Template], values: Mapping[str, str]) -> tuple[Link, ...]:
+def _filled(known: Sequence[Link], values: Mapping[str, str]) -> tuple[Link, ...]:
     return tuple(Link(each.name, url) for each in known if (url := _fill(each.url, values)) is not None)
 
 

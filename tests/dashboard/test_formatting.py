@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import LINE_LIMIT, amount, block, duration, epoch_ms, iso, line, plural, sentence
+from sagascope_dashboard.formatting import (
+    LINE_LIMIT,
+    amount,
+    block,
+    duration,
+    epoch_ms,
+    iso,
+    line,
+    local_sentence,
+    plural,
+)
 from support.wires import START, at
 
 HOSTILE = [
@@ -112,13 +122,13 @@ def test_a_sentence_shows_its_times_in_the_readers_zone() -> None:
         schemas.TimePart(time=datetime(2026, 11, 21, 23, 30, tzinfo=UTC)),
         schemas.TextPart(text="."),
     ]
-    shown = sentence("Stuck since 14:02:11Z ...", parts)
-    assert shown.as_of(BERLIN) == "Stuck since 15:02:11, \\x1b since 00:30:00."
-    assert shown.as_of(BERLIN.astimezone(UTC)) == "Stuck since 14:02:11, \\x1b since 21 Nov 2026, 23:30:00."
-    assert shown.text == "Stuck since 14:02:11Z ..."
+    told = "Stuck since 14:02:11Z ..."
+    assert local_sentence(told, parts, BERLIN) == "Stuck since 15:02:11, \\x1b since 00:30:00."
+    in_utc = local_sentence(told, parts, BERLIN.astimezone(UTC))
+    assert in_utc == "Stuck since 14:02:11, \\x1b since 21 Nov 2026, 23:30:00."
 
 
 def test_a_sentence_is_cut_visibly() -> None:
-    shown = sentence("x" * 500, [schemas.TextPart(text="x" * 500)], 100)
-    assert shown.as_of(BERLIN) == shown.text == f"{'x' * 100}… (400 more characters)"
-    assert sentence("plain", []).as_of(BERLIN) == "plain"
+    shown = local_sentence("x" * 500, [schemas.TextPart(text="x" * 500)], BERLIN, 100)
+    assert shown == f"{'x' * 100}… (400 more characters)"
+    assert local_sentence("plain", [], BERLIN) == "plain"

@@ -112,18 +112,18 @@ def test_bridges_stand_by_themselves_those_that_cannot_follow_first() -> None:
     )
     told = health(CALM, known)
     assert [row["Service"] for row in told.senders.rows] == ["ledger"]
-    assert [(one.name, one.style.label) for one in told.bridges] == [
-        ("postgres", "Blocked"),
-        ("temporal", "Behind"),
-        ("sql", "Up to date"),
-        ("gone", "Not reporting"),
+    assert [(row["Bridge"], row["State"]) for row in told.bridges.rows] == [
+        ("postgres", ["Blocked"]),
+        ("temporal", ["Behind"]),
+        ("sql", ["Up to date"]),
+        ("gone", ["Not reporting"]),
     ]
     assert told.sentence == "The bridge postgres does not keep up: wallet does not answer: timeout expired."
-    assert told.bridges[1].lag == "1 min 1 s behind"
-    assert told.bridges[2].in_flight == "1 item in flight"
+    assert told.bridges.rows[1]["Lag"] == "1 min 1 s behind"
+    assert told.bridges.rows[2]["In flight"] == "1 item in flight"
 
 
 def test_a_bridge_that_ended_is_no_fault() -> None:
     told = health(CALM, services(a=[bridge("sql", alive=False)], b=[process()]))
     assert told.sentence == "Everything sent is received."
-    assert "no longer reported" in told.bridges[0].error
+    assert "no longer reported" in told.bridges.rows[0]["Error"]

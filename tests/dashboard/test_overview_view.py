@@ -2,7 +2,7 @@ from typing import Any
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.urls import Filters
-from sagascope_dashboard.viewmodels.overview import Summary, Urgent, keep_order, summary, urgent
+from sagascope_dashboard.viewmodels.attention import Summary, Urgent, keep_order, summary, urgent
 from support.wires import NOON, at, needing, shared
 
 NONE = Filters()
@@ -82,15 +82,9 @@ def test_sagas_that_failed_properly_need_no_attention_each_but_the_screen_is_not
 def test_sagas_come_as_received_beside_the_incidents_of_several() -> None:
     known = schemas.Incidents(items=[shared(), shared(key="i2", count=1), shared(key="i3", state="resolved")])
     now = urgent(sagas(needing("b", "hung"), needing("a", "hung"), cursor="next"), known, NONE)
-    assert [row.id for row in now.rows] == ["b", "a"]
+    assert [saga.id for saga in now.sagas] == ["b", "a"]
     assert [row.key for row in now.incidents] == ["i1"]
     assert now.has_more
-
-
-def test_a_saga_that_stopped_at_an_unknown_moment_counts_from_its_start() -> None:
-    saga = needing("a", "never_closed", since=None)
-    (case,) = urgent(sagas(saga), None, NONE).rows
-    assert case.stuck_since == saga.started_at
 
 
 def sagas_with_ids(*identities: str) -> schemas.Sagas:
@@ -104,7 +98,7 @@ def shown(*identities: str) -> Urgent:
 
 
 def ids(known: Urgent) -> list[str]:
-    return [case.id for case in known.rows]
+    return [case.id for case in known.sagas]
 
 
 def test_at_first_everything_is_drawn() -> None:
@@ -125,7 +119,7 @@ def test_what_is_drawn_keeps_its_place_and_shows_what_is_so_now() -> None:
     worse = urgent(sagas(needing("b", "applied_twice"), needing("a", "hung")), None, NONE)
     then = keep_order(worse, first.keys)
     assert ids(then.shown) == ids(first.shown)
-    assert {case.id: case.reason.label for case in then.shown.rows if case.reason}["b"] == "Executed twice"
+    assert {case.id: case.attention for case in then.shown.sagas}["b"] == "applied_twice"
 
 
 def test_what_is_over_goes_and_when_all_is_over_the_next_is_drawn_at_once() -> None:

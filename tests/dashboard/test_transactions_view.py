@@ -12,8 +12,8 @@ from sagascope_dashboard.viewmodels.transactions import (
     as_csv,
     filter_options,
     only_match,
+    saga_table,
     sorted_by,
-    transaction_row,
     transactions,
 )
 from support.wires import at, needing, summary
@@ -35,24 +35,31 @@ def found(*matches: tuple[str, schemas.SagaSummary]) -> schemas.SearchResult:
     )
 
 
+def cells(saga: schemas.SagaSummary) -> dict[str, object]:
+    (row,) = saga_table([saga], Filters(), at(721)).rows
+    return row
+
+
 def test_a_row_shows_the_current_step_and_reason_of_an_open_saga() -> None:
-    row = transaction_row(needing("8492", "instance_lost"))
-    assert row.where == "ledger.record in ledger"
-    assert row.reason is not None
-    assert row.reason.label == "Instance lost"
-    assert row.duration_text == ""
+    row = cells(needing("8492", "instance_lost"))
+    assert (row["Where"], row["Status"], row["Duration"]) == ("ledger.record in ledger", ["Instance lost"], "")
 
 
 def test_a_row_shows_how_long_a_finished_saga_took() -> None:
-    row = transaction_row(summary(status="completed", ended_at=at(0.42)))
-    assert (row.duration_text, row.style.label, row.reason) == ("420 ms", "Completed", None)
+    row = cells(summary(status="completed", ended_at=at(0.42)))
+    assert (row["Duration"], row["Status"]) == ("420 ms", ["Completed"])
 
 
 def test_a_row_shows_for_how_long_it_is_stuck_its_attempts_and_its_business_keys() -> None:
-    stuck = transaction_row(needing("8492", "hung", since=at(1), attempts=3, keys={"order": "A 1"}))
-    running = transaction_row(summary(since=at(1)))
-    assert (stuck.stuck_since, stuck.attempts, stuck.keys) == (at(1), 3, ("order A 1",))
-    assert (running.stuck_since, running.keys) == (None, ())
+    stuck = cells(needing("8492", "hung", since=at(1), attempts=3, keys={"order": "A 1"}))
+    running = cells(summary(since=at(1)))
+    assert (stuck["Stuck for"], stuck["Attempts"], stuck["Keys"]) == ("12 min", 3, ["order A 1"])
+    assert running["Stuck for"] is None
+    assert "Keys" not in running
+
+
+def test_a_saga_that_stopped_at_an_unknown_moment_counts_from_its_start() -> None:
+    assert cells(needing("a", "never_closed", since=None))["Stuck for"] == "12 min"
 
 
 def shown(known: schemas.Sagas, filters: Filters = Filters(), reason: str | None = None) -> Transactions:  # noqa: B008

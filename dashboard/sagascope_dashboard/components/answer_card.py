@@ -5,10 +5,25 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sagascope_dashboard.components.elements import Element, badge, h, icon, link, sentence, table, table_section, time
-from sagascope_dashboard.palette import Style
+from sagascope_collector.client import schemas
+from sagascope_dashboard.components.elements import (
+    Element,
+    badge,
+    h,
+    icon,
+    key_values,
+    link,
+    sentence,
+    table,
+    table_section,
+    time,
+)
+from sagascope_dashboard.formatting import amount, line
+from sagascope_dashboard.palette import CONFIDENCE, Style
+from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.records import RecordView
-from sagascope_dashboard.viewmodels.saga import AttemptRow, PlanGroup, PlanStep, SagaView, Verdict
+from sagascope_dashboard.viewmodels.saga import AttemptRow, PlanGroup, PlanStep, SagaView, ledger_style
+from sagascope_dashboard.viewmodels.transactions import duration_text
 
 
 def answer_card(view: SagaView, markdown: str | None = None) -> list[Element | None]:
@@ -16,7 +31,7 @@ def answer_card(view: SagaView, markdown: str | None = None) -> list[Element | N
 
     `markdown` is what "Copy as Markdown" copies; None on a saved page, which has no tools.
     """
-    return [_header(view, markdown), _facts(view), _customer(view), _verdict(view)]
+    return [_header(view, markdown), _facts(view), _customer(view.saga), _verdict(view)]
 
 
 def _header(view: SagaView, markdown: str | None) -> Element:
@@ -32,7 +47,8 @@ def _header(view: SagaView, markdown: str | None) -> Element:
 
 
 def _tools(view: SagaView, markdown: str) -> list[Element]:
-    compare = link(view.compare_href, "Compare with a completed one", cls="action")
+    href = SagaAddress(view.saga.name, view.saga.id, view.saga.environment, view.saga.run).compare_href()
+    compare = link(href, "Compare with a completed one", cls="action")
     return [_copy("link", "Copy link", "link"), _copy("copy", "Copy as Markdown", markdown), compare]
 
 
@@ -41,69 +57,77 @@ def _copy(icon_name: str, label: str, text: str) -> Element:
 
 
 def _facts(view: SagaView) -> Element:
-    duration = h("span", "took ", h("b", view.duration)) if view.duration else None
+    saga = view.saga
     return h(
         "div",
-        h("span", "started ", h("b", time(view.started)), ", ", time(view.started, "ago")),
-        duration,
-        h("span", "last seen ", time(view.updated, "ago")) if not view.ended else None,
-        h("span", "in ", h("b", view.environment)) if view.environment else None,
-        [h("span", f"{name} ", link(href, value)) for name, value, href in view.keys],
-        [h("span", "run ", h("b", run.name) if run.current else link(run.href, run.name)) for run in view.runs],
+        h("span", "started ", h("b", time(saga.started_at)), ", ", time(saga.started_at, "ago")),
+        h("span", "took ", h("b", duration_text(saga))) if saga.ended_at else None,
+        h("span", "last seen ", time(saga.updated_at, "ago")) if not saga.ended_at else None,
+        h("span", "in ", h("b", line(saga.environment, 60))) if saga.environment else None,
+        [
+            h("span", f"{line(name, 40)} ", link(Filters(q=key).href(), line(key, 80)))
+            for name, key in saga.keys.items()
+        ],
+        [_run(saga, run) for run in saga.runs] if len(saga.runs) > 1 else None,
         cls="facts",
     )
 
 
-def _customer(view: SagaView) -> Element | None:
-    if not view.customer_line.text:
+def _run(saga: schemas.Saga, run: str) -> Element:
+    name, address = line(run, 40) or "without a run id", SagaAddress(saga.name, saga.id, saga.environment or None, run)
+    return h("span", "run ", h("b", name) if run == saga.run else link(address.href(), name))
+
+
+def _customer(saga: schemas.Saga) -> Element | None:
+    if not saga.customer_line:
         return None
-    label = h("div", h("h2", "For the customer"), h("p", sentence(view.customer_line)))
+    text = sentence(saga.customer_line, saga.customer_line_parts, 600)
+    label = h("div", h("h2", "For the customer"), h("p", text))
     return h("section", icon("person"), label, cls="customer", aria_label="For the customer")
 
 
 def _verdict(view: SagaView) -> Element:
-    style = view.attention or view.status
+    saga, style = view.saga, view.attention or view.status
     calm = "" if view.attention else " calm"
     return h(
         "section",
-        h("p", sentence(view.headline), cls="headline"),
+        h("p", sentence(saga.headline, saga.headline_parts, 800), cls="headline"),
         _verdict_facts(view),
-        _evidence_and_actions(view.verdict) if view.verdict else None,
+        _evidence_and_actions(saga.verdict) if saga.verdict else None,
         cls=f"verdict {style.tone}{calm}",
         aria_label="Verdict",
     )
 
 
 def _verdict_facts(view: SagaView) -> Element:
+    since, verdict = view.saga.since, view.saga.verdict
     return h(
         "div",
-        h("span", h("b", time(view.since, "for")), " without progress, since ", time(view.since))
-        if view.since
-        else None,
+        h("span", h("b", time(since, "for")), " without progress, since ", time(since)) if since else None,
         [h("b", amount) for amount in view.amount_at_risk],
-        h("span", "confidence: ", h("b", view.verdict.confidence)) if view.verdict else None,
+        h("span", "confidence: ", h("b", CONFIDENCE[verdict.confidence])) if verdict else None,
         cls="verdict-facts",
     )
 
 
-def _evidence_and_actions(verdict: Verdict) -> Element:
-    evidence = [
-        h(
-            "li",
-            time(fact.at, "fine"),
-            h("button", sentence(fact.text), type="button", data_jump=fact.span)
-            if fact.span
-            else h("span", sentence(fact.text)),
-        )
-        for fact in verdict.evidence
+def _evidence_and_actions(verdict: schemas.Verdict) -> Element:
+    evidence = [h("li", time(fact.at, "fine"), _fact(fact)) for fact in verdict.evidence]
+    actions = [
+        h("li", h("span", sentence(text, parts, 600)))
+        for text, parts in zip(verdict.actions, verdict.actions_parts, strict=True)
     ]
-    actions = [h("li", h("span", sentence(action))) for action in verdict.actions]
     return h(
         "div",
         h("div", h("h2", "Evidence"), h("ul", evidence, cls="evidence-list")) if evidence else None,
         h("div", h("h2", "Recommended action"), h("ol", actions, cls="action-list")) if actions else None,
         cls="evidence-and-actions",
     )
+
+
+def _fact(fact: schemas.Evidence) -> Element:
+    """Returns a received fact, which leads to the bar of its span in the timeline."""
+    text = sentence(fact.text, fact.text_parts, 400)
+    return h("button", text, type="button", data_jump=fact.span_id) if fact.span_id else h("span", text)
 
 
 def plan(view: SagaView, max_steps: int | None = None) -> Element | None:
@@ -194,23 +218,24 @@ def ledger(view: SagaView) -> Element | None:
     rows = [
         h(
             "tr",
-            h("td", h("b", entry.step), cls="wide"),
-            h("td", badge(entry.style)),
-            h("td", entry.amount, cls="money"),
-            h("td", entry.compensation or h("span", "has no compensation", cls="muted")),
+            h("td", h("b", line(entry.step, 80)), cls="wide"),
+            h("td", badge(ledger_style(entry, view.saga.status))),
+            h("td", amount(entry.amount, entry.currency), cls="money"),
+            h("td", line(entry.compensation, 80) or h("span", "has no compensation", cls="muted")),
         )
         for entry in view.ledger
     ]
-    amount = h("th", "Amount", scope="col", cls="money")
-    cut = _cut(len(view.ledger), view.ledger_total)
-    return table_section("Committed steps", ("Step", "State", amount, "Compensated by"), rows, cut)
+    title = h("th", "Amount", scope="col", cls="money")
+    cut = _cut(len(view.ledger), len(view.saga.ledger))
+    return table_section("Committed steps", ("Step", "State", title, "Compensated by"), rows, cut)
 
 
 def anomalies(view: SagaView) -> Element | None:
     """Builds the list of anomalies; None without any."""
-    if not view.anomalies:
+    found = view.saga.anomalies
+    items = [h("li", icon("mark"), h("span", sentence(each.text, each.text_parts, 400))) for each in found]
+    if not items:
         return None
-    items = [h("li", icon("mark"), h("span", sentence(text))) for text in view.anomalies]
     return h("section", h("h2", "Anomalies"), h("ul", items, cls="anomalies"), cls="section")
 
 
@@ -265,23 +290,19 @@ def record(view: RecordView, span: str = "", *, on_timeline: bool = True) -> Ele
         h("button", "Show its span", type="button", cls="action", data_choice=span) if span else None,
     ]
     events = [
-        h("li", time(at, "fine"), " ", h("b", name), _key_values(attributes)) for at, name, attributes in view.events
+        h("li", time(at, "fine"), " ", h("b", name), key_values(attributes)) for at, name, attributes in view.events
     ]
     return h(
         "article",
         h("h3", view.title),
         h("div", time(view.at, "full"), buttons, cls="row-facts"),
-        _key_values(view.facts),
+        key_values(view.facts),
         h("h2", "Attributes") if view.attributes else None,
-        _key_values(view.attributes),
+        key_values(view.attributes),
         h("h2", "Events") if events else None,
         h("ul", events) if events else None,
         cls="record",
     )
-
-
-def _key_values(pairs: Sequence[tuple[str, str]]) -> Element | None:
-    return h("dl", [node for name, value in pairs for node in (h("dt", name), h("dd", value))], cls="key-values")
 
 
 def records(rows: Sequence[Mapping[str, Any]], total: int) -> Element:

@@ -13,11 +13,11 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.components import lists
-from sagascope_dashboard.components.elements import h
+from sagascope_dashboard.components.elements import h, is_utc, render
 from sagascope_dashboard.components.lists import COLORS
-from sagascope_dashboard.components.renderer import is_utc, render
-from sagascope_dashboard.formatting import epoch_ms, line
-from sagascope_dashboard.palette import Style, mixed, shades
+from sagascope_dashboard.formatting import epoch_ms, iso, line
+from sagascope_dashboard.palette import BY_STATUS, Style, mixed, shades
+from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.flows import Edge, Node
 from sagascope_dashboard.viewmodels.services import Deployment
 from sagascope_dashboard.viewmodels.sql import Point
@@ -368,6 +368,17 @@ def graph(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
 def _quoted(text: str) -> str:
     """Returns a text within quotes in Graphviz's language, where entities and escapes have a meaning."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
+
+
+def choose_started(
+    counts: schemas.Counts, filters: Filters, list_name: str, deployed: Sequence[Deployment]
+) -> str | None:
+    """Renders when transactions started, by their present status; returns the link of a bar: the list of these."""
+
+    def href(code: str, start: datetime, end: datetime) -> str:
+        return filters.with_changes(status=code, since=iso(start), until=iso(end)).href()
+
+    return choose_bar("Started, by status", counts, "started", BY_STATUS, href, list_name, deployed)
 
 
 def choose_bar(

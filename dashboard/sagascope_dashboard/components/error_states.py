@@ -17,8 +17,7 @@ from sagascope_collector.client import (
     Unavailable,
     Untrusted,
 )
-from sagascope_dashboard.components.elements import h, icon, link, message, time
-from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.components.elements import h, link, message, notice, render, time
 from sagascope_dashboard.data import FetchResult
 from sagascope_dashboard.formatting import line
 
@@ -109,7 +108,7 @@ def _render_outdated_notice(key: str, *results: FetchResult[Any]) -> None:
         time(outdated.fetched_at),
         "; the page retries on its own.",
     )
-    render(key, h("p", icon("mark"), h("span", *words), cls="notice", role="status"))
+    render(key, notice(*words, role="status"))
 
 
 def render_internal_error() -> None:

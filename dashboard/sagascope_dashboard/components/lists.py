@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import streamlit as st
@@ -66,16 +66,22 @@ def choose(name: str, shown: Table, title_href: Callable[[str], str] | None = No
 
 def show(name: str, shown: Table, **selection: Any) -> None:
     """Renders a table; without `selection`, nothing is chosen from it."""
+    columns = shown.rows[0] if shown.rows else shown.titles
     st.dataframe(
         list(shown.rows),
         hide_index=True,
-        height="content" if len(shown.rows) <= MAX_ROWS_AT_ONCE else (MAX_ROWS_AT_ONCE + 1) * ROW_PIXELS,
+        height=height(len(shown.rows)),
         row_height=ROW_PIXELS,
         placeholder="",
-        column_config={column: _column(column, title, shown.rows) for column, title in shown.titles.items()},
+        column_config={column: _column(column, shown.titles.get(column, column), shown.rows) for column in columns},
         alt=name,
         **selection,
     )
+
+
+def height(rows: int) -> int | Literal["content"]:
+    """Returns the height of a table: of its content, or where it scrolls in itself in pixels."""
+    return "content" if rows <= MAX_ROWS_AT_ONCE else (MAX_ROWS_AT_ONCE + 1) * ROW_PIXELS
 
 
 _CHOICE_KEY = "choice"

@@ -9,9 +9,8 @@ from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
 from sagascope_dashboard.components.charts import SECONDS_LABEL, theme_color
-from sagascope_dashboard.components.elements import Element, badge, h, link, message
+from sagascope_dashboard.components.elements import Element, badge, empty_state, h, link, message, render
 from sagascope_dashboard.components.lists import COLORS
-from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.formatting import line, plural
 from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.compare import Bar, ComparedSaga, Comparison, StepRow, compare, typical_saga
@@ -56,7 +55,7 @@ def head(comparison: Comparison) -> list[Element | None]:
 def nothing_to_compare(name: str, href: str) -> list[Element]:
     """Builds the page for a saga without another to compare with."""
     words = f"No other {name} has been completed yet, so there is nothing to compare with."
-    text = h("p", words, cls="empty-state", role="status")
+    text = empty_state(words)
     return [h("h1", "Compare", cls="page-title"), text, h("p", link(href, "Back to the transaction"))]
 
 
@@ -205,7 +204,6 @@ def _attributes(comparison: Comparison) -> None:
 def page() -> None:
     """Renders the saga that the URL names beside a typical completed one."""
     address = SagaAddress.parse(st.query_params.to_dict())
-    st.set_page_config(page_title="Compare · Sagascope")
     if address is None:
         render("compare-which", message("Which transaction?", "Type its id above."))
         return

@@ -1,7 +1,6 @@
 """Flows: the transaction types, and one type step by step."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import altair as alt
@@ -12,7 +11,7 @@ from sagascope_dashboard.components import error_states, lists
 from sagascope_dashboard.components.charts import (
     CHART_PIXELS,
     SECONDS_LABEL,
-    choose_bar,
+    choose_started,
     contrast_color,
     deployment_marks,
     failure_color,
@@ -22,10 +21,8 @@ from sagascope_dashboard.components.charts import (
     time_scale,
     time_tooltip,
 )
-from sagascope_dashboard.components.elements import Element, h, icon, link, message, time
-from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.formatting import duration, epoch_ms, iso
-from sagascope_dashboard.palette import BY_STATUS
+from sagascope_dashboard.components.elements import Element, empty_state, h, icon, link, message, render, time
+from sagascope_dashboard.formatting import duration, epoch_ms
 from sagascope_dashboard.urls import Filters, FlowAddress
 from sagascope_dashboard.viewmodels.flows import Cell, Flow, Outage, StepDurations, all_or_some, flow, flows
 from sagascope_dashboard.viewmodels.services import Deployment, deployments
@@ -54,7 +51,6 @@ FAILURES_NOTE = {
 
 def flows_page() -> None:
     """Renders every transaction type with its counts."""
-    st.set_page_config(page_title="Flows · Sagascope")
     render("flows-title", h("h1", "Flows", cls="page-title"))
     _live_flows_content()
 
@@ -66,14 +62,13 @@ def _live_flows_content() -> None:
         return
     empty = "No transaction has been received yet. Their types appear here on their own."
     chosen = lists.choose("Flows", flows(known)) if known.items else None
-    render("flows", None if known.items else h("p", empty, cls="empty-state", role="status"), go=chosen)
+    render("flows", None if known.items else empty_state(empty), go=chosen)
 
 
 def flow_page() -> None:
     """Renders the type that the URL names."""
     address = FlowAddress.parse(st.query_params.to_dict())
     if address is None:
-        st.set_page_config(page_title="Flow · Sagascope")
         render("flow-which", message("Which flow?", "Choose one under Flows."))
         return
     st.set_page_config(page_title=f"{address.name[:60]} · Sagascope")
@@ -89,11 +84,13 @@ def _live_flow_content(address: FlowAddress) -> None:
     shown = flow(known, address, result.fetched_at, lambda started: data.counts(started, address.window).value)
     render("flow", _head(shown), *map(_outage, shown.outages))
     if not shown.nodes:
-        render("flow-empty", h("p", "No step was received in this window.", cls="empty-state", role="status"))
+        render("flow-empty", empty_state("No step was received in this window."))
         return
     deployed = deployments(data.services().value)
     _failures(shown, deployed)
-    chosen = [_started(address, deployed)]
+    only = Filters(name=address.name, environment=address.environment or "")
+    counts = data.counts(only, address.window).value
+    chosen = [choose_started(counts, only, f"{only.href()} {address.window}", deployed) if counts else None]
     render("flow-path", h("h2", "Path", cls="section"))
     st.graphviz_chart(graph(shown.nodes, shown.edges), width="stretch", alt="Path")
     _durations(shown, deployed)
@@ -124,20 +121,6 @@ def _outage(outage: Outage) -> Element:
         cls="outage total" if outage.is_total else "outage",
         role="alert",
     )
-
-
-def _started(address: FlowAddress, deployed: Sequence[Deployment]) -> str | None:
-    """Renders when transactions started, by their present status; returns the link of a bar."""
-    only = Filters(name=address.name, environment=address.environment or "")
-    counts = data.counts(only, address.window).value
-    if counts is None:
-        return None
-
-    def href(code: str, start: datetime, end: datetime) -> str:
-        return only.with_changes(status=code, since=iso(start), until=iso(end)).href()
-
-    name = f"{only.href()} {address.window}"
-    return choose_bar("Started, by status", counts, "started", BY_STATUS, href, name, deployed)
 
 
 def _failures(known: Flow, deployed: Sequence[Deployment]) -> None:
@@ -199,16 +182,12 @@ def _time_axis(known: Flow) -> alt.X:
 def _durations(known: Flow, deployed: Sequence[Deployment]) -> None:
     render("flow-durations", h("h2", "Durations of one step", cls="section"))
     names = [each.name for each in known.durations]
-    slowest = max(known.durations, key=_slowest).name
+    slowest = max(known.durations, key=lambda step: max((each.p95 or 0.0 for each in step.series), default=0.0)).name
     name = st.selectbox("Step", names, index=names.index(slowest), key="flow-step", label_visibility="collapsed")
     series = next((each for each in known.durations if each.name == name), known.durations[0])
     outages = [cell for cell in known.cells if cell.step == series.name and cell.is_without_success]
     chart = _duration_chart(known, series, outages, deployed)
     st.altair_chart(chart, alt=f"Durations of {series.name}")
-
-
-def _slowest(step: StepDurations) -> float:
-    return max((each.p95 or 0.0 for each in step.series), default=0.0)
 
 
 def _duration_chart(known: Flow, step: StepDurations, outages: Sequence[Cell], deployed: Sequence[Deployment]) -> Any:
@@ -264,9 +243,11 @@ def _duration_chart(known: Flow, step: StepDurations, outages: Sequence[Cell], d
             tooltip=["percentile:N", alt.Tooltip("text:N", title="Duration"), time_tooltip("at", "At")],
         )
     )
-    failing = alt.Chart(
-        alt.InlineData(values=[{**_failure_value(each, ATTEMPTS), "label": _outage_label(each)} for each in outages])
-    )
+    values = [
+        {**_failure_value(of, ATTEMPTS), "label": f"{all_or_some(of.failed_attempts, of.attempts)} attempts failed"}
+        for of in outages
+    ]
+    failing = alt.Chart(alt.InlineData(values=values))
     areas = failing.mark_rect(color=red, opacity=0.9).encode(x="at:T", x2="end:T", tooltip="text:N")
     labels = failing.mark_text(angle=270, color=background, fontWeight="bold", fontSize=14).encode(
         x="middle:T", y=alt.value({"expr": "height / 2"}), text="label:N"
@@ -288,7 +269,3 @@ def duration_ticks(seconds: Sequence[float]) -> list[float]:
     ticks = TICKS_SECONDS[first : max(last, first + 1) + 1]
     step = -(-(len(ticks) - 1) // MAX_TICKS)
     return [*ticks[:-1:step], ticks[-1]]
-
-
-def _outage_label(cell: Cell) -> str:
-    return f"{all_or_some(cell.failed_attempts, cell.attempts)} attempts failed"

@@ -6,79 +6,85 @@ from sagascope_collector.client import ClientError, schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states, lists
 from sagascope_dashboard.components.charts import choose_bar, shares, theme_color, theme_colors
-from sagascope_dashboard.components.elements import Element, badge, h, link, message, time
+from sagascope_dashboard.components.elements import (
+    Element,
+    badge,
+    empty_state,
+    h,
+    key_values,
+    link,
+    link_buttons,
+    message,
+    render,
+    time,
+)
 from sagascope_dashboard.components.error_states import error_notice
-from sagascope_dashboard.components.renderer import link_buttons, render
-from sagascope_dashboard.formatting import iso, line
+from sagascope_dashboard.formatting import amounts_at_risk, block, iso, line
 from sagascope_dashboard.palette import ATTENTION, STATUS
 from sagascope_dashboard.screens.login import user_name
 from sagascope_dashboard.screens.transactions import csv_button
 from sagascope_dashboard.urls import Filters, fitting_window, incident_links
-from sagascope_dashboard.viewmodels.incidents import (
-    IncidentRow,
-    IncidentView,
-    incident_row,
+from sagascope_dashboard.viewmodels.attention import (
+    change_text,
+    examples,
+    headline,
+    incident_scope,
+    incident_state,
+    incident_style,
     incident_table,
-    incident_view,
+    outcomes,
+    recommended,
 )
 
 
-def content(view: IncidentView) -> list[Element | None]:
+def content(known: schemas.IncidentInFull) -> list[Element | None]:
     """Builds the page of one incident."""
+    style, state = incident_style(known), incident_state(known)
+    badges = [badge(style), badge(incident_scope(known)), badge(state) if known.state != "open" else None]
+    head = h("header", h("h1", headline(known)), h("span", badges, cls="badges"), cls=f"incident-head {style.tone}")
     return [
-        h("header", h("h1", view.headline), _badges(view.row), cls=f"incident-head {view.row.style.tone}"),
-        h("pre", view.error, cls="sample") if view.error else None,
-        h("div", _facts(view.row), cls="row-facts"),
-        _examples(view),
-        _outcomes(view),
+        head,
+        h("pre", block(known.error_sample, 2_000), cls="sample") if known.error_sample else None,
+        h("div", _facts(known), cls="row-facts"),
+        _examples(known),
+        _outcomes(known),
     ]
 
 
-def history(view: IncidentView) -> Element:
+def history(known: schemas.IncidentInFull) -> Element:
     """Builds the history, latest first."""
     items = [
-        h("li", time(each.at, "full"), h("span", each.text), h("q", each.note) if each.note else None)
-        for each in view.history
+        h(
+            "li",
+            time(each.at, "full"),
+            h("span", change_text(each)),
+            h("q", line(each.note, 1_000)) if each.note else None,
+        )
+        for each in reversed(known.history)
     ]
     return h("section", h("h2", "History", cls="section"), h("ol", items, cls="history"))
 
 
-def _badges(row: IncidentRow) -> Element:
-    return h(
-        "span",
-        badge(row.style),
-        badge(row.scope),
-        badge(row.state) if row.state.label != "Open" else None,
-        cls="badges",
-    )
-
-
-def _facts(row: IncidentRow) -> list[Element | None]:
+def _facts(known: schemas.Incident) -> list[Element | None]:
+    by, note = line(known.acknowledged_by or "", 80), line(known.note or "", 300)
     return [
-        *[h("span", amount, cls="amount") for amount in row.amount_at_risk],
-        *[h("span", words) for words in row.recommended],
-        h("span", "for example ", ", ".join(id_ for id_, _ in row.examples[:3])) if row.examples else None,
-        h("span", row.environment) if row.environment else None,
-        h(
-            "span",
-            f"{row.acknowledged_by or 'unknown'}: {row.note}" if row.note else f"acknowledged by {row.acknowledged_by}",
-        )
-        if row.note or row.acknowledged_by
-        else None,
+        *[h("span", amount, cls="amount") for amount in amounts_at_risk(known.amount_at_risk)],
+        *[h("span", words) for words in recommended(known)],
+        h("span", "for example ", ", ".join(id_ for id_, _ in examples(known)[:3])) if known.examples else None,
+        h("span", line(known.environment, 40)) if known.environment else None,
+        h("span", f"{by or 'unknown'}: {note}" if note else f"acknowledged by {by}") if note or by else None,
     ]
 
 
-def _examples(view: IncidentView) -> Element:
-    links = [link(href, id_, cls="action") for id_, href in view.row.examples]
-    return h("p", links, link(view.list_href, "All affected transactions", cls="action"), cls="chips")
+def _examples(known: schemas.Incident) -> Element:
+    links = [link(href, id_, cls="action") for id_, href in examples(known)]
+    href = Filters(incident=known.key).href()
+    return h("p", links, link(href, "All affected transactions", cls="action"), cls="chips")
 
 
-def _outcomes(view: IncidentView) -> Element | None:
-    if not view.outcomes:
-        return None
-    facts = [node for name, number in view.outcomes for node in (h("dt", name), h("dd", f"{number:,}"))]
-    title = h("h2", "Since it was acknowledged", cls="section")
-    return h("section", title, h("dl", facts, cls="key-values"))
+def _outcomes(known: schemas.IncidentInFull) -> Element | None:
+    facts = key_values((name, f"{number:,}") for name, number in outcomes(known.progress).items())
+    return h("section", h("h2", "Since it was acknowledged", cls="section"), facts) if facts else None
 
 
 BUTTONS = {"acknowledged": "Acknowledge", "resolved": "Resolve", "open": "Reopen"}
@@ -92,7 +98,6 @@ STATE_KEY = "incident-state"
 
 def list_page() -> None:
     """Renders every ongoing incident, and those resolved lately."""
-    st.set_page_config(page_title="Incidents · Sagascope")
     render("incidents-title", h("h1", "Incidents", cls="page-title"))
     _live_list()
 
@@ -104,14 +109,13 @@ def _live_list() -> None:
         return
     chosen = None
     if known.items:
-        chosen = lists.choose("Incidents", incident_table([incident_row(each) for each in known.items], data.now()))
+        chosen = lists.choose("Incidents", incident_table(known.items, data.now()))
     empty = "No incident, and none lately. Transactions that are stuck for one cause appear here on their own."
-    render("incidents", None if known.items else h("p", empty, cls="empty-state", role="status"), go=chosen)
+    render("incidents", None if known.items else empty_state(empty), go=chosen)
 
 
 def page() -> None:
     """Renders the incident that the URL names."""
-    st.set_page_config(page_title="Incident · Sagascope")
     key = st.query_params.get("key", "")
     if not key:
         render("incident-which", message("Which incident?", "Choose one under Incidents."))
@@ -130,15 +134,14 @@ def _live_content(key: str) -> None:
         return
     if st.session_state.setdefault(STATE_KEY, known.state) != known.state:
         st.rerun()  # other buttons apply now
-    view = incident_view(known)
-    render("incident", *content(view))
+    render("incident", *content(known))
     link_buttons(incident_links(data.link_templates(), known))
     chosen = _curve(key, known)
     if known.common_attributes:
         render("incident-common", h("h2", "Common attributes", cls="section"))
         chart = shares(known.common_attributes, theme_colors(STATUS), theme_color("textColor", "#000000"))
         st.altair_chart(chart, alt="Common attributes")
-    render("incident-history", history(view), go=chosen)
+    render("incident-history", history(known), go=chosen)
 
 
 def _curve(key: str, incident: schemas.Incident) -> str | None:

@@ -9,8 +9,7 @@ import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sagascope_dashboard.components.elements import h, message
-from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.components.elements import h, message, render
 
 PARAMETER: Final = "login"
 """The URL parameter with the reason of a failed login."""

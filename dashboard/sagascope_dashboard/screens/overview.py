@@ -6,16 +6,14 @@ import streamlit as st
 
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states, lists
-from sagascope_dashboard.components.charts import choose_bar
-from sagascope_dashboard.components.elements import Element, h, icon, link, time
+from sagascope_dashboard.components.charts import choose_bar, choose_started
+from sagascope_dashboard.components.elements import Element, h, icon, link, render, time
 from sagascope_dashboard.components.lists import chips, read_filters
-from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.formatting import iso
-from sagascope_dashboard.palette import ATTENTION, BY_STATUS
+from sagascope_dashboard.palette import ATTENTION
 from sagascope_dashboard.screens.services import notices
 from sagascope_dashboard.urls import OVERVIEW, WINDOWS, Filters
-from sagascope_dashboard.viewmodels.incidents import incident_table
-from sagascope_dashboard.viewmodels.overview import Count, Summary, Urgent, keep_order, summary, urgent
+from sagascope_dashboard.viewmodels.attention import Count, Summary, Urgent, incident_table, keep_order, summary, urgent
 from sagascope_dashboard.viewmodels.services import collector_status, deployments
 from sagascope_dashboard.viewmodels.transactions import saga_table, sorted_by
 
@@ -37,7 +35,6 @@ SHOWN_KEYS = "overview-keys"
 
 def page() -> None:
     """Renders what needs attention now, most urgent first, below how transactions went over time."""
-    st.set_page_config(page_title="Overview · Sagascope")
     window = st.query_params.get("window", "")
     window = window if window in WINDOWS else "24h"
     kept = {} if window == "24h" else {"window": window}
@@ -68,9 +65,6 @@ def _live_summary(filters: Filters, window: str, kept: dict[str, str]) -> None:
         times = {"stuck_since": iso(start), "stuck_until": iso(end)}
         return filters.with_changes(attention=code, **times).href(OVERVIEW, **kept)
 
-    def started_href(code: str, start: datetime, end: datetime) -> str:
-        return filters.of_all(status=code, since=iso(start), until=iso(end)).href()
-
     left, right = st.columns(2)
     deployed = deployments(data.services().value)
     list_name = filters.href(OVERVIEW, **kept)
@@ -79,9 +73,7 @@ def _live_summary(filters: Filters, window: str, kept: dict[str, str]) -> None:
             "Stopped making progress, by reason", needing.value, "attention", ATTENTION, stuck_href, list_name, deployed
         )
     with right:
-        by_status = choose_bar(
-            "Started, by status", every.value, "started", BY_STATUS, started_href, list_name, deployed
-        )
+        by_status = choose_started(every.value, filters.of_all(), list_name, deployed)
     render("overview-chosen", _counts(shown.statuses, "All transactions by status"), go=by_reason or by_status)
 
 
@@ -162,7 +154,7 @@ def _incidents(shown: Urgent) -> str | None:
 
 
 def _transactions(shown: Urgent, filters: Filters) -> str | None:
-    if not shown.rows:
+    if not shown.sagas:
         return None
     needing = _needing(filters).with_changes(sort="urgency")
     title = "Transactions that are part of no incident" if shown.incidents else "Transactions, the most urgent first"
@@ -170,7 +162,7 @@ def _transactions(shown: Urgent, filters: Filters) -> str | None:
     render("overview-transactions", h("h2", title, cls="section"))
     chosen = lists.choose(
         "Transactions that need attention",
-        saga_table(shown.rows, needing, data.local_now(), COLUMNS),
+        saga_table(shown.sagas, needing, data.local_now(), COLUMNS),
         lambda column: sorted_by(needing, column).href(),
     )
     render("overview-more", h("p", more, cls="pager") if more else None)

@@ -18,13 +18,15 @@ from sagascope_dashboard.components.answer_card import (
     plan,
     record,
 )
-from sagascope_dashboard.components.elements import h, icon, tab_list
-from sagascope_dashboard.components.renderer import (
+from sagascope_dashboard.components.elements import (
     download_button,
+    h,
     link_buttons,
+    notice,
     render,
     render_sequence,
     render_timeline,
+    tab_list,
 )
 from sagascope_dashboard.export import as_html, file_name, markdown
 from sagascope_dashboard.urls import SagaAddress, links
@@ -79,7 +81,6 @@ def page() -> None:
     """Renders the saga that the URL names."""
     address = _address(st.query_params.to_dict())
     if address is None:
-        st.set_page_config(page_title="Transaction · Sagascope")
         render(
             "saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="error-state")
         )
@@ -114,7 +115,7 @@ def _live_content(address: SagaAddress) -> None:
     # each part that varies has a container: a place never holds now an element, now a container (ADR 14)
     with st.container():
         if saga.shrunk:
-            render("saga-summary-only", h("p", icon("mark"), h("span", SUMMARY_ONLY_TEXT), cls="notice", role="status"))
+            render("saga-summary-only", notice(SUMMARY_ONLY_TEXT, role="status"))
         if offsets := clock_offsets(saga):
             _clock_notice(describe_offsets(offsets))
     shown = with_steps(saga, filter_text)
@@ -190,9 +191,7 @@ def _chosen_spans() -> set[str]:
 
 def _clock_notice(text: str) -> None:
     """Renders the notice that times were corrected, with a switch for the original times."""
-    render(
-        "saga-clocks", h("p", icon("mark"), h("span", f"{text[:1].upper()}{text[1:]}."), cls="notice", role="status")
-    )
+    render("saga-clocks", notice(f"{text[:1].upper()}{text[1:]}.", role="status"))
     st.toggle("Show the original times of each service's clock", key=RAW_TIMES_KEY)
 
 
@@ -287,7 +286,7 @@ def _choose(key: str, rows: list[dict[str, Any]], identities: Sequence[str], cho
         rows,
         key=key,
         hide_index=True,
-        height="content" if len(rows) <= lists.MAX_ROWS_AT_ONCE else (lists.MAX_ROWS_AT_ONCE + 1) * lists.ROW_PIXELS,
+        height=lists.height(len(rows)),
         row_height=lists.ROW_PIXELS,
         placeholder="",
         column_config={"At": column, "Started": column, "Text": wide, "Span": wide},

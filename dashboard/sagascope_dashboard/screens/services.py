@@ -1,18 +1,14 @@
 """Services and their processes, and data health: what is received, from whom, and what is missing."""
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states, lists
 from sagascope_dashboard.components.charts import graph, versions_over_time
-from sagascope_dashboard.components.elements import Element, badge, h, icon
-from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.components.elements import Element, badge, empty_state, h, key_values, notice, render
 from sagascope_dashboard.formatting import plural
 from sagascope_dashboard.viewmodels.services import (
-    Bridge,
     CollectorStatus,
     Gap,
     Health,
@@ -21,7 +17,6 @@ from sagascope_dashboard.viewmodels.services import (
     processes,
     service_map,
 )
-from sagascope_dashboard.viewmodels.transactions import Table
 
 CALL_WINDOWS = ("15m", "1h", "24h")
 """Windows over which calls between services are counted."""
@@ -31,13 +26,11 @@ def notices(status: CollectorStatus | None) -> Element | None:
     """Builds the collector's notices about itself; None without any."""
     if status is None or not status.notices:
         return None
-    items = [h("p", icon("mark"), h("span", notice), cls="notice") for notice in status.notices]
-    return h("div", items, role="status")
+    return h("div", map(notice, status.notices), role="status")
 
 
 def services_page() -> None:
     """Renders which services call which others, and every process."""
-    st.set_page_config(page_title="Services · Sagascope")
     render("services-title", h("h1", "Services", cls="page-title"))
     window = st.segmented_control(
         "Window", CALL_WINDOWS, default="1h", format_func="last {}".format, key="services-window"
@@ -54,7 +47,7 @@ def _live_processes(window: str) -> None:
     table = processes(known)
     if not table.rows:
         empty = "No service has reported yet. Services appear here on their own."
-        render("services-empty", h("p", empty, cls="empty-state", role="status"))
+        render("services-empty", empty_state(empty))
         return
     if calls := data.calls(window).value:
         render("services-calls", _calls_note(calls))
@@ -97,11 +90,10 @@ def _health(known: Health) -> None:
     if known.senders.rows:
         render("health-senders", h("h2", "Senders", cls="section"))
         chosen = lists.choose("Senders", known.senders)
-    if known.bridges:
+    if known.bridges.rows:
         render("health-bridges", h("h2", "Bridges", cls="section"))
-        _bridges(known.bridges)
-    facts = [node for name, value in known.status.facts for node in (h("dt", name), h("dd", value))]
-    received = h("section", h("h2", "Received"), h("dl", facts, cls="key-values"), cls="section")
+        lists.show("Bridges", known.bridges)
+    received = h("section", h("h2", "Received"), key_values(known.status.facts), cls="section")
     render("health-received", received, go=chosen)
 
 
@@ -118,26 +110,8 @@ def _gap(gap: Gap) -> None:
             st.code(gap.example, language=None)
 
 
-def _bridges(known: Sequence[Bridge]) -> None:
-    rows = [
-        {
-            "Bridge": each.name,
-            "State": [each.style.label],
-            "Lag": each.lag,
-            "In flight": each.in_flight,
-            "Last seen": each.last_seen,
-            "Error": each.error,
-            "Checkpoint": each.checkpoint,
-        }
-        for each in known
-    ]
-    titles = {title: title for title in rows[0]}
-    lists.show("Bridges", Table("bridges", titles, tuple(rows), ()))
-
-
 def health_page() -> None:
     """Renders what the collector receives, and what is missing."""
-    st.set_page_config(page_title="Data health · Sagascope")
     _live_health_content()
 
 

@@ -13,8 +13,7 @@ import streamlit as st
 from sagascope_collector.client import ClientError, TokenNeeded, schemas
 from sagascope_dashboard import LISTENING_VARIABLE, data
 from sagascope_dashboard.components.charts import of_points
-from sagascope_dashboard.components.elements import h, icon, message
-from sagascope_dashboard.components.renderer import download_button, render
+from sagascope_dashboard.components.elements import download_button, h, message, notice, render
 from sagascope_dashboard.formatting import duration, line, plural
 from sagascope_dashboard.viewmodels.sql import as_csv, chart, column_names, examples, is_time, numbers, rows
 
@@ -73,7 +72,6 @@ def _is_loopback(url: str) -> bool:
 
 def page() -> None:
     """Renders the editor, and the result of the latest query."""
-    st.set_page_config(page_title="SQL · Sagascope")
     access = data.sql_access()
     if not is_offered(access):
         render("sql-off", message("SQL", *REASONS[access], role="status"))
@@ -156,7 +154,7 @@ def _run(query: str, limit: int) -> Outcome:
 
 
 def _problem(text: str) -> Any:
-    return h("p", icon("mark"), h("span", line(text, 2_000)), cls="notice", role="alert")
+    return notice(line(text, 2_000), role="alert")
 
 
 def _result(outcome: Outcome) -> None:

@@ -1,18 +1,14 @@
 """Transactions: filter, sort, page through."""
 
-from datetime import datetime
-
 import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states, lists
-from sagascope_dashboard.components.charts import choose_bar
-from sagascope_dashboard.components.elements import Element, h, link
+from sagascope_dashboard.components.charts import choose_started
+from sagascope_dashboard.components.elements import Element, download_button, empty_state, h, link, render
 from sagascope_dashboard.components.lists import chips, read_filters
-from sagascope_dashboard.components.renderer import download_button, render
-from sagascope_dashboard.formatting import iso, plural
-from sagascope_dashboard.palette import BY_STATUS
+from sagascope_dashboard.formatting import plural
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.services import deployments
 from sagascope_dashboard.viewmodels.transactions import Transactions, as_csv, sorted_by, transactions
@@ -22,7 +18,6 @@ FIELDS = ("status", "attention", "name", "service", "since", "step", "amount", "
 
 def page() -> None:
     """Renders the list with the filters of the URL."""
-    st.set_page_config(page_title="Transactions · Sagascope")
     render("transactions-title", h("h1", "Transactions", cls="page-title"))
     filters = read_filters(FIELDS)
     render("transactions-chips", chips(filters, Filters.href))
@@ -53,23 +48,16 @@ def _live_list(filters: Filters) -> None:
     render("transactions-total", _total(shown, counts))
     chosen = None
     if not shown.empty_text:
-        chosen = _over_time(filters, counts) if counts else None
+        deployed = deployments(data.services().value)
+        chosen = choose_started(counts, filters, filters.href(), deployed) if counts else None
         chosen = lists.choose("Transactions", shown.table, lambda title: sorted_by(filters, title).href()) or chosen
     render("transactions", _pager(shown), go=chosen)
-
-
-def _over_time(filters: Filters, counts: schemas.Counts) -> str | None:
-    def href(code: str, start: datetime, end: datetime) -> str:
-        return filters.with_changes(status=code, since=iso(start), until=iso(end)).href()
-
-    deployed = deployments(data.services().value)
-    return choose_bar("Started, by status", counts, "started", BY_STATUS, href, filters.href(), deployed)
 
 
 def _total(shown: Transactions, counts: schemas.Counts | None) -> Element:
     limit = h("p", shown.limit_text, cls="muted") if shown.limit_text else None
     if shown.empty_text:
-        text = h("p", shown.empty_text, cls="empty-state", role="status")
+        text = empty_state(shown.empty_text)
         return h("div", text, limit, _unassigned(shown.unassigned))
     return h("div", h("p", h("strong", plural(counts.total, "transaction")), cls="muted") if counts else None, limit)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import ATTEMPT, ATTENTION, STATUS, STEP, UNKNOWN_STATE, Style
+from sagascope_dashboard.palette import ATTEMPT, STEP, UNKNOWN_STATE, Style, saga_style
 from sagascope_dashboard.urls import SagaAddress
 
 SLOWER_FACTOR = 2.0
@@ -122,11 +122,10 @@ def _duration_seconds(saga: schemas.SagaSummary) -> float:
 
 
 def _compared_saga(saga: schemas.Saga, now: datetime) -> ComparedSaga:
-    style = ATTENTION.get(saga.attention, UNKNOWN_STATE) if saga.attention else STATUS.get(saga.status, UNKNOWN_STATE)
     address = SagaAddress(saga.name, saga.id, saga.environment, saga.run)
     seconds = ((saga.ended_at or now) - saga.started_at).total_seconds()
     duration_text = f"{'took' if saga.ended_at else 'open for'} {duration(seconds)}"
-    return ComparedSaga(line(saga.id, 60), address.href(), style, duration_text)
+    return ComparedSaga(line(saga.id, 60), address.href(), saga_style(saga), duration_text)
 
 
 def _rows(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Iterator[StepRow]:

@@ -337,7 +337,7 @@ def _table(name: str, rows: Sequence[Mapping[str, object]], hrefs: Sequence[str]
     """Returns a table; a column without any value is left out."""
     titles = [title for title in (rows[0] if rows else ()) if any(row[title] not in (None, "") for row in rows)]
     shown = tuple({title: row[title] for title in titles} for row in rows)
-    return Table(name, {title: title for title in titles}, shown, tuple(hrefs))
+    return Table(name, shown, tuple(hrefs))
 
 
 def _differs(path: schemas.FlowPath) -> Iterator[str]:

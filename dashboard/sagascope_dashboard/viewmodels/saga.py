@@ -1,4 +1,4 @@
-"""One saga: text for the customer, headline, verdict, plan, ledger and attempts."""
+"""One saga: its plan, its ledger and its attempts."""
 
 import itertools
 import json
@@ -10,9 +10,9 @@ from graphlib import CycleError, TopologicalSorter
 from urllib.parse import urlencode
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import Sentence, amount, amounts_at_risk, block, duration, line, sentence
-from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Style
-from sagascope_dashboard.urls import SAGA, Filters, SagaAddress
+from sagascope_dashboard.formatting import amounts_at_risk, block, duration, line
+from sagascope_dashboard.palette import ATTEMPT, ATTENTION, LEDGER, STATUS, STEP, Style
+from sagascope_dashboard.urls import SAGA
 
 MAX_LEDGER_LINES = 500
 """Entries of the ledger that a page shows; those that may have to be compensated come first where there are more."""
@@ -22,24 +22,6 @@ MAX_ATTEMPTS_SHOWN = 1_000
 
 MAX_STEPS_IN_FULL = 12
 """Steps of a plan beyond which unremarkable ones are shown as a number, and a field filters them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One received fact behind the verdict; `span` links to its bar in the timeline."""
-
-    text: Sentence
-    at: datetime
-    span: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why it needs attention."""
-
-    confidence: str
-    evidence: tuple[Evidence, ...]
-    actions: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +60,6 @@ class PlanGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerLine:
-    """The committed effect of one step."""
-
-    step: str
-    style: Style
-    amount: str
-    compensation: str
-
-
-@dataclass(frozen=True, slots=True)
 class AttemptRow:
     """One attempt of one step, or several that are folded."""
 
@@ -110,49 +82,25 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Another run of the same id."""
-
-    name: str
-    href: str
-    current: bool
-
-
-@dataclass(frozen=True, slots=True)
 class SagaView:
     """The page of one saga."""
 
+    saga: schemas.Saga
     name: str
     id: str
-    environment: str
     status: Style
     attention: Style | None
-    customer_line: Sentence
-    headline: Sentence
-    since: datetime | None
-    started: datetime
-    ended: datetime | None
-    updated: datetime
-    duration: str
     amount_at_risk: tuple[str, ...]
-    keys: tuple[tuple[str, str, str], ...]
-    """Name, value, and the link to every saga with that value."""
-    runs: tuple[Run, ...]
-    verdict: Verdict | None
     plan_source: str
     plan_steps: tuple[PlanStep, ...]
     plan_groups: tuple[PlanGroup, ...]
     """The plan in short, if it has many steps; else empty."""
-    ledger: tuple[LedgerLine, ...]
-    """At most `MAX_LEDGER_LINES` of them."""
-    ledger_total: int
+    ledger: Sequence[schemas.LedgerEntry]
+    """At most `MAX_LEDGER_LINES` of the entries."""
     attempts: tuple[AttemptRow, ...]
     """The first `MAX_ATTEMPTS_SHOWN` rows of them."""
     rows_total: int
     attempts_total: int
-    anomalies: tuple[Sentence, ...]
-    compare_href: str
-    """The link to its comparison with a completed one."""
 
 
 _SOURCES = {
@@ -172,58 +120,19 @@ def saga_view(saga: schemas.Saga, unfolded: Collection[str] = (), filter_text: s
     plan_steps = tuple(step for step in _plan_steps(saga) if _matches(step.name, filter_text))
     rows, rows_total = _attempt_rows(shown.steps, unfolded)
     return SagaView(
+        saga=saga,
         name=line(saga.name, 60),
         id=line(saga.id, 120),
-        environment=line(saga.environment, 60),
         status=STATUS[saga.status],
         attention=ATTENTION[saga.attention] if saga.attention else None,
-        customer_line=sentence(saga.customer_line, saga.customer_line_parts, 600),
-        headline=sentence(saga.headline, saga.headline_parts, 800),
-        since=saga.since,
-        started=saga.started_at,
-        ended=saga.ended_at,
-        updated=saga.updated_at,
-        duration=duration((saga.ended_at - saga.started_at).total_seconds()) if saga.ended_at else "",
         amount_at_risk=amounts_at_risk(saga.amount_at_risk),
-        keys=tuple((line(name, 40), line(value, 80), Filters(q=value).href()) for name, value in saga.keys.items()),
-        runs=_runs(saga),
-        verdict=_verdict(saga.verdict) if saga.verdict else None,
         plan_source=_SOURCES[saga.plan.source],
         plan_steps=plan_steps,
         plan_groups=_plan_groups(plan_steps) if len(plan_steps) > MAX_STEPS_IN_FULL else (),
-        ledger=tuple(_ledger_line(entry, saga.status) for entry in _shown_entries(saga.ledger)),
-        ledger_total=len(saga.ledger),
+        ledger=_shown_entries(saga.ledger),
         attempts=tuple(rows),
         rows_total=rows_total,
         attempts_total=sum(len(step.attempts) for step in shown.steps),
-        anomalies=tuple(sentence(each.text, each.text_parts, 400) for each in saga.anomalies),
-        compare_href=SagaAddress(saga.name, saga.id, saga.environment, saga.run).compare_href(),
-    )
-
-
-def _runs(saga: schemas.Saga) -> tuple[Run, ...]:
-    if len(saga.runs) < 2:
-        return ()
-    return tuple(
-        Run(
-            line(run, 40) or "without a run id",
-            SagaAddress(saga.name, saga.id, saga.environment or None, run).href(),
-            run == saga.run,
-        )
-        for run in saga.runs
-    )
-
-
-def _verdict(verdict: schemas.Verdict) -> Verdict:
-    return Verdict(
-        confidence=CONFIDENCE[verdict.confidence],
-        evidence=tuple(
-            Evidence(sentence(fact.text, fact.text_parts, 400), fact.at, fact.span_id or "")
-            for fact in verdict.evidence
-        ),
-        actions=tuple(
-            sentence(text, parts, 600) for text, parts in zip(verdict.actions, verdict.actions_parts, strict=True)
-        ),
     )
 
 
@@ -362,11 +271,10 @@ def _shown_entries(entries: Sequence[schemas.LedgerEntry]) -> Sequence[schemas.L
     return sorted(entries, key=lambda entry: entry.state in _WITHOUT_EFFECT)[:MAX_LEDGER_LINES]
 
 
-def _ledger_line(entry: schemas.LedgerEntry, status: str) -> LedgerLine:
-    style = LEDGER[entry.state]
-    if entry.state == "committed" and status == "completed":
-        style = Style("Committed, as planned", "good", "check")
-    return LedgerLine(line(entry.step, 80), style, amount(entry.amount, entry.currency), line(entry.compensation, 80))
+def ledger_style(entry: schemas.LedgerEntry, status: str) -> Style:
+    """Returns the style of an entry: what is committed alarms only while it may have to be compensated."""
+    is_planned = entry.state == "committed" and status == "completed"
+    return Style("Committed, as planned", "good", "check") if is_planned else LEDGER[entry.state]
 
 
 def step_id(step: schemas.Step) -> str:

@@ -29,27 +29,11 @@ MAX_BRIDGE_LAG_SECONDS = 30.0
 """Lag of a bridge above which it counts as behind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """One bridge."""
-
-    name: str
-    checkpoint: str
-    """Its host and the file of its checkpoint; empty if not sent."""
-    style: Style
-    lag: str
-    """As text, as it last reported."""
-    in_flight: str
-    last_seen: datetime
-    error: str
-    """The error as a sentence; empty for none."""
-
-
-def bridges(known: schemas.Services) -> tuple[Bridge, ...]:
-    """Prepares every known bridge, the blocked ones first."""
-    rows = [_bridge(one, one.bridge) for each in known.items for one in each.instances if one.bridge]
+def bridges(known: schemas.Services) -> list[schemas.Instance]:
+    """Returns every known bridge, the blocked ones first."""
+    found = [one for each in known.items for one in each.instances if one.bridge]
     order = (BLOCKED, BEHIND, UP_TO_DATE, NOT_REPORTING)
-    return tuple(sorted(rows, key=lambda one: (order.index(one.style), one.name, one.checkpoint)))
+    return sorted(found, key=lambda one: (order.index(_bridge_style(one)), _bridge_name(one), one.instance or ""))
 
 
 def without_bridges(known: schemas.Services) -> Iterator[schemas.Service]:
@@ -59,33 +43,43 @@ def without_bridges(known: schemas.Services) -> Iterator[schemas.Service]:
             yield each.model_copy(update={"instances": own})
 
 
-def _bridge(instance: schemas.Instance, bridge: schemas.BridgeState) -> Bridge:
-    style = _bridge_style(instance, bridge)
-    return Bridge(
-        name=line(bridge.kind, 40),
-        checkpoint=line(instance.instance or "", 120),
-        style=style,
-        lag=f"{duration(bridge.lag_seconds)} behind",
-        in_flight=f"{plural(bridge.watching, 'item')} in flight",
-        last_seen=instance.last_seen,
-        error=_error(style, bridge),
-    )
+def bridge_table(known: Sequence[schemas.Instance]) -> Table:
+    """Prepares a table of bridges; their lag is as they last reported it."""
+    rows = [
+        {
+            "Bridge": _bridge_name(one),
+            "State": [_bridge_style(one).label],
+            "Lag": f"{duration(one.bridge.lag_seconds)} behind",
+            "In flight": f"{plural(one.bridge.watching, 'item')} in flight",
+            "Last seen": one.last_seen,
+            "Error": _bridge_error(one),
+            "Checkpoint": line(one.instance or "", 120),
+        }
+        for one in known
+        if one.bridge
+    ]
+    return Table("bridges", tuple(rows))
 
 
-def _bridge_style(instance: schemas.Instance, bridge: schemas.BridgeState) -> Style:
-    if not instance.alive:
+def _bridge_name(one: schemas.Instance) -> str:
+    return line(one.bridge.kind, 40) if one.bridge else ""
+
+
+def _bridge_style(one: schemas.Instance) -> Style:
+    if not one.alive or one.bridge is None:
         return NOT_REPORTING
-    if bridge.error:
+    if one.bridge.error:
         return BLOCKED
-    return BEHIND if bridge.lag_seconds > MAX_BRIDGE_LAG_SECONDS else UP_TO_DATE
+    return BEHIND if one.bridge.lag_seconds > MAX_BRIDGE_LAG_SECONDS else UP_TO_DATE
 
 
-def _error(style: Style, bridge: schemas.BridgeState) -> str:
-    if bridge.error:
-        return line(bridge.error, 400)
-    if style is NOT_REPORTING:
+def _bridge_error(one: schemas.Instance) -> str:
+    """Returns the error as a sentence; empty for none."""
+    if one.bridge and one.bridge.error:
+        return line(one.bridge.error, 400)
+    if not one.alive:
         return "It ended, or cannot reach the collector; its source is no longer reported."
-    return "Its source changes faster than it reports." if style is BEHIND else ""
+    return "Its source changes faster than it reports." if _bridge_style(one) is BEHIND else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +125,8 @@ def processes(known: schemas.Services) -> Table:
         }
         for service, one in rows
     )
-    titles = ("Service", "Process", "State", "Version", "In flight", "Last seen")
     hrefs = tuple(Filters(service=service.service, attention="any").href() for service, _ in rows)
-    return Table("processes", {title: title for title in titles}, cells, hrefs)
+    return Table("processes", cells, hrefs)
 
 
 def service_map(known: schemas.Services, calls: schemas.Calls) -> tuple[tuple[Node, ...], tuple[Edge, ...]]:
@@ -255,7 +248,7 @@ class Health:
     """The most severe first."""
     senders: Table
     """Those that lose records first."""
-    bridges: tuple[Bridge, ...]
+    bridges: Table
 
 
 def health(status: schemas.Status, services: schemas.Services, flows: schemas.Flows | None = None) -> Health:
@@ -263,8 +256,8 @@ def health(status: schemas.Status, services: schemas.Services, flows: schemas.Fl
     known = list(without_bridges(services))
     styles = {each.service: _sender_style(each) for each in known}
     known.sort(key=lambda each: (_severity(styles[each.service]), each.service))
-    bridge_rows, own = bridges(services), tuple(_collector_gaps(status))
-    lagging = [one for one in bridge_rows if one.style in (BLOCKED, BEHIND)]
+    followers, own = bridges(services), tuple(_collector_gaps(status))
+    lagging = [one for one in followers if _bridge_style(one) in (BLOCKED, BEHIND)]
     worst = [LOSING_RECORDS if own else COMPLETE, INCOMPLETE if lagging else COMPLETE, *styles.values()]
     return Health(
         style=min(worst, key=_severity),
@@ -272,7 +265,7 @@ def health(status: schemas.Status, services: schemas.Services, flows: schemas.Fl
         status=collector_status(status),
         gaps=(*own, *_sender_gaps(known), *_type_gaps(flows)),
         senders=_senders(known, styles),
-        bridges=bridge_rows,
+        bridges=bridge_table(followers),
     )
 
 
@@ -308,12 +301,14 @@ def _senders(known: Sequence[schemas.Service], styles: Mapping[str, Style]) -> T
         }
         for each in known
     )
-    titles = {title: title for title in (rows[0] if rows else ())}
-    return Table("senders", titles, rows, tuple(Filters(service=each.service).href() for each in known))
+    return Table("senders", rows, tuple(Filters(service=each.service).href() for each in known))
 
 
 def _sentence(
-    known: Sequence[schemas.Service], styles: Mapping[str, Style], own: Sequence[Gap], lagging: Sequence[Bridge]
+    known: Sequence[schemas.Service],
+    styles: Mapping[str, Style],
+    own: Sequence[Gap],
+    lagging: Sequence[schemas.Instance],
 ) -> str:
     losing = [_name(each) for each in known if styles[each.service] is LOSING_RECORDS]
     incomplete = [_name(each) for each in known if styles[each.service] is INCOMPLETE]
@@ -322,7 +317,7 @@ def _sentence(
     if losing:
         return f"Records of {_join_names(losing)} are lost before they can be sent."
     if lagging:
-        return f"The bridge {lagging[0].name} does not keep up: {lagging[0].error}"
+        return f"The bridge {_bridge_name(lagging[0])} does not keep up: {_bridge_error(lagging[0])}"
     if incomplete:
         return f"The telemetry of {_join_names(incomplete)} is incomplete."
     return "Everything sent is received." if known else "No service has reported yet."

@@ -6,7 +6,7 @@ Times are milliseconds since the Unix epoch. A bar without an end is in flight: 
 import itertools
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import block, epoch_ms, line
@@ -178,21 +178,11 @@ def _folded_id(folded: schemas.FoldedAttempts) -> str:
 
 
 def _folded(step: schemas.Step, folded: schemas.FoldedAttempts) -> Bar:
+    """Returns the bar of several attempts: that of the first, up to the end of the last, without its facts."""
     first, last = folded.attempts[0], folded.attempts[-1]
-    return Bar(
-        id=_folded_id(folded),
-        lane=first.service or step.service or UNKNOWN_SERVICE,
-        kind=_kind(step),
-        state=first.state,
-        label=step_label(step),
-        start=epoch_ms(first.started_at),
-        end=None if last.ended_at is None else epoch_ms(last.ended_at),
-        state_label=ATTEMPT[first.state].label,
-        step=step_id(step),
-        folded=folded.text,
-        number=first.number,
-        attempts=len(step.attempts),
-    )
+    end = None if last.ended_at is None else epoch_ms(last.ended_at)
+    bar = _attempt(step, first, {}, None)
+    return replace(bar, id=_folded_id(folded), end=end, folded=folded.text, facts=(), stack="")
 
 
 def _kind(step: schemas.Step) -> str:

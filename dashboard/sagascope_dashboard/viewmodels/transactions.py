@@ -3,14 +3,14 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import Sentence, amounts_at_risk, duration, iso, line, local_time, sentence
-from sagascope_dashboard.palette import ATTENTION, STATUS, Style
+from sagascope_dashboard.formatting import amounts_at_risk, duration, iso, line, local_sentence, local_time, place
+from sagascope_dashboard.palette import saga_style
 from sagascope_dashboard.urls import NEWEST, Filters, SagaAddress
 
 NOT_FOUND_TEXTS = {
@@ -30,37 +30,11 @@ CSV_COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionRow:
-    """One saga of a list."""
-
-    key: str
-    """Identifies the saga across refreshes."""
-    href: str
-    style: Style
-    reason: Style | None
-    name: str
-    id: str
-    environment: str
-    where: str
-    """The current step and its service."""
-    started: datetime
-    stuck_since: datetime | None
-    """When progress stopped, else its start; None if it needs no attention."""
-    duration_text: str
-    """How long it took; empty while it is open."""
-    attempts: int
-    keys: tuple[str, ...]
-    """Business keys with their names: ``order A-8492``."""
-    amount_at_risk: tuple[str, ...]
-    headline: Sentence
-
-
-@dataclass(frozen=True, slots=True)
 class Column:
     """A column of the list."""
 
-    cell: Callable[[TransactionRow, datetime], Any]
-    """Returns the value for a row at a time."""
+    cell: Callable[[schemas.SagaSummary, datetime], Any]
+    """Returns the value for a saga at a time."""
     order: str = ""
     """The order that a click on the title first asks for; empty: none."""
     is_optional: bool = False
@@ -68,18 +42,22 @@ class Column:
 
 
 COLUMNS: Final[Mapping[str, Column]] = {
-    "Transaction": Column(lambda row, _: row.id, "id"),
-    "Status": Column(lambda row, _: [(row.reason or row.style).label], "status"),
-    "Type": Column(lambda row, _: row.name),
-    "Where": Column(lambda row, _: row.where, "step"),
-    "Amount at risk": Column(lambda row, _: ", ".join(row.amount_at_risk), "-amount"),
-    "Stuck for": Column(lambda row, now: stuck_for(row.stuck_since, now) if row.stuck_since else None, "since"),
-    "Attempts": Column(lambda row, _: row.attempts or None, "-attempts"),
-    "Keys": Column(lambda row, _: list(row.keys), is_optional=True),
-    "Started": Column(lambda row, _: row.started, "-started"),
-    "Duration": Column(lambda row, _: row.duration_text, "-duration"),
-    "Environment": Column(lambda row, _: row.environment, is_optional=True),
-    "Summary": Column(lambda row, now: row.headline.as_of(now)),
+    "Transaction": Column(lambda saga, _: line(saga.id, 80), "id"),
+    "Status": Column(lambda saga, _: [saga_style(saga).label], "status"),
+    "Type": Column(lambda saga, _: line(saga.name, 60)),
+    "Where": Column(lambda saga, _: place(saga.step, saga.service), "step"),
+    "Amount at risk": Column(lambda saga, _: ", ".join(amounts_at_risk(saga.amount_at_risk)), "-amount"),
+    "Stuck for": Column(
+        lambda saga, now: stuck_for(saga.since or saga.started_at, now) if saga.attention else None, "since"
+    ),
+    "Attempts": Column(lambda saga, _: saga.attempts or None, "-attempts"),
+    "Keys": Column(
+        lambda saga, _: [f"{line(name, 40)} {line(value, 80)}" for name, value in saga.keys.items()], is_optional=True
+    ),
+    "Started": Column(lambda saga, _: saga.started_at, "-started"),
+    "Duration": Column(lambda saga, _: duration_text(saga), "-duration"),
+    "Environment": Column(lambda saga, _: line(saga.environment, 40), is_optional=True),
+    "Summary": Column(lambda saga, now: local_sentence(saga.headline, saga.headline_parts, now, 600)),
 }
 """The columns of the table, by title."""
 
@@ -90,12 +68,12 @@ class Table:
 
     list_name: str
     """Identifies the list of which the rows are a part."""
-    titles: dict[str, str]
-    """The title of each column."""
     rows: tuple[dict[str, Any], ...]
     """The cells by column."""
-    hrefs: tuple[str, ...]
+    hrefs: tuple[str, ...] = ()
     """The link of each row."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """The titles of columns that are not their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +97,7 @@ def transactions(
 ) -> Transactions:
     """Prepares one page, in the order received."""
     return Transactions(
-        table=saga_table(list(map(transaction_row, page.items)), filters, now),
+        table=saga_table(page.items, filters, now),
         next_href=filters.with_changes(cursor=page.next_cursor).href() if page.next_cursor else None,
         first_href=filters.with_changes(cursor="").href() if filters.cursor else None,
         empty_text="" if page.items else _empty_text(filters, nothing),
@@ -129,18 +107,28 @@ def transactions(
 
 
 def saga_table(
-    rows: Sequence[TransactionRow], filters: Filters, now: datetime, columns: Iterable[str] = COLUMNS
+    sagas: Sequence[schemas.SagaSummary], filters: Filters, now: datetime, columns: Iterable[str] = COLUMNS
 ) -> Table:
     """Prepares a table of sagas; the column that it is sorted by has an arrow."""
     arrows = {filters.order.removeprefix("-"): " ↓" if filters.order.startswith("-") else " ↑"}
-    cells = [{title: COLUMNS[title].cell(row, now) for title in columns} for row in rows]
+    cells = [{title: COLUMNS[title].cell(saga, now) for title in columns} for saga in sagas]
     shown = [title for title in columns if not COLUMNS[title].is_optional or any(row[title] for row in cells)]
     return Table(
         list_name=filters.href(),
         titles={title: f"{title}{arrows.get(COLUMNS[title].order.removeprefix('-'), '')}" for title in shown},
         rows=tuple({title: row[title] for title in shown} for row in cells),
-        hrefs=tuple(row.href for row in rows),
+        hrefs=tuple(map(saga_href, sagas)),
     )
+
+
+def saga_href(saga: schemas.SagaSummary) -> str:
+    """Returns the link to a saga of a list."""
+    return SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None).href()
+
+
+def duration_text(saga: schemas.SagaSummary) -> str:
+    """Returns how long a saga took; empty while it is open."""
+    return duration((saga.ended_at - saga.started_at).total_seconds()) if saga.ended_at else ""
 
 
 def stuck_for(since: datetime, now: datetime) -> str:
@@ -176,28 +164,6 @@ def only_match(result: schemas.SearchResult) -> SagaAddress | None:
         return None
     (environment, name, identity) = different.pop()
     return SagaAddress(name, identity, environment or None)
-
-
-def transaction_row(saga: schemas.SagaSummary) -> TransactionRow:
-    """Prepares one saga for a list."""
-    address = SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None)
-    return TransactionRow(
-        key=address.href(),
-        href=address.href(),
-        style=STATUS[saga.status],
-        reason=ATTENTION[saga.attention] if saga.attention else None,
-        name=line(saga.name, 60),
-        id=line(saga.id, 80),
-        environment=line(saga.environment, 40),
-        where=" in ".join(line(part, 80) for part in (saga.step, saga.service) if part),
-        started=saga.started_at,
-        stuck_since=(saga.since or saga.started_at) if saga.attention else None,
-        duration_text=duration((saga.ended_at - saga.started_at).total_seconds()) if saga.ended_at else "",
-        attempts=saga.attempts,
-        keys=tuple(f"{line(name, 40)} {line(value, 80)}" for name, value in saga.keys.items()),
-        amount_at_risk=amounts_at_risk(saga.amount_at_risk),
-        headline=sentence(saga.headline, saga.headline_parts, 600),
-    )
 
 
 def as_csv(sagas: Iterable[schemas.SagaSummary]) -> str:
