@@ -1,12 +1,12 @@
-"""A TCP proxy that can hang or answer 500, in front of an HTTP server."""
+"""A TCP proxy that can hang, close connections or, in front of an HTTP server, answer 500."""
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
-Mode = Literal["pass", "hang", "500"]
+Mode = Literal["pass", "hang", "cut", "500"]
 
 ANSWER = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -18,6 +18,7 @@ class Proxy:
         self._target = target
         self._mode: Mode = "pass"
         self._open: set[asyncio.StreamWriter] = set()
+        self._trigger: tuple[bytes, Mode, bool] | None = None
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -39,6 +40,17 @@ class Proxy:
         self._mode = mode
         if mode != "hang":
             self._loop.call_soon_threadsafe(self._close_all)
+
+    def set_after(self, text: bytes, mode: Mode, *, is_passed: bool) -> None:
+        """Changes what it does when a client sends a text, which is passed on or not."""
+        self._trigger = text, mode, is_passed
+
+    def _is_passed(self, data: bytes) -> bool:
+        if self._trigger is None or self._trigger[0] not in data:
+            return True
+        (_, mode, is_passed), self._trigger = self._trigger, None
+        self.set(mode)
+        return is_passed
 
     def _close_all(self) -> None:
         for each in self._open:
@@ -63,19 +75,27 @@ class Proxy:
                 await reader.readuntil(b"\r\n\r\n")
                 writer.write(ANSWER)
                 await writer.drain()
-            else:
+            elif self._mode != "cut":
                 there, back = await asyncio.open_connection("127.0.0.1", self._target)
-                await asyncio.gather(self._pipe(reader, back), self._pipe(there, writer))
+                self._open.add(back)
+                await asyncio.gather(self._pipe(reader, back, self._is_passed), self._pipe(there, writer))
+                self._open.discard(back)
         writer.close()
         self._open.discard(writer)
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pipe(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        is_passed: Callable[[bytes], bool] = lambda _: True,
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 while self._mode == "hang":
                     await asyncio.sleep(0.05)
-                writer.write(data)
-                await writer.drain()
+                if is_passed(data):
+                    writer.write(data)
+                    await writer.drain()
         writer.close()
 
 

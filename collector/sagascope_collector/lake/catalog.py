@@ -1,6 +1,7 @@
 """Opens a lake: loads DuckDB's extensions from installed packages, attaches the lake, and creates its tables."""
 
 import os
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import duckdb
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from sagascope_collector.errors import CannotStart
 from sagascope_collector.lake.clock import CatalogClock
@@ -36,6 +38,19 @@ ANSWER_SECONDS: Final = 25.0
 """Time after which a session gives up: PostgreSQL cannot keep to its own limits if its process is stopped."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+HELD_SECONDS: Final = 20
+"""Time after which PostgreSQL takes the lock of commits from a process that sends nothing: it was paused or cut off."""
+
+TRANSACTION_SECONDS: Final = 15
+"""Time after which PostgreSQL ends a transaction of DuckDB that sends nothing. More than a lock may take, and less than
+`HELD_SECONDS`: what a paused process has begun must have ended before another one commits."""
+
+START_SECONDS: Final = 60
+"""Time for the creation of tables."""
+
+_ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+"""Both ends find out within 20 s that the other one's machine or network is lost, and free its locks."""
 
 STOP_SECONDS: Final = 5.0
 """Time for which a process that ends waits for a thread, which may wait for an answer that never comes."""
@@ -117,15 +132,15 @@ class Lake:
         try:
             with self.session() as session:
                 self.clock.adjust(session)
-                session.execute(SQL["take_lock"], [LOCK])
-                session.execute(SQL["create_signs_of_life"])
-                session.execute(SHARED["create_tables"])
-                if key_digest:
-                    _check_key(session, key_digest)
-                with self.attached() as connection:
-                    connection.execute(SQL["create_tables"])
-                    connection.execute(SQL["create_migrations"])
-                    connection.execute(SQL["set_file_size"])
+                with self.exclusive(session, START_SECONDS):
+                    session.execute(SQL["create_signs_of_life"])
+                    session.execute(SHARED["create_tables"])
+                    if key_digest:
+                        _check_key(session, key_digest)
+                    with self.attached() as connection:
+                        connection.execute(SQL["create_tables"])
+                        connection.execute(SQL["create_migrations"])
+                        connection.execute(SQL["set_file_size"])
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
 
@@ -136,29 +151,38 @@ class Lake:
             psycopg.Error: it does not answer.
         """
         timeouts = {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s", "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s"}
-        return Session.connect(
-            self.catalog,
-            autocommit=True,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            tcp_user_timeout=STATEMENT_TIMEOUT_SECONDS * 1000,
-            options=" ".join(f"-c {name}={value}" for name, value in {**timeouts, **settings}.items()),
+        return Session.connect(self._conninfo(**{**timeouts, **settings}), autocommit=True)
+
+    def _conninfo(self, **settings: str) -> str:
+        limit = STATEMENT_TIMEOUT_SECONDS * 1000
+        known = {f"tcp_{name}": str(value) for name, value in _ALIVE.items()} | {"tcp_user_timeout": str(limit)}
+        options = " ".join(f"-c {name}={value}" for name, value in {**known, **settings}.items())
+        return make_conninfo(
+            self.catalog, connect_timeout=CONNECT_TIMEOUT_SECONDS, tcp_user_timeout=limit, options=options, **_ALIVE
         )
 
     @contextmanager
-    def exclusive(self, session: Any) -> Iterator[None]:
+    def exclusive(self, session: Any, seconds: int = HELD_SECONDS) -> Iterator[None]:
         """Holds the lock of commits for the block, which must contain the transaction completely.
+
+        Args:
+            session: of the catalog.
+            seconds: how long the block may take; 0: as long as this machine is reached.
 
         Raises:
             psycopg.Error: it was not held all the time. The caller closes the session after any error.
         """
-        session.execute(SQL["take_lock"], [LOCK])
+        session.execute(SQL["take_lock"], [f"{seconds}s", LOCK])
         yield
-        ((was_held,),) = session.execute(SQL["release_lock"], [LOCK]).fetchall()
+        ((was_held, _),) = session.execute(SQL["release_lock"], [LOCK]).fetchall()
         if not was_held:
             raise psycopg.OperationalError("the lock of commits was lost during the commit")
 
-    def attached(self) -> duckdb.DuckDBPyConnection:
+    def attached(self, seconds: int = 0) -> duckdb.DuckDBPyConnection:
         """Opens a database in memory with the lake attached and chosen. Only statements of this package run in it.
+
+        Args:
+            seconds: how long a transaction may send nothing to the catalog; 0: as long as this machine is reached.
 
         Raises:
             duckdb.Error: the catalog does not answer.
@@ -181,11 +205,14 @@ class Lake:
             connection.execute("SET GLOBAL http_timeout = 10")
             connection.execute("SET GLOBAL http_retries = 2")
             connection.execute(f"CREATE SECRET (TYPE s3, {self._s3_secret()})")
-        catalog, data = quoted(f"ducklake:postgres:{self.catalog}"), quoted(self.data)
+        catalog, data = quoted(f"ducklake:postgres:{self._address(seconds)}"), quoted(self.data)
         # without the limit, small commits would be rows in PostgreSQL, which cost fifty times more
         connection.execute(f"ATTACH {catalog} AS lake (DATA_PATH {data}, DATA_INLINING_ROW_LIMIT 0)")
         connection.execute("USE lake")
         return connection
+
+    def _address(self, seconds: int) -> str:
+        return self._conninfo(idle_in_transaction_session_timeout=f"{seconds}s")
 
     def _s3_secret(self) -> str:
         found = {option: self.environment.get(variable) for option, variable in _S3_OPTIONS.items()}
@@ -197,8 +224,9 @@ class Lake:
 
     def reason(self, error: Exception) -> str:
         """Returns the first line of an error, without the address of the catalog, which may hold a password."""
-        lines = str(error).replace(self.catalog, "the catalog").splitlines() or [type(error).__name__]
-        return lines[0]
+        known = re.escape(self._address(0)).replace("=0s", r"=\d+s")
+        lines = re.sub(known, "the catalog", str(error)).replace(self.catalog, "the catalog").splitlines()
+        return lines[0] if lines else type(error).__name__
 
 
 def _check_key(session: Any, digest: str) -> None:

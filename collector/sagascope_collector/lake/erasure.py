@@ -164,7 +164,7 @@ class LakeErasure:
         ids = [SagaId(*each) for each in said["ids"]]
         with self._lake.attached() as connection:
             connection.register("gone", summaries.ids_table(ids))
-            with self._lake.exclusive(session):
+            with self._lake.exclusive(session, 0):
                 # first: a collector that sees a snapshot of the erasure must see that there is one
                 session.execute(SQL["begin_erasure"], {"erasure": number})
                 self._delete(connection)
@@ -176,7 +176,7 @@ class LakeErasure:
             self._wait_for_others(session, last)
             self._instances.write(session)
             redact(session, ids, said["texts"], said["incidents"])
-            with self._lake.exclusive(session):
+            with self._lake.exclusive(session, 0):
                 expired = session.execute(SQL["select_snapshots_before"], {"snapshot": last}).fetchall()
                 connection.execute(SQL["expire_versions"], {"versions": [each for (each,) in expired]})
                 ((until,),) = session.execute(SQL["select_last_replaced"]).fetchall()

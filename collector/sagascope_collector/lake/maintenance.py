@@ -40,6 +40,9 @@ FILE_SECONDS: Final = 3_600
 RETENTION_SECONDS: Final = 3_600.0
 """Time between two looks for old records."""
 
+STEP_SECONDS: Final = 240
+"""Maximum duration of one transaction: a leader that was paused within it holds up all commits for so long."""
+
 SLICE_NS: Final = 300 * NANOSECONDS_PER_SECOND
 """Records of so much time are deleted in one transaction: receivers wait meanwhile."""
 
@@ -131,10 +134,10 @@ class LakeMaintenance:
         if self._session is None:
             self._session = self._lake.session()
         if self._connection is None:
-            self._connection = self._lake.attached()
+            self._connection = self._lake.attached(STEP_SECONDS // 2)
         for name, rows in tables.items():
             self._connection.register(name, rows)
-        with self._lake.exclusive(self._session):
+        with self._lake.exclusive(self._session, STEP_SECONDS):
             self._connection.execute(statement, values)
 
     def _merge(self) -> None:

@@ -13,13 +13,16 @@ import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, Lake
+from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, TRANSACTION_SECONDS, Lake
 from sagascope_collector.lake.columns import links_to_lake, to_lake
 from sagascope_collector.storage import Batch
 from sagascope_collector.storage.instances import dump
 
 INTERVAL_SECONDS: Final = 2.0
 """The interval of signs of life."""
+
+LIVE_SECONDS: Final = 10.0
+"""Time after a sign of life for which collectors wait for this process; it is not ready any more then."""
 
 FAILURE_SECONDS: Final = 10.0
 """Time after a failed commit in which senders may retry; until then, later telemetry counts as missing."""
@@ -76,7 +79,7 @@ class LakeWriter:
         if self._session is None:
             self._session = self._lake.session()
         if self._connection is None:
-            self._connection = self._lake.attached()
+            self._connection = self._lake.attached(TRANSACTION_SECONDS)
         connection = self._connection
         with self._lake.exclusive(self._session):
             connection.begin()
@@ -108,8 +111,15 @@ class Heartbeat:
         self._session: Any = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sagascope-heartbeat", daemon=True)
-        self.failure: str | None = "The lake was not reached yet."
-        """Why the last sign of life could not be written; None: it was."""
+        self._failure: str | None = "The lake was not reached yet."
+        self._reported_at = time.monotonic()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last sign of life could not be written, or is not written in time; None: it was."""
+        if self._failure is None and time.monotonic() - self._reported_at > LIVE_SECONDS:
+            return "The lake's catalog does not answer."
+        return self._failure
 
     def start(self) -> None:
         """Starts the thread."""
@@ -128,9 +138,9 @@ class Heartbeat:
         while True:
             try:
                 self._report()
-                self.failure = None
+                self._failure, self._reported_at = None, time.monotonic()
             except psycopg.Error as error:
-                self.failure = f"The lake's catalog does not answer: {self._lake.reason(error)}"
+                self._failure = f"The lake's catalog does not answer: {self._lake.reason(error)}"
                 self._session = None
             if self._stopping.wait(INTERVAL_SECONDS):
                 return

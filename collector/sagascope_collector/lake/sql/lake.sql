@@ -66,11 +66,12 @@ CREATE TABLE IF NOT EXISTS sagascope_erasures (
 )
 
 -- name: take_lock
-SELECT pg_advisory_lock(%s)
+-- the session, and with it the lock, ends when it has been idle for so long
+SELECT set_config('idle_session_timeout', %s, FALSE), pg_advisory_lock(%s)
 
 -- name: release_lock
 -- whether the session still held it
-SELECT pg_advisory_unlock(%s)
+SELECT pg_advisory_unlock(%s), set_config('idle_session_timeout', '0', FALSE)
 
 -- name: try_lock
 SELECT pg_try_advisory_lock(%s)
@@ -117,10 +118,13 @@ DELETE FROM sagascope_receivers WHERE receiver = %(receiver)s AND EXISTS (
 )
 
 -- name: select_lag
--- the seconds by which the oldest live receiver lags; NULL: no receiver lives
-SELECT extract(epoch FROM max(clock_timestamp() - committed_until))::float8
-FROM sagascope_receivers
-WHERE seen_at > clock_timestamp() - interval '10 seconds'
+-- the seconds by which the oldest live receiver lags. Where none lives, since the last commit that any reported: the
+-- next sign of life says that there was an outage. NULL: there was no receiver yet
+WITH lags AS (
+    SELECT clock_timestamp() - committed_until AS lag, seen_at > clock_timestamp() - interval '10 seconds' AS is_live
+    FROM sagascope_receivers
+)
+SELECT extract(epoch FROM coalesce(max(lag) FILTER (WHERE is_live), min(lag)))::float8 FROM lags
 
 -- name: select_outages
 SELECT (extract(epoch FROM started_at) * 1000000000)::bigint, (extract(epoch FROM ended_at) * 1000000000)::bigint
