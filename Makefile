@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
+# the tests start hundreds of processes, and each would compile our modules anew
+unexport PYTHONDONTWRITEBYTECODE
 # the version of DuckDB that the storage must run on too, beside the locked one, with the extensions for a lake
 OTHER_DUCKDB := .duckdb-other
 
