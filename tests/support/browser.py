@@ -1,10 +1,8 @@
 """A real dashboard process and a headless Chromium that watches what the page does."""
 
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 from ensure_debian import BROWSERS
+from support import preloaded
 
 SWITCHES = (
     "--no-sandbox",
@@ -49,11 +48,8 @@ def running_dashboard(
     """Serve the dashboard for the collector at `url` with further options and variables; its address on loopback."""
     port, log = port or free_port(), folder / "dashboard.log"
     address = f"127.0.0.1:{port}"
-    words = [sys.executable, "-m", "sagascope_dashboard", "--address", f"{host}:{port}", "--url", url, *options]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, **(environment or {})}
-        )
+    words = ["sagascope_dashboard", "--address", f"{host}:{port}", "--url", url, *options]
+    process = preloaded.spawn(*words, output=log, environment=environment, folder=folder)
     try:
         _wait_until_healthy(f"http://{address}", process, log)
         yield f"http://{address}"
@@ -73,7 +69,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_healthy(address: str, process: preloaded.Spawned, log: Path) -> None:
     deadline = time.monotonic() + START_WITHIN
     while not _healthy(address):
         if process.poll() is not None or time.monotonic() > deadline:

@@ -1,7 +1,6 @@
 """A real `sagascope serve` process for tests: free ports, a database of its own, always stopped."""
 
 import json
-import os
 import signal
 import ssl
 import subprocess
@@ -17,8 +16,6 @@ import httpx
 
 from support import preloaded
 
-Process = preloaded.Process | subprocess.Popen[str]
-
 START_WITHIN = 90.0
 STOP_WITHIN = 60.0
 
@@ -31,7 +28,7 @@ class RunningCollector:
     otlp_http: str
     otlp_grpc: str
     db: Path
-    process: Process
+    process: preloaded.Spawned
     log: Path
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -92,7 +89,7 @@ def running_collector(
     database, log, ready = db or folder / "sagascope.duckdb", folder / "collector.log", folder / "ready.json"
     ready.unlink(missing_ok=True)
     command = serve_command(database, "--ready-file", str(ready), *options, addresses=addresses)
-    process = _start(command, log, environment, own_python)
+    process = preloaded.spawn(*command[2:], output=log, environment=environment, own_python=own_python)
     try:
         yield _ready(process, ready, database, log, tls, probe)
     finally:
@@ -105,15 +102,6 @@ def running_collector(
                 process.wait()
 
 
-def _start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None, own_python: bool) -> Process:
-    if not own_python and preloaded.is_possible(environment):
-        return preloaded.start(*command[2:], output=log, environment=environment)
-    with log.open("a") as output:
-        return subprocess.Popen(
-            command, stdout=output, stderr=output, text=True, env={**os.environ, **(environment or {})}
-        )
-
-
 def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | None = None) -> Sequence[str]:
     """The command line of a collector; ports that are not given are free ones."""
     places = {"otlp_grpc": "127.0.0.1:0", "otlp_http": "127.0.0.1:0", "api": "127.0.0.1:0", **(addresses or {})}
@@ -122,7 +110,7 @@ def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | 
 
 
 def _ready(
-    process: Process, ready: Path, db: Path, log: Path, tls: ssl.SSLContext | None, probe: str
+    process: preloaded.Spawned, ready: Path, db: Path, log: Path, tls: ssl.SSLContext | None, probe: str
 ) -> RunningCollector:
     deadline = time.monotonic() + START_WITHIN
     while not ready.exists():
@@ -135,7 +123,7 @@ def _ready(
     return RunningCollector(api, f"{scheme}://{said['otlp_http']}", said["otlp_grpc"], db, process, log)
 
 
-def _still_starting(process: Process, log: Path, deadline: float) -> None:
+def _still_starting(process: preloaded.Spawned, log: Path, deadline: float) -> None:
     if process.poll() is not None:
         raise RuntimeError(f"The collector ended with status {process.returncode}:\n{log.read_text()}")
     if time.monotonic() > deadline:

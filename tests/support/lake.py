@@ -15,16 +15,17 @@ from typing import Any
 import httpx
 import pytest
 
+from support import preloaded
 from support.postgres import Server
+from support.preloaded import OTHER_DUCKDB
 from support.samples import wait_until
 
 ROOT = Path(__file__).parents[2]
-OTHER = ROOT / ".duckdb-other"
 
 KEY = "a key for the tests of lakes"
 
 needs_extensions = pytest.mark.skipif(
-    not (OTHER / "duckdb_extension_ducklake").is_dir(), reason="`make test` installs the extensions of DuckDB"
+    not (OTHER_DUCKDB / "duckdb_extension_ducklake").is_dir(), reason="`make test` installs the extensions of DuckDB"
 )
 
 
@@ -53,13 +54,7 @@ class LakePlace:
         )
         endpoint = self.options[1] if self.options else ""
         arguments = [self.server.dsn(self.database), self.data, endpoint, statement]
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            env=self.variables(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = preloaded.run("-c", program, *arguments, environment=self.variables())
         assert done.returncode == 0, done.stderr
         found: list[list[object]] = json.loads(done.stdout)
         return found
@@ -95,12 +90,12 @@ class LakePlace:
 
     def variables(self) -> dict[str, str]:
         """Returns the environment of a process on a DuckDB with the extensions."""
-        paths = {"PYTHONPATH": f"{OTHER}:{ROOT / 'tests'}", "SAGASCOPE_SCRUB_KEY": KEY}
+        paths = {"PYTHONPATH": preloaded.LAKE_PATH, "SAGASCOPE_SCRUB_KEY": KEY}
         return {**os.environ, **paths, **self.environment}
 
     def with_clock(self, wrong_by_seconds: int) -> "LakePlace":
         """Returns the same lake for processes whose clock is wrong."""
-        paths = f"{OTHER}:{ROOT / 'tests' / 'support' / 'wrong_clock'}:{ROOT / 'tests'}"
+        paths = f"{ROOT / 'tests' / 'support' / 'wrong_clock'}:{preloaded.LAKE_PATH}"
         wrong = {"PYTHONPATH": paths, "WRONG_BY": str(wrong_by_seconds)}
         return replace(self, environment={**self.environment, **wrong})
 
@@ -113,13 +108,7 @@ class LakePlace:
         ports = [part for name in ("otlp-grpc", "otlp-http", "api") for part in (f"--{name}", "127.0.0.1:0")]
         own = ["--db", str(folder / "sagascope.duckdb")] if command == "serve" else []
         words = [command, *own, *ports, "--ready-file", str(ready), *self.arguments, *options]
-        with log.open("a") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "sagascope_collector", *words],
-                stdout=output,
-                stderr=output,
-                env=self.variables(),
-            )
+        process = preloaded.spawn("sagascope_collector", *words, output=log, environment=self.variables())
         try:
             wait_until(lambda: ready.exists() or process.poll() is not None, "It did not start", 60)
             assert process.poll() is None, log.read_text()
@@ -141,7 +130,7 @@ class LakePlace:
 class LakeProcess:
     """A process that is ready."""
 
-    process: subprocess.Popen[bytes]
+    process: preloaded.Spawned
     otlp_http: str
     api: str
     log: Path
@@ -172,7 +161,7 @@ class ObjectStore:
     """SeaweedFS with a bucket `lake`; `start` and `stop` may be called again and again."""
 
     def __init__(self, folder: Path) -> None:
-        program = OTHER / "bin" / "weed"
+        program = OTHER_DUCKDB / "bin" / "weed"
         if not program.exists():
             pytest.skip("`make test` installs SeaweedFS")
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,9 +32,61 @@ LATE_IMPORTS = (
 )
 """What commands, FastAPI and uvicorn import late."""
 
+DASHBOARD = (
+    "sagascope_collector.client",
+    "sagascope_collector.connections",
+    "sagascope_dashboard.viewmodels",
+    "streamlit.elements.arrow",
+    "streamlit.elements.vega_charts",
+    "streamlit.starlette",
+    "streamlit.web.server.starlette.starlette_server",
+    "pandas",
+)
+"""What the dashboard imports that does not depend on its environment."""
+
+SAMPLES = (
+    "httpx",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk._logs.export",
+    "opentelemetry.sdk.trace.export",
+    "starlette.applications",
+    "tenacity",
+    "uvicorn",
+    "uvicorn.protocols.http.httptools_impl",
+)
+"""What sample services import beside our own modules, so that each instruments itself as any process does."""
+
+OTHER_DUCKDB = Path(__file__).parents[2] / ".duckdb-other"
+"""The other version of DuckDB, with the extensions for a lake."""
+
+LAKE_PATH = f"{OTHER_DUCKDB}:{Path(__file__).parents[1]}"
+"""`PYTHONPATH` of the processes of a lake: they run on the other DuckDB."""
+
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it before a forked process could set it
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pytest", *(each.module for each in COMMANDS.values()), *LATE_IMPORTS])
+
+
+class _ForkServer(forkserver.ForkServer):
+    """One of several fork servers of a test process; `multiprocessing` itself has one."""
+
+    def __init__(self, modules: list[str], path: str) -> None:
+        super().__init__()
+        self._path = path
+        self.set_forkserver_preload(modules)
+
+    def ensure_running(self) -> None:
+        """Starts it, with the folders of `path` first."""
+        folders = self._path.split(os.pathsep) if self._path else []
+        variables = {"PYTHONPATH": self._path} if self._path else {}
+        with patch.dict(os.environ, variables), patch.object(sys, "path", [*folders, *sys.path]):
+            super().ensure_running()
+
+
+@cache
+def _server(package: str, path: str) -> _ForkServer:
+    commands = ("pytest", *(each.module for each in COMMANDS.values()), *LATE_IMPORTS)
+    modules = {"sagascope_dashboard": DASHBOARD, "sagascope_samples": SAMPLES}.get(package, commands)
+    return _ForkServer([*modules], path)
 
 
 class Process:
@@ -73,8 +127,16 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
+Spawned = Process | subprocess.Popen[str]
+
+
 def start(
-    module: str, *arguments: str, output: Path, errors: Path | None = None, environment: Mapping[str, str] | None = None
+    module: str,
+    *arguments: str,
+    output: Path,
+    errors: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Process:
     """Runs a module as `python -m` does, or code as `python -c` does.
 
@@ -84,16 +146,45 @@ def start(
         output: the file to which its output is appended.
         errors: the file to which its errors are appended; that of the output by default.
         environment: variables beside this process's own.
+        folder: its working directory; that of this process by default.
     """
+    assert is_possible(environment)
     streams = [output.absolute(), (errors or output).absolute()]
     for each in streams:
         each.touch()
     variables = {**os.environ, **(environment or {})}
-    process = _CONTEXT.Process(target=_become, args=([module, *arguments], streams, variables, Path.cwd()), daemon=True)
-    # multiprocessing would run this process's main module there, and Streamlit's tests put a screen in its place
-    with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
+    words = [module, *arguments]
+    process = _CONTEXT.Process(target=_become, args=(words, streams, variables, folder or Path.cwd()), daemon=True)
+    server = _server(module.partition(".")[0], (environment or {}).get("PYTHONPATH", ""))
+    with (
+        patch.object(forkserver, "connect_to_new_process", server.connect_to_new_process),
+        # multiprocessing would run this process's main module there, and Streamlit's tests put a screen in its place
+        patch.dict(sys.modules, {"__main__": ModuleType("__main__")}),
+    ):
         process.start()
     return Process([module, *arguments], process)
+
+
+def spawn(
+    module: str,
+    *arguments: str,
+    output: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    own_python: bool = False,
+) -> Spawned:
+    """Runs a module as `start` does, or in a Python of its own if its environment or `own_python` asks for one."""
+    if not own_python and is_possible(environment):
+        return start(module, *arguments, output=output, environment=environment, folder=folder)
+    with output.open("a") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=file,
+            stderr=file,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+        )
 
 
 def run(
@@ -125,7 +216,9 @@ def running(module: str, *arguments: str, log: Path, environment: Mapping[str, s
 
 def is_possible(environment: Mapping[str, str] | None) -> bool:
     """Whether a process with these variables may be forked: some are read when Python starts."""
-    return not any(name.startswith("PYTHON") and name != "PYTHONIOENCODING" for name in environment or ())
+    changed = {name: value for name, value in (environment or {}).items() if os.environ.get(name) != value}
+    path = changed.pop("PYTHONPATH", LAKE_PATH)
+    return path == LAKE_PATH and not any(name.startswith("PYTHON") and name != "PYTHONIOENCODING" for name in changed)
 
 
 def _become(words: Sequence[str], streams: Sequence[Path], variables: Mapping[str, str], folder: Path) -> None:
@@ -140,7 +233,7 @@ def _become(words: Sequence[str], streams: Sequence[Path], variables: Mapping[st
     encoding, _, on_error = os.environ.get("PYTHONIOENCODING", "utf-8").partition(":")
     sys.stdout.reconfigure(encoding=encoding, errors=on_error or "strict")  # type: ignore[union-attr]
     sys.stderr.reconfigure(encoding=encoding)  # type: ignore[union-attr]
-    sys.path.insert(0, str(folder))
+    sys.path[:0] = [str(folder), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = list(words)
     sys.modules.pop(f"{words[0]}.__main__", None)
     try:

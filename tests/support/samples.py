@@ -1,11 +1,8 @@
 """The sample services as real processes on free ports, without the demo around them."""
 
 import contextlib
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ import httpx
 from sagascope_samples.calls import KEY_HEADER, Order
 from sagascope_samples.chassis import Settings
 from sagascope_samples.demo import SERVICES, Address, Addresses
+from support import preloaded
 
 DEADLINE = 60.0
 CLOSED = "http://127.0.0.1:9"
@@ -39,7 +37,7 @@ class Samples:
     addresses: Mapping[str, Address]
     folder: Path
     telemetry: str = CLOSED
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, preloaded.Process] = field(default_factory=dict)
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10.0, trust_env=False))
 
     def start(self, name: str, **peers: str) -> None:
@@ -47,13 +45,9 @@ class Samples:
         here = self.addresses[name]
         urls = {peer: address.url for peer, address in self.addresses.items()} | peers
         settings = Settings(here.host, here.port, self.folder / f"{name}.sqlite", urls, heartbeat_seconds=1.0)
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "sagascope_samples.services", name],
-                env={**os.environ, **settings.to_environment(), "SAGASCOPE_ENDPOINT": self.telemetry},
-                stdout=log,
-                stderr=log,
-            )
+        environment = {**settings.to_environment(), "SAGASCOPE_ENDPOINT": self.telemetry}
+        log = self.folder / f"{name}.log"
+        self.processes[name] = preloaded.start("sagascope_samples.services", name, output=log, environment=environment)
 
     def wait_ready(self, name: str) -> None:
         wait_until(lambda: self._healthy(name), f"{name} is not ready:\n{self.log_of(name)}")
