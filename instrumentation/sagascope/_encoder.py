@@ -1,12 +1,17 @@
-"""Encodes spans and log records as OTLP requests, in background threads. Redaction happens here."""
+"""Spans of sagas, much cheaper than the SDK's, and their encoding with log records as OTLP requests.
 
-import os
-import socket
-from collections.abc import Callable, Sequence
+Encoding and redaction happen in background threads.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from time import time_ns
 from typing import Any, NamedTuple
 
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
@@ -15,24 +20,194 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.semconv._incubating.attributes import deployment_attributes, service_attributes
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.semconv._incubating.attributes import service_attributes
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
 from sagascope import semconv
 from sagascope._attributes import error_summary, exception_attributes, truncate, truncate_text
 from sagascope._guard import report
-from sagascope._runtime import DetachedSpan
-from sagascope._saga_span import MAX_ATTRIBUTES, MAX_EVENTS, MAX_LINKS, SagaSpan
+from sagascope._runtime import Attributes, DetachedSpan
 
 SCOPE = InstrumentationScope("sagascope", version("sagascope"), semconv.SCHEMA_URL)
 """The scope of everything that Sagascope itself sends."""
-
-MAX_HOST_NAME_LENGTH = 40
 
 REDACTION_FAILED = "[could not be redacted]"
 """Sent in place of a value for which `redact` raised an error."""
 
 _UNSET = Status()
+
+_CLEAN_TYPES = frozenset({str, bool, int, float})
+"""Types of values that need no check."""
+
+MAX_EVENTS = MAX_LINKS = MAX_ATTRIBUTES = 128
+"""Events, links and attributes of one span, as by OpenTelemetry's SDK. Beyond it the oldest event is dropped, a new
+link, and a new attribute that is not the saga's; all are counted."""
+
+
+def _clean(attributes: Attributes | None, limit: int | None = None) -> BoundedAttributes:
+    """Returns a copy with values that OpenTelemetry knows; a key that is not a string is left out."""
+    named = {key: value for key, value in (attributes or {}).items() if isinstance(key, str)}
+    return BoundedAttributes(limit, named)
+
+
+class SagaSpan(Span):
+    """An open or ended span of a saga, from which an exported one is made in the background.
+
+    It costs a fraction of the SDK's: attributes at the start are ours, and need no check.
+    """
+
+    __slots__ = (
+        "attributes", "context", "dropped_attributes", "dropped_events", "dropped_links", "end_time", "events", "kind",
+        "links", "name", "on_end", "parent", "start_time", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link],
+        on_end: "Callable[[SagaSpan], None]",
+    ) -> None:
+        self.name = name
+        self.context = context
+        self.parent = parent
+        self.kind = kind
+        self.attributes = dict(attributes)
+        self.links = list(links)
+        self.on_end = on_end
+        self.events: deque[tuple[str, Attributes, int]] | None = None
+        self.dropped_attributes = self.dropped_events = self.dropped_links = 0
+        self.status: Status | None = None
+        self.end_time: int | None = None
+        self.start_time = time_ns()
+
+    def get_span_context(self) -> SpanContext:
+        return self.context
+
+    def is_recording(self) -> bool:
+        return self.end_time is None
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self.set_attributes({key: value})
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        if self.end_time is not None:
+            return
+        for key, value in attributes.items():
+            if type(key) is not str or not key or type(value) not in _CLEAN_TYPES:
+                attributes = _clean(attributes)
+                break
+        if len(self.attributes) + len(attributes) <= MAX_ATTRIBUTES:
+            self.attributes.update(attributes)
+            return
+        for key, value in attributes.items():
+            if len(self.attributes) < MAX_ATTRIBUTES or key in self.attributes or key.startswith("saga."):
+                self.attributes[key] = value
+            else:
+                self.dropped_attributes += 1
+
+    def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
+        if self.end_time is not None:
+            return
+        if self.events is None:
+            self.events = deque(maxlen=MAX_EVENTS)
+        self.dropped_events += len(self.events) == MAX_EVENTS
+        self.events.append((name, _clean(attributes, MAX_ATTRIBUTES), timestamp or time_ns()))
+
+    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
+        if self.end_time is not None:
+            return
+        if len(self.links) < MAX_LINKS:
+            self.links.append(Link(context, _clean(attributes, MAX_ATTRIBUTES)))
+        else:
+            self.dropped_links += 1
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Adds an exception event without a stack trace; `_context` writes one with its attributes of its own."""
+        self.add_event("exception", {"exception.type": type(exception).__qualname__, **(attributes or {})}, timestamp)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Sets the status; one that was set to OK stays, and UNSET has no effect, as OpenTelemetry specifies."""
+        new = status if isinstance(status, Status) else Status(status, description)
+        was_ok = self.status is not None and self.status.status_code is StatusCode.OK
+        if self.end_time is None and not was_ok and new.status_code is not StatusCode.UNSET:
+            self.status = new
+
+    def update_name(self, name: str) -> None:
+        self.name = name
+
+    def end(self, end_time: int | None = None) -> None:
+        """Ends it; a second call has no effect."""
+        if self.end_time is None:
+            self.end_time = end_time or time_ns()
+            self.on_end(self)
+
+    def readable(self, resource: Resource) -> ReadableSpan:
+        """Returns it in the form that the SDK's encoder takes, within the SDK's default limits."""
+        events = BoundedList.from_seq(MAX_EVENTS, (Event(*event) for event in self.events or ()))
+        events.dropped = self.dropped_events
+        attributes = dict(self.attributes)
+        if len(attributes) > MAX_ATTRIBUTES:  # the first ones are dropped, and those of the saga must not be
+            attributes = dict(sorted(attributes.items(), key=lambda pair: pair[0].startswith("saga.")))
+        kept = BoundedAttributes(MAX_ATTRIBUTES, attributes, immutable=False)
+        kept.dropped += self.dropped_attributes
+        links = BoundedList.from_seq(MAX_LINKS, self.links)
+        links.dropped += self.dropped_links
+        status = self.status or _UNSET
+        return _readable(
+            self, resource, self.start_time, self.end_time, attributes=kept, events=events, links=links, status=status
+        )
+
+
+def _readable(
+    span: "SagaSpan | DetachedSpan", resource: Resource, start: int, end: int | None, **parts: Any
+) -> ReadableSpan:
+    return ReadableSpan(
+        span.name,
+        span.context,
+        span.parent,
+        resource,
+        kind=span.kind,
+        start_time=start,
+        end_time=end,
+        instrumentation_scope=SCOPE,
+        **parts,
+    )
+
+
+def log_record(
+    body: str,
+    context: Context,
+    attributes: Mapping[str, Any],
+    resource: Resource,
+    at: int,
+    observed_at: int,
+    event_name: str = "",
+) -> ReadableLogRecord:
+    """Returns a log record of Sagascope's own, or an event if it has a name; times are in nanoseconds since 1970."""
+    record = LogRecord(
+        timestamp=at,
+        observed_timestamp=observed_at,
+        context=context,
+        severity_number=SeverityNumber.INFO,
+        severity_text="INFO",
+        body=body,
+        attributes=attributes,
+        event_name=event_name or None,
+    )
+    return ReadableLogRecord(record, resource, SCOPE)
+
+
+# --- requests ---------------------------------------------------------------------------------------
 
 Redact = Callable[[str, Any], Any]
 
@@ -56,40 +231,12 @@ class Encoder:
         self._rename = rename
 
     def encode_spans(self, batch: Sequence[ReadableSpan | SagaSpan]) -> bytes:
-        spans = [self._exported(span) if isinstance(span, SagaSpan) else span for span in batch]
+        spans = [span.readable(self._resource) if isinstance(span, SagaSpan) else span for span in batch]
         request = encode_spans(spans)
         if self._redact is not None:
             _redact_spans(self._redact, request)
         self._identify_process(request.resource_spans)
         return bytes(request.SerializeToString())
-
-    def _exported(self, span: SagaSpan) -> ReadableSpan:
-        """Returns a saga span in the form that the SDK's encoder takes, within the SDK's default limits."""
-        events = BoundedList.from_seq(
-            MAX_EVENTS, (Event(name, attributes, at) for name, attributes, at in span.events or ())
-        )
-        events.dropped = span.dropped_events
-        attributes = dict(span.attributes)
-        if len(attributes) > MAX_ATTRIBUTES:  # the first ones are dropped, and those of the saga must not be
-            attributes = dict(sorted(attributes.items(), key=lambda pair: pair[0].startswith("saga.")))
-        kept = BoundedAttributes(MAX_ATTRIBUTES, attributes, immutable=False)
-        kept.dropped += span.dropped_attributes
-        links = BoundedList.from_seq(MAX_LINKS, span.links)
-        links.dropped += span.dropped_links
-        return ReadableSpan(
-            name=span.name,
-            context=span.context,
-            parent=span.parent,
-            resource=self._resource,
-            attributes=kept,
-            events=events,
-            links=links,
-            kind=span.kind,
-            status=span.status or _UNSET,
-            start_time=span.start_time,
-            end_time=span.end_time,
-            instrumentation_scope=SCOPE,
-        )
 
     def encode_logs(self, batch: Sequence[ReadableLogRecord]) -> bytes:
         request = encode_logs(batch)
@@ -107,12 +254,6 @@ class Encoder:
                         pair.value.string_value = self._rename.after
             if all(pair.key != semconv.PROCESS_ID for pair in group.resource.attributes):
                 group.resource.attributes.append(self._process_id)
-
-
-def default_instance_id() -> str:
-    """Returns ``host:pid``, for people to read; ``sagascope.process.id`` is what is unique."""
-    host = socket.gethostname().partition(".")[0][:MAX_HOST_NAME_LENGTH] or "localhost"
-    return f"{host}:{os.getpid()}"
 
 
 # --- redaction -------------------------------------------------------------------------------------
@@ -204,20 +345,6 @@ def _to_any_value(value: Any) -> AnyValue:
 
 # --- detached spans --------------------------------------------------------------------------------
 
-_SERVICE_ATTRIBUTES = (
-    service_attributes.SERVICE_NAME,
-    service_attributes.SERVICE_NAMESPACE,
-    service_attributes.SERVICE_VERSION,
-    deployment_attributes.DEPLOYMENT_ENVIRONMENT_NAME,
-    "deployment.environment",
-)
-
-
-def resource_without_process(resource: Resource) -> Resource:
-    """Returns the service's resource without a process, so that the end of a process loses no detached span."""
-    kept = {key: resource.attributes[key] for key in _SERVICE_ATTRIBUTES if key in resource.attributes}
-    return Resource({**kept, semconv.PROCESS_ID: ""})
-
 
 def to_readable_span(span: DetachedSpan, resource: Resource, max_length: int) -> ReadableSpan:
     """Returns a detached span in the form that the SDK's encoder takes, with truncated values."""
@@ -226,17 +353,7 @@ def to_readable_span(span: DetachedSpan, resource: Resource, max_length: int) ->
     if span.error is not None:
         status = Status(StatusCode.ERROR, truncate_text(error_summary(span.error), max_length))
         events = (Event("exception", exception_attributes(span.error, max_length), span.end or span.start),)
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=resource,
-        attributes=truncate(span.attributes, max_length),
-        events=events,
-        links=span.links,
-        kind=span.kind,
-        status=status,
-        start_time=span.start,
-        end_time=span.end,
-        instrumentation_scope=SCOPE,
+    attributes = truncate(span.attributes, max_length)
+    return _readable(
+        span, resource, span.start, span.end, attributes=attributes, events=events, links=span.links, status=status
     )

@@ -14,9 +14,8 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from sagascope._delivery import PROCESS_ENDED, Counters, Delivery, Request, Result, Sender, Spool
-from sagascope._encoder import Encoder
+from sagascope._encoder import Encoder, SagaSpan
 from sagascope._guard import Guard
-from sagascope._saga_span import SagaSpan
 
 T = TypeVar("T")
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
-from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
@@ -12,10 +10,9 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, 
 
 from sagascope import semconv
 from sagascope._delivery import PROCESS_ENDED, Counters, Delivery, Request, Sender
-from sagascope._encoder import SCOPE, Encoder
+from sagascope._encoder import Encoder, SagaSpan, log_record
 from sagascope._export import Backoff, Pause, Worker
 from sagascope._runtime import NANOSECONDS_PER_SECOND
-from sagascope._saga_span import SagaSpan
 from sagascope._settings import Settings
 
 IDLE_INTERVAL_SECONDS = 60.0
@@ -181,7 +178,8 @@ class InFlightReporter:
                 semconv.HEARTBEAT_DROPPED: self._counters.dropped,
                 semconv.HEARTBEAT_FINAL: final,
             }
-            self._unsent.append((self._record(semconv.EVENT_HEARTBEAT, now, now, attributes, _NO_SPAN), None))
+            event = semconv.EVENT_HEARTBEAT
+            self._unsent.append((log_record(event, _NO_SPAN, attributes, self._resource, now, now, event), None))
 
     def _start_records(self, span: SagaSpan, now: int) -> Iterator[ReadableLogRecord]:
         """Yields one start record; for a span that is linked to several sagas, one for each saga."""
@@ -193,22 +191,8 @@ class InFlightReporter:
         linked = [dict(link.attributes or {}) for link in span.links if semconv.SAGA_ID in (link.attributes or {})]
         for linked_attributes in linked if semconv.SAGA_ID not in attributes else [{}]:
             combined = {**attributes, **linked_attributes}
-            yield self._record(semconv.EVENT_SPAN_START, span.start_time or now, now, combined, context)
-
-    def _record(
-        self, event: str, timestamp: int, now: int, attributes: dict[str, Any], context: Context
-    ) -> ReadableLogRecord:
-        record = LogRecord(
-            timestamp=timestamp,
-            observed_timestamp=now,
-            context=context,
-            severity_number=SeverityNumber.INFO,
-            severity_text="INFO",
-            body=event,
-            attributes=attributes,
-            event_name=event,
-        )
-        return ReadableLogRecord(log_record=record, resource=self._resource, instrumentation_scope=SCOPE)
+            event = semconv.EVENT_SPAN_START
+            yield log_record(event, context, combined, self._resource, span.start_time or now, now, event)
 
     def _send(self) -> bool:
         """Sends unsent records, without the start records of spans that ended; returns False to try again later."""

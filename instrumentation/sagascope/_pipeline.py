@@ -1,6 +1,7 @@
 """The runtime that `configure` and `install` activate: saga spans from their start to the collector."""
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from time import monotonic, sleep
@@ -8,9 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 from opentelemetry import _logs, trace
-from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -24,19 +24,10 @@ from sagascope import _propagator, semconv
 from sagascope._attributes import exception_attributes, truncate, truncate_text
 from sagascope._context import get_saga_context
 from sagascope._delivery import Counters, Sender, Spool
-from sagascope._encoder import (
-    SCOPE,
-    Encoder,
-    InstanceRename,
-    default_instance_id,
-    redact_value,
-    resource_without_process,
-    to_readable_span,
-)
+from sagascope._encoder import Encoder, InstanceRename, SagaSpan, log_record, redact_value, to_readable_span
 from sagascope._export import Exporter
 from sagascope._in_flight import InFlightReporter
 from sagascope._runtime import NANOSECONDS_PER_SECOND, SAMPLED, DetachedSpan, Runtime, Stats
-from sagascope._saga_span import SagaSpan
 from sagascope._service_telemetry import LogCapture, add_attributes_to_logs, forward_spans
 from sagascope._settings import Settings
 
@@ -44,6 +35,8 @@ RANDOM = 0x02
 """The flag of a random trace id, of W3C Trace Context level 2."""
 
 _SAMPLED_RANDOM = TraceFlags(SAMPLED | RANDOM)
+
+MAX_HOST_NAME_LENGTH = 40
 
 MIN_FLUSH_POLL_SECONDS, MAX_FLUSH_POLL_SECONDS = 0.001, 0.02
 """Time between two looks of `flush` at the queues; it doubles from the first to the second."""
@@ -63,6 +56,27 @@ def service_resource(
     if f"{service_attributes.SERVICE_INSTANCE_ID}=" not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
         attributes.setdefault(service_attributes.SERVICE_INSTANCE_ID, default_instance_id())
     return Resource.create(attributes)
+
+
+def default_instance_id() -> str:
+    """Returns ``host:pid``, for people to read; ``sagascope.process.id`` is what is unique."""
+    host = socket.gethostname().partition(".")[0][:MAX_HOST_NAME_LENGTH] or "localhost"
+    return f"{host}:{os.getpid()}"
+
+
+_SERVICE_ATTRIBUTES = (
+    service_attributes.SERVICE_NAME,
+    service_attributes.SERVICE_NAMESPACE,
+    service_attributes.SERVICE_VERSION,
+    deployment_attributes.DEPLOYMENT_ENVIRONMENT_NAME,
+    "deployment.environment",
+)
+
+
+def resource_without_process(resource: Resource) -> Resource:
+    """Returns the service's resource without a process, so that the end of a process loses no detached span."""
+    kept = {key: resource.attributes[key] for key in _SERVICE_ATTRIBUTES if key in resource.attributes}
+    return Resource({**kept, semconv.PROCESS_ID: ""})
 
 
 def new_pipeline(settings: Settings, resource: Resource) -> "Pipeline":
@@ -152,17 +166,8 @@ class Pipeline(Runtime):
         now = self._clock()
         saga_context = get_saga_context(context)
         saga_attributes = saga_context.attributes if saga_context is not None else {}
-        record = LogRecord(
-            timestamp=now,
-            observed_timestamp=now,
-            context=context,
-            severity_number=SeverityNumber.INFO,
-            severity_text="INFO",
-            body=body,
-            attributes=self.truncate({**saga_attributes, **attributes}),
-            event_name=event_name or None,
-        )
-        self._exporter.add_log(ReadableLogRecord(record, self._resource, SCOPE))
+        combined = self.truncate({**saga_attributes, **attributes})
+        self._exporter.add_log(log_record(body, context, combined, self._resource, now, now, event_name))
 
     def propagated_context(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """Returns our ids with the sampled flag of the service's current span, or else of its sampler."""

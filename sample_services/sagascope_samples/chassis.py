@@ -8,9 +8,10 @@ import signal
 import sqlite3
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar, TypeVar
@@ -20,12 +21,12 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import sagascope
-from sagascope_samples.calls import STATUS_OF, BackgroundTasks, Callbacks, Peers, respond_with_error
+from sagascope_samples.calls import STATUS_OF, BackgroundTasks, Callbacks, Order, Peers, read_order, respond_with_error
 from sagascope_samples.faults import FaultInjector
 
 SHUTDOWN_TIMEOUT_SECONDS = 2
@@ -174,6 +175,15 @@ class Service(ABC):
     @abstractmethod
     def routes(self) -> Sequence[Route]:
         """Returns the endpoints of this service."""
+
+    def accepting(self, work: Callable[[Order, str], Awaitable[None]]) -> Callable[[Request], Awaitable[Response]]:
+        """Returns a handler that accepts a payment, and calls back when the work with it and its key has ended."""
+
+        async def accept(request: Request) -> Response:
+            order, key = await read_order(request)
+            return self.callbacks.accept(request, partial(work, order, key))
+
+        return accept
 
     def app(self) -> Starlette:
         """Returns the app of the service, with ``/healthz`` and ``/faults`` beside its own endpoints."""

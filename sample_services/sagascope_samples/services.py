@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import sagascope
@@ -124,17 +124,7 @@ class Ledger(Service):
 
     def routes(self) -> Sequence[Route]:
         """Returns the endpoints of this service."""
-        return [post("/entries", self.accept_entry), post("/reversals", self.accept_reversal)]
-
-    async def accept_entry(self, request: Request) -> Response:
-        """Accepts a payment to record."""
-        order, key = await read_order(request)
-        return self.callbacks.accept(request, partial(self._record, order, key))
-
-    async def accept_reversal(self, request: Request) -> Response:
-        """Accepts a payment whose entry must be reversed."""
-        order, key = await read_order(request)
-        return self.callbacks.accept(request, partial(self._reverse, order, key))
+        return [post("/entries", self.accepting(self._record)), post("/reversals", self.accepting(self._reverse))]
 
     async def _record(self, order: Order, key: str) -> None:
         with sagascope.step("ledger.record", idempotency_key=key):
@@ -174,17 +164,7 @@ class Shipping(Service):
 
     def routes(self) -> Sequence[Route]:
         """Returns the endpoints of this service."""
-        return [post("/bookings", self.accept_booking), post("/cancellations", self.accept_cancellation)]
-
-    async def accept_booking(self, request: Request) -> Response:
-        """Accepts a payment whose goods must be sent."""
-        order, key = await read_order(request)
-        return self.callbacks.accept(request, partial(self._book, order, key))
-
-    async def accept_cancellation(self, request: Request) -> Response:
-        """Accepts a payment whose booking must be cancelled."""
-        order, key = await read_order(request)
-        return self.callbacks.accept(request, partial(self._cancel, order, key))
+        return [post("/bookings", self.accepting(self._book)), post("/cancellations", self.accepting(self._cancel))]
 
     async def _book(self, order: Order, key: str) -> None:
         with sagascope.step("shipping.book", idempotency_key=key):

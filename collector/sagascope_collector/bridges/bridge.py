@@ -5,7 +5,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,6 @@ class Bridge(Generic[Checkpoint]):
         checkpoints: the checkpoint file; locked while the bridge runs.
         health: receives the results of each poll.
         interval_seconds: the pause between two polls.
-        clock: returns the time in nanoseconds since 1970.
     """
 
     def __init__(
@@ -79,14 +77,12 @@ class Bridge(Generic[Checkpoint]):
         health: Health,
         *,
         interval_seconds: float,
-        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._source = source
         self._sender = sender
         self._checkpoints = checkpoints
         self._health = health
         self._interval_seconds = interval_seconds
-        self._clock = clock
         self._stopping = threading.Event()
         self._retrying = Retrying(
             retry=retry_if_exception_type((SourceUnavailable, SendFailed)),
@@ -122,7 +118,7 @@ class Bridge(Generic[Checkpoint]):
         started = time.monotonic()
         self._health.polls += 1
         try:
-            result = self._source.poll(checkpoint, self._clock())
+            result = self._source.poll(checkpoint, time.time_ns())
             self._send(result.telemetry)
         except (SourceUnavailable, SendFailed) as error:
             self._report_failure(str(error))

@@ -1,6 +1,6 @@
 """The spans and log records that a bridge reports, and their encoding as OTLP requests."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeVar
@@ -56,8 +56,8 @@ class Span:
     error: str | None = None
     """The error message, which may be empty; None: the span did not fail."""
 
-    def start_record(self, observed_at: int = 0) -> "LogRecord":
-        """Returns the start record of the open span, observed at a time; by default when the span started."""
+    def start_record(self) -> "LogRecord":
+        """Returns the start record of the open span."""
         attributes: Attributes = {
             semconv.SPAN_NAME: self.name,
             semconv.SPAN_KIND: self.kind,
@@ -68,7 +68,6 @@ class Span:
             trace_id=self.trace_id,
             span_id=self.span_id,
             at=self.start,
-            observed_at=observed_at,
             event_name=semconv.EVENT_SPAN_START,
             body="",
             attributes={**self.attributes, **attributes},
@@ -87,8 +86,6 @@ class LogRecord:
     body: str
     attributes: Attributes
     is_warning: bool = False
-    observed_at: int = 0
-    """0: the same as `at`."""
 
 
 Record = TypeVar("Record", Span, LogRecord)
@@ -106,20 +103,16 @@ class Telemetry:
 
     def messages(self) -> Iterator[tuple[Message, RecordKind]]:
         """Yields the requests, each with at most `MAX_REQUEST_RECORDS` records."""
-        for number, spans in enumerate(_batches(self.spans)):
-            yield (
-                Message(number, json=False, body=_traces(spans), counts={RecordKind.SPANS: len(spans)}),
-                RecordKind.SPANS,
-            )
-        for number, logs in enumerate(_batches(self.logs)):
-            yield (
-                Message(number, json=False, body=_logs(logs), counts={RecordKind.LOG_RECORDS: len(logs)}),
-                RecordKind.LOG_RECORDS,
-            )
+        yield from _messages(self.spans, RecordKind.SPANS, _traces)
+        yield from _messages(self.logs, RecordKind.LOG_RECORDS, _logs)
 
 
-def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    return (records[first : first + MAX_REQUEST_RECORDS] for first in range(0, len(records), MAX_REQUEST_RECORDS))
+def _messages(
+    records: Sequence[Record], kind: RecordKind, encode: Callable[[Sequence[Record]], bytes]
+) -> Iterator[tuple[Message, RecordKind]]:
+    for number, first in enumerate(range(0, len(records), MAX_REQUEST_RECORDS)):
+        batch = records[first : first + MAX_REQUEST_RECORDS]
+        yield Message(number, json=False, body=encode(batch), counts={kind: len(batch)}), kind
 
 
 def _by_resource(records: Sequence[Record]) -> Iterator[tuple[ResourceMessage, list[Record]]]:
@@ -171,7 +164,7 @@ def _logs(logs: Sequence[LogRecord]) -> bytes:
 def _log_message(log: LogRecord) -> LogRecordMessage:
     return LogRecordMessage(
         time_unix_nano=log.at,
-        observed_time_unix_nano=log.observed_at or log.at,
+        observed_time_unix_nano=log.at,
         trace_id=log.trace_id,
         span_id=log.span_id,
         event_name=log.event_name,

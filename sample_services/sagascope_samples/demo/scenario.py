@@ -41,9 +41,9 @@ CUSTOMERS: Final = (
 """Invented shops."""
 
 
-def payments(seed: int = SEED) -> Iterator[Order]:
-    """Yields payments without end, with ids ascending from `FIRST_ID`. The same seed gives the same payments."""
-    random = Random(seed)  # noqa: S311  the scenario must repeat; nothing here is a secret
+def payments() -> Iterator[Order]:
+    """Yields the same payments each time, without end, with ids ascending from `FIRST_ID`."""
+    random = Random(SEED)  # noqa: S311  the scenario must repeat; nothing here is a secret
     for number in count(FIRST_ID):
         yield Order(
             payment=str(number),

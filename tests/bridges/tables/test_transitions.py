@@ -190,12 +190,10 @@ def test_a_row_with_a_compensated_step_is_a_compensation() -> None:
 
 
 def test_a_closing_step_ends_its_saga() -> None:
-    telemetry, of = Telemetry(), table("steps")
+    telemetry, of = Telemetry(), table("steps", closes={"ledger": "completed"})
     for step in ("wallet", "ledger"):
         (found,) = transitions(of, row("succeeded", step))
-        TableTelemetry("shop", "t", "", describes_sagas=False, closes={"ledger": "completed"}).add(
-            step, found, telemetry
-        )
+        TableTelemetry("shop", of, "").add(step, found, telemetry)
     assert [each.attributes.get(semconv.SAGA_OUTCOME) for each in telemetry.spans] == [None, "completed"]
 
 
@@ -211,11 +209,7 @@ ROWS = st.builds(
 @given(st.lists(ROWS, max_size=12), st.sampled_from(["sagas", "steps"]), st.sampled_from(["succeeded", "failed"]))
 def test_every_announced_attempt_ends_with_its_row(rows: list[dict[str, Any]], kind: str, end: str) -> None:
     of = table(kind, compensates={"refund": "a"})
-    builder, telemetry, before = (
-        TableTelemetry("shop", "t", "", describes_sagas=kind == "sagas", closes={}),
-        Telemetry(),
-        None,
-    )
+    builder, telemetry, before = TableTelemetry("shop", of, ""), Telemetry(), None
     for at, said in enumerate([*rows, {"state": end, "step": "a"}], 1):
         found = transition(of, before, row(at=at, **said))
         builder.add('["1"]', found, telemetry)

@@ -49,10 +49,7 @@ def apply(telemetry: Telemetry, *events: HistoryEvent) -> Run:
 class PollingWorkers:
     """Workers that poll every task queue."""
 
-    def unpolled(self, task_queue: str, *, activities: bool) -> int:
-        return 0
-
-    def lost_since(self, worker: str, activity_queue: str, workflow_queue: str, alive_at: int) -> int:
+    def unpolled(self, namespace: str, task_queue: str, *, activities: bool) -> int:
         return 0
 
 

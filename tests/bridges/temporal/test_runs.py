@@ -18,7 +18,7 @@ from temporalio.client import Client
 
 from sagascope import semconv
 from sagascope_collector.bridges import Telemetry
-from sagascope_collector.bridges.temporal import Checkpoint, TemporalClient, TemporalSource, description, source
+from sagascope_collector.bridges.temporal import Checkpoint, TemporalClient, TemporalSource, client, description
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from support.clients import running
 from support.collector import running_collector
@@ -101,13 +101,14 @@ def test_a_terminated_run_names_the_run_that_was_started_after_it(tmp_path: Path
 @pytest.fixture
 def polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Callable[[], Telemetry]]]:
     """The address of a server, and a function that polls it once; a worker is gone after three seconds."""
-    monkeypatch.setattr(description, "POLLER_LOST_NS", 3 * NANOSECONDS_PER_SECOND)
-    monkeypatch.setattr(source, "POLLER_CHECK_INTERVAL_NS", 0)
+    for module in (client, description):
+        monkeypatch.setattr(module, "POLLER_LOST_NS", 3 * NANOSECONDS_PER_SECOND)
+    monkeypatch.setattr(client, "POLLS_INTERVAL_NS", 0)
     checkpoint = Checkpoint()
     with (
         running_temporal(tmp_path / "temporal.log") as address,
-        TemporalClient(address) as client,
-        TemporalSource(client, ["default"]) as following,
+        TemporalClient(address) as connection,
+        TemporalSource(connection, ["default"]) as following,
     ):
 
         def poll() -> Telemetry:

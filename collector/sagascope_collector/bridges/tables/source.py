@@ -107,10 +107,7 @@ class TablesSource:
     def _report(self, database: str, checkpoint: Checkpoint) -> PollResult[Checkpoint]:
         telemetry = Telemetry()
         for table in self._tables:
-            describes_sagas = table.rows == "sagas"
-            builder = TableTelemetry(
-                database, table.name, self._environment, describes_sagas, table.closes, table.messages
-            )
+            builder = TableTelemetry(database, table, self._environment)
             for change in checkpoint.tables.get(table.name, TableCheckpoint()).changes:
                 reported = transition(table, change.before, change.row, is_first=change.is_first)
                 builder.add(change.key, reported, telemetry)

@@ -256,24 +256,18 @@ class TableTelemetry:
     """Builds the spans of one table."""
 
     database: str
-    table: str
+    table: Table
     environment: str
-    describes_sagas: bool
-    """Whether a row describes a whole saga."""
-    closes: Mapping[str, str]
-    """Outcomes of a saga by the step whose success ends it."""
-    describes_messages: bool = False
-    """Whether the error of a row in flight is the reason why its message was not published."""
 
     def add(self, key: str, transition: Transition, telemetry: Telemetry) -> None:
         """Adds the records of a row's transition."""
         spans = list(self._attempts(key, transition))
-        if self.describes_sagas and (transition.outcome or transition.is_new):
+        if self.table.rows == "sagas" and (transition.outcome or transition.is_new):
             spans.append(self._saga(key, transition))
         telemetry.spans += [span for span in spans if span.end]
         telemetry.logs += [span.start_record() for span in spans if not span.end]
         telemetry.logs += self._wait(key, transition)
-        if self.describes_messages and transition.after and transition.after.attempt:
+        if self.table.messages and transition.after and transition.after.attempt:
             telemetry.logs += self._unpublished(key, transition, transition.after.attempt)
 
     def _wait(self, key: str, transition: Transition) -> Iterator[LogRecord]:
@@ -284,7 +278,7 @@ class TableTelemetry:
             yield LogRecord(
                 resource=self._resource(row),
                 trace_id=trace_id(self.environment, row.id, row.run),
-                span_id=span_id(self.database, self.table, key),
+                span_id=span_id(self.database, self.table.name, key),
                 at=max(row.changed, row.ended),
                 event_name="",
                 body="the wait is over" if is_over else f"waits for {row.step or row.state_name}",
@@ -299,7 +293,7 @@ class TableTelemetry:
         yield LogRecord(
             resource=self._resource(row),
             trace_id=trace_id(self.environment, row.id, row.run),
-            span_id=span_id(self.database, self.table, key, *_id_parts(attempt)),
+            span_id=span_id(self.database, self.table.name, key, *_id_parts(attempt)),
             at=row.changed,
             event_name=semconv.EVENT_WAITING,
             body=row.error,
@@ -322,10 +316,10 @@ class TableTelemetry:
             row = transition.row
             if not report.has_error:
                 row = row.model_copy(update={"error": "", "error_type": ""})
-            if not self.describes_sagas:
+            if self.table.rows == "steps":
                 attributes |= _amount(row)
-            if report.end and not report.failed and attempt.step in self.closes:
-                attributes[semconv.SAGA_OUTCOME] = self.closes[attempt.step]
+            if report.end and not report.failed and attempt.step in self.table.closes:
+                attributes[semconv.SAGA_OUTCOME] = self.table.closes[attempt.step]
             yield self._span(
                 key,
                 row,
@@ -350,12 +344,12 @@ class TableTelemetry:
         failed: bool,
     ) -> Span:
         business_keys = {f"{semconv.KEY_PREFIX}{name}": value for name, value in row.keys}
-        origin = {semconv.TABLE_NAME: self.table, semconv.TABLE_KEY: key}
+        origin = {semconv.TABLE_NAME: self.table.name, semconv.TABLE_KEY: key}
         error = {"error.type": row.error_type} if failed and row.error_type else {}
         return Span(
             resource=self._resource(row),
             trace_id=trace_id(self.environment, row.id, row.run),
-            span_id=span_id(self.database, self.table, key, *id_parts),
+            span_id=span_id(self.database, self.table.name, key, *id_parts),
             name=name,
             start=start,
             end=end or None,

@@ -1,8 +1,8 @@
-"""The calls of Temporal's API that the bridge needs. None of them changes anything."""
+"""The calls of Temporal's API that the bridge needs, and which workers they show. None of them changes anything."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import grpc
 from temporalio.api.common.v1 import WorkflowExecution
@@ -19,6 +19,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.api.workflowservice.v1.service_pb2_grpc import WorkflowServiceStub
 
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import SourceUnavailable
 
 CALL_TIMEOUT_SECONDS: Final = 10.0
@@ -27,6 +28,12 @@ PAGE_SIZE: Final = 1_000
 """Workflows, or history events, in one response."""
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
+
+POLLS_INTERVAL_NS: Final = 10 * NANOSECONDS_PER_SECOND
+"""The interval between two reads of the workers that poll one task queue."""
+
+POLLER_LOST_NS: Final = 75 * NANOSECONDS_PER_SECOND
+"""A worker that has not polled for this long is gone: a poll takes at most a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +149,57 @@ class TemporalClient:
 
 class _UnknownRun(Exception):
     """The server does not know the run."""
+
+
+class Polls(NamedTuple):
+    """When each worker last polled a task queue, by its identity, as the server reported it."""
+
+    read_at: int
+    by_worker: Mapping[str, int]
+
+
+class Workers:
+    """Finds out since when task queues are not polled; each is read at most once per `POLLS_INTERVAL_NS`.
+
+    Args:
+        client: the connection to the server.
+        unpolled_since: what is known, by task queue; updated.
+        polls: the polls of each task queue when it was read last; updated, and kept between polls of the bridge.
+        now: in nanoseconds since 1970.
+    """
+
+    def __init__(
+        self, client: TemporalClient, unpolled_since: dict[str, int], polls: dict[str, Polls], now: int
+    ) -> None:
+        self._client = client
+        self.unpolled_since = unpolled_since
+        self._polls = polls
+        self._now = now
+
+    def unpolled(self, namespace: str, task_queue: str, *, activities: bool) -> int:
+        """Returns since when no worker polls a task queue; 0 if a worker polls it."""
+        latest = max(self._last_polls(namespace, task_queue, activities=activities).values(), default=0)
+        name = _queue_name(namespace, task_queue, activities=activities)
+        if latest + POLLER_LOST_NS > self._now:
+            self.unpolled_since.pop(name, None)
+            return 0
+        return self.unpolled_since.setdefault(name, latest or self._now)
+
+    def lost_since(self, namespace: str, worker: str, activity_queue: str, workflow_queue: str, alive_at: int) -> int:
+        """Returns the last sign of life of a worker that polls neither task queue; 0 if it may be alive."""
+        activities = self._last_polls(namespace, activity_queue, activities=True)
+        workflows = self._last_polls(namespace, workflow_queue, activities=False)
+        latest = max(alive_at, activities.get(worker, 0), workflows.get(worker, 0))
+        return latest if latest + POLLER_LOST_NS <= self._now else 0
+
+    def _last_polls(self, namespace: str, task_queue: str, *, activities: bool) -> Mapping[str, int]:
+        name = _queue_name(namespace, task_queue, activities=activities)
+        known = self._polls.get(name)
+        if known is None or self._now - known.read_at >= POLLS_INTERVAL_NS:
+            polls = self._client.last_polls(namespace, task_queue, activities=activities)
+            known = self._polls[name] = Polls(self._now, polls)
+        return known.by_worker
+
+
+def _queue_name(namespace: str, task_queue: str, *, activities: bool) -> str:
+    return f"{namespace}/{'activities' if activities else 'workflows'}/{task_queue}"

@@ -3,12 +3,13 @@
 An attempt that is followed by another one leaves no event in the history: only the description shows it.
 """
 
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
+from sagascope_collector.bridges.temporal.client import POLLER_LOST_NS, Workers
 from sagascope_collector.bridges.temporal.telemetry import (
     UNSEEN_FAILURE,
     Error,
@@ -22,9 +23,6 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 POLLER_CHECK_DELAY_NS: Final = 2 * NANOSECONDS_PER_SECOND
 """How long a task waits for a worker before the bridge checks whether a worker polls its task queue."""
 
-POLLER_LOST_NS: Final = 75 * NANOSECONDS_PER_SECOND
-"""A worker that has not polled for this long is gone: a poll takes at most a minute."""
-
 STARTED_STATES: Final = (
     PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
     PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED,
@@ -36,16 +34,6 @@ PAUSED_STATES: Final = (
     PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED,
     PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED,
 )
-
-
-class Workers(Protocol):
-    """What the server knows of the workers of one namespace."""
-
-    def unpolled(self, task_queue: str, *, activities: bool) -> int:
-        """Returns since when no worker polls a task queue; 0 if a worker polls it."""
-
-    def lost_since(self, worker: str, activity_queue: str, workflow_queue: str, alive_at: int) -> int:
-        """Returns the last sign of life of a worker that polls neither task queue; 0 if it may be alive."""
 
 
 class Obstacle(NamedTuple):
@@ -142,7 +130,7 @@ class DescriptionReader:
             return self._lost_worker(call, pending)
         if not due or self._now < due + POLLER_CHECK_DELAY_NS:
             return NO_OBSTACLE
-        since = self._workers.unpolled(call.task_queue, activities=True)
+        since = self._workers.unpolled(self._run.namespace, call.task_queue, activities=True)
         text = f"no worker polls the task queue {call.task_queue} (since {format_time(since)})"
         return Obstacle("no_worker", text) if since else NO_OBSTACLE
 
@@ -152,7 +140,8 @@ class DescriptionReader:
         alive_at = max(_time_ns(pending, "last_started_time"), _time_ns(pending, "last_heartbeat_time"))
         if not worker or self._now < alive_at + POLLER_LOST_NS:
             return NO_OBSTACLE
-        since = self._workers.lost_since(worker, call.task_queue, self._run.task_queue, alive_at)
+        run = self._run
+        since = self._workers.lost_since(run.namespace, worker, call.task_queue, run.task_queue, alive_at)
         text = f"its worker {worker} has not polled since {format_time(since)}"
         return Obstacle("worker_lost", text) if since else NO_OBSTACLE
 
@@ -173,7 +162,7 @@ class DescriptionReader:
         scheduled_at = task.scheduled_time.ToNanoseconds()
         if task.HasField("started_time") or not scheduled_at or self._now < scheduled_at + POLLER_CHECK_DELAY_NS:
             return NO_OBSTACLE
-        unpolled = self._workers.unpolled(run.task_queue, activities=False)
+        unpolled = self._workers.unpolled(run.namespace, run.task_queue, activities=False)
         text = f"no worker polls the task queue {run.task_queue} for workflow tasks (since {format_time(unpolled)})"
         return Obstacle("no_worker", text) if unpolled else NO_OBSTACLE
 

@@ -48,7 +48,7 @@ class HistoryReader:
         run.parent_workflow_id = attributes.parent_workflow_execution.workflow_id
         self._telemetry.root()
 
-    def workflow_ended(self, event: HistoryEvent, error: Error | None) -> None:
+    def workflow_ended(self, event: HistoryEvent, attributes: Any, error: Error | None) -> None:
         """The run ended."""
         run = self._run
         for call in run.calls.values():
@@ -61,12 +61,12 @@ class HistoryReader:
 
     def workflow_terminated(self, event: HistoryEvent, attributes: Any) -> None:
         """The run was terminated, which a reset does, too: another run then continues it."""
-        self.workflow_ended(event, None if self._run.continued_run_id else _termination(attributes))
+        self.workflow_ended(event, attributes, None if self._run.continued_run_id else _termination(attributes))
 
     def workflow_continued_as_new(self, event: HistoryEvent, attributes: Any) -> None:
         """The run ended and continues as a new run."""
         self._run.continued_run_id = attributes.new_execution_run_id
-        self.workflow_ended(event, None)
+        self.workflow_ended(event, attributes, None)
 
     def activity_scheduled(self, event: HistoryEvent, attributes: Any) -> None:
         """An activity was scheduled."""
@@ -289,23 +289,18 @@ def _time_ns(event: HistoryEvent) -> int:
 
 
 _Handler = Callable[[HistoryReader, HistoryEvent, Any], None]
-_ErrorOf = Callable[[Any], Error | None]
+_ErrorOf = Callable[[Any], Error]
 
 
-def _ends_workflow(error_of: _ErrorOf) -> _Handler:
-    return lambda reader, event, attributes: reader.workflow_ended(event, error_of(attributes))
+def _ends(
+    end: Callable[[HistoryReader, HistoryEvent, Any, Error | None], None], error: _ErrorOf | str | None = None
+) -> _Handler:
+    """Returns the handler of an event that ends a run or a call, with the error that it tells."""
 
+    def handle(reader: HistoryReader, event: HistoryEvent, attributes: Any) -> None:
+        end(reader, event, attributes, error(attributes) if callable(error) else Error(error) if error else None)
 
-def _ends_activity(error_of: _ErrorOf) -> _Handler:
-    return lambda reader, event, attributes: reader.activity_ended(event, attributes, error_of(attributes))
-
-
-def _ends_child(error_of: _ErrorOf) -> _Handler:
-    return lambda reader, event, attributes: reader.child_ended(event, attributes, error_of(attributes))
-
-
-def _no_error(_: Any) -> None:
-    return None
+    return handle
 
 
 def _worker(attributes: Any) -> str:
@@ -318,10 +313,6 @@ def _failure(attributes: Any) -> Error:
     return Error.from_failure(attributes.failure)
 
 
-def _constant(text: str) -> _ErrorOf:
-    return lambda _: Error(text)
-
-
 def _termination(attributes: Any) -> Error:
     by = f" by {attributes.identity}" if attributes.identity else ""
     return Error(f"terminated{by}: {attributes.reason}" if attributes.reason else f"terminated{by}")
@@ -329,11 +320,11 @@ def _termination(attributes: Any) -> Error:
 
 _HANDLERS: Final[Mapping[str, _Handler]] = {
     "workflow_execution_started_event_attributes": HistoryReader.workflow_started,
-    "workflow_execution_completed_event_attributes": _ends_workflow(_no_error),
+    "workflow_execution_completed_event_attributes": _ends(HistoryReader.workflow_ended),
     "workflow_execution_continued_as_new_event_attributes": HistoryReader.workflow_continued_as_new,
-    "workflow_execution_failed_event_attributes": _ends_workflow(_failure),
-    "workflow_execution_timed_out_event_attributes": _ends_workflow(_constant("the workflow timed out")),
-    "workflow_execution_canceled_event_attributes": _ends_workflow(_constant("cancelled")),
+    "workflow_execution_failed_event_attributes": _ends(HistoryReader.workflow_ended, _failure),
+    "workflow_execution_timed_out_event_attributes": _ends(HistoryReader.workflow_ended, "the workflow timed out"),
+    "workflow_execution_canceled_event_attributes": _ends(HistoryReader.workflow_ended, "cancelled"),
     "workflow_execution_terminated_event_attributes": HistoryReader.workflow_terminated,
     "workflow_execution_signaled_event_attributes": HistoryReader.signal_received,
     "workflow_execution_update_accepted_event_attributes": HistoryReader.update_accepted,
@@ -341,17 +332,21 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
     "workflow_task_completed_event_attributes": HistoryReader.workflow_task_completed,
     "activity_task_scheduled_event_attributes": HistoryReader.activity_scheduled,
     "activity_task_started_event_attributes": HistoryReader.activity_started,
-    "activity_task_completed_event_attributes": _ends_activity(_no_error),
-    "activity_task_failed_event_attributes": _ends_activity(_failure),
-    "activity_task_timed_out_event_attributes": _ends_activity(_failure),
-    "activity_task_canceled_event_attributes": _ends_activity(_constant("cancelled")),
+    "activity_task_completed_event_attributes": _ends(HistoryReader.activity_ended),
+    "activity_task_failed_event_attributes": _ends(HistoryReader.activity_ended, _failure),
+    "activity_task_timed_out_event_attributes": _ends(HistoryReader.activity_ended, _failure),
+    "activity_task_canceled_event_attributes": _ends(HistoryReader.activity_ended, "cancelled"),
     "marker_recorded_event_attributes": HistoryReader.marker_recorded,
     "child_workflow_execution_started_event_attributes": HistoryReader.child_started,
-    "child_workflow_execution_completed_event_attributes": _ends_child(_no_error),
-    "child_workflow_execution_failed_event_attributes": _ends_child(_failure),
-    "child_workflow_execution_canceled_event_attributes": _ends_child(_constant("cancelled")),
-    "child_workflow_execution_timed_out_event_attributes": _ends_child(_constant("the child workflow timed out")),
-    "child_workflow_execution_terminated_event_attributes": _ends_child(_constant("the child workflow was terminated")),
+    "child_workflow_execution_completed_event_attributes": _ends(HistoryReader.child_ended),
+    "child_workflow_execution_failed_event_attributes": _ends(HistoryReader.child_ended, _failure),
+    "child_workflow_execution_canceled_event_attributes": _ends(HistoryReader.child_ended, "cancelled"),
+    "child_workflow_execution_timed_out_event_attributes": _ends(
+        HistoryReader.child_ended, "the child workflow timed out"
+    ),
+    "child_workflow_execution_terminated_event_attributes": _ends(
+        HistoryReader.child_ended, "the child workflow was terminated"
+    ),
     "timer_started_event_attributes": HistoryReader.timer_started,
     "timer_fired_event_attributes": HistoryReader.timer_ended,
     "timer_canceled_event_attributes": HistoryReader.timer_ended,

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
@@ -13,8 +13,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from sagascope_collector.bridges.bridge import PollResult
 from sagascope_collector.bridges.otlp import Telemetry
-from sagascope_collector.bridges.temporal import description as descriptions
-from sagascope_collector.bridges.temporal.client import TemporalClient
+from sagascope_collector.bridges.temporal.client import Polls, TemporalClient, Workers
 from sagascope_collector.bridges.temporal.description import DescriptionReader
 from sagascope_collector.bridges.temporal.history import HistoryReader, is_termination, reset_time
 from sagascope_collector.bridges.temporal.telemetry import Checkpoint, Run, RunTelemetry
@@ -37,9 +36,6 @@ BACKOFF_STEPS: Final = 16
 VISIBILITY_OVERLAP_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """The visibility API may lag by this much."""
 
-POLLER_CHECK_INTERVAL_NS: Final = 10 * NANOSECONDS_PER_SECOND
-"""The interval between two reads of the pollers of one task queue."""
-
 OPEN_STATUSES: Final = (
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
@@ -56,14 +52,6 @@ class _ReadRun:
     events: Sequence[HistoryEvent]
     reset_run_id: str = ""
     """The run that replaces this one after a reset."""
-
-
-class _Pollers(NamedTuple):
-    """The workers of a task queue, as the server reported them."""
-
-    checked_at: int
-    last_polls: Mapping[str, int]
-    """When each worker last polled, by its identity."""
 
 
 class TemporalSource:
@@ -94,7 +82,7 @@ class TemporalSource:
         self._executor = ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="temporal")
         self._next_read_at: dict[str, int] = {}
         self._intervals_ns: dict[str, int] = {}
-        self._pollers: dict[str, _Pollers] = {}
+        self._polls: dict[str, Polls] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -114,16 +102,16 @@ class TemporalSource:
         due = [id_ for id_, run in runs.items() if run.namespace not in errors and self._due(id_) <= now]
         due.sort(key=self._due)
         telemetry = Telemetry()
-        pollers = _TaskQueuePollers(self._client, dict(checkpoint.unpolled_since), self._pollers, now)
+        workers = Workers(self._client, dict(checkpoint.unpolled_since), self._polls, now)
         batch, remaining = due[:MAX_RUNS_PER_POLL], due[MAX_RUNS_PER_POLL:]
         for read in self._executor.map(partial(self._read, over=over), [runs[id_] for id_ in batch]):
-            run = self._apply(read, telemetry, pollers, now, len(runs))
+            run = self._apply(read, telemetry, workers, now, len(runs))
             if run is None or run.is_over:
                 self._forget(runs, ended, read.run.run_id, now)
             else:
                 runs[run.run_id] = run
         is_behind = bool(remaining) and self._due(remaining[0]) < now - MIN_IDLE_INTERVAL_NS
-        after = Checkpoint(listed_at=listed_at, runs=runs, ended=ended, unpolled_since=pollers.unpolled_since)
+        after = Checkpoint(listed_at=listed_at, runs=runs, ended=ended, unpolled_since=workers.unpolled_since)
         error = " ".join(errors.values())
         return PollResult(telemetry, after, len(runs), error, is_behind=is_behind, poll_again=bool(remaining))
 
@@ -173,9 +161,7 @@ class TemporalSource:
         events = self._client.events_after(*execution, run.last_event_id, new) if new > 0 else ()
         return _ReadRun(run, description, events, _reset_run_id(description))
 
-    def _apply(
-        self, read: _ReadRun, telemetry: Telemetry, pollers: "_TaskQueuePollers", now: int, run_count: int
-    ) -> Run | None:
+    def _apply(self, read: _ReadRun, telemetry: Telemetry, workers: Workers, now: int, run_count: int) -> Run | None:
         """Returns the updated run; None if the server no longer knows it."""
         if read.description is None and not read.events:
             return None
@@ -188,7 +174,7 @@ class TemporalSource:
             history.apply(event)
         next_change_at = 0
         if read.description is not None and not run.is_over:
-            description = DescriptionReader(run, run_telemetry, _Workers(pollers, run.namespace), now)
+            description = DescriptionReader(run, run_telemetry, workers, now)
             description.apply(read.description)
             next_change_at = description.next_change_at
         has_changed = run != read.run
@@ -209,67 +195,6 @@ class TemporalSource:
         self._next_read_at.pop(run_id, None)
         self._intervals_ns.pop(run_id, None)
         ended[run_id] = now
-
-
-class _TaskQueuePollers:
-    """Finds out since when task queues are not polled; each is read at most once per `POLLER_CHECK_INTERVAL_NS`.
-
-    Args:
-        client: the connection to the server.
-        unpolled_since: what is known, by task queue; updated.
-        pollers: the workers of each task queue when it was read last; updated, and kept between polls.
-        now: in nanoseconds since 1970.
-    """
-
-    def __init__(
-        self, client: TemporalClient, unpolled_since: dict[str, int], pollers: dict[str, _Pollers], now: int
-    ) -> None:
-        self._client = client
-        self.unpolled_since = unpolled_since
-        self._pollers = pollers
-        self._now = now
-
-    def unpolled(self, namespace: str, task_queue: str, *, activities: bool) -> int:
-        """Returns since when no worker polls a task queue; 0 if a worker polls it."""
-        latest = max(self.last_polls(namespace, task_queue, activities=activities).values(), default=0)
-        name = _queue_name(namespace, task_queue, activities=activities)
-        if latest + descriptions.POLLER_LOST_NS > self._now:
-            self.unpolled_since.pop(name, None)
-            return 0
-        return self.unpolled_since.setdefault(name, latest or self._now)
-
-    def last_polls(self, namespace: str, task_queue: str, *, activities: bool) -> Mapping[str, int]:
-        """Returns when each worker last polled a task queue, as of the latest read."""
-        name = _queue_name(namespace, task_queue, activities=activities)
-        known = self._pollers.get(name)
-        if known is None or self._now - known.checked_at >= POLLER_CHECK_INTERVAL_NS:
-            polls = self._client.last_polls(namespace, task_queue, activities=activities)
-            known = self._pollers[name] = _Pollers(self._now, polls)
-        return known.last_polls
-
-    def lost_since(self, latest: int) -> int:
-        """Returns the latest sign of life of a worker if it is too long ago, else 0."""
-        return latest if latest + descriptions.POLLER_LOST_NS <= self._now else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Workers:
-    """Implements `description.Workers` for one namespace."""
-
-    pollers: _TaskQueuePollers
-    namespace: str
-
-    def unpolled(self, task_queue: str, *, activities: bool) -> int:
-        return self.pollers.unpolled(self.namespace, task_queue, activities=activities)
-
-    def lost_since(self, worker: str, activity_queue: str, workflow_queue: str, alive_at: int) -> int:
-        activities = self.pollers.last_polls(self.namespace, activity_queue, activities=True)
-        workflows = self.pollers.last_polls(self.namespace, workflow_queue, activities=False)
-        return self.pollers.lost_since(max(alive_at, activities.get(worker, 0), workflows.get(worker, 0)))
-
-
-def _queue_name(namespace: str, task_queue: str, *, activities: bool) -> str:
-    return f"{namespace}/{'activities' if activities else 'workflows'}/{task_queue}"
 
 
 def _reset_run_id(description: DescribeWorkflowExecutionResponse) -> str:
