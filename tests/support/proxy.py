@@ -22,6 +22,7 @@ class Proxy:
         self._port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._swallowed: set[bytes] = set()
+        self._unanswered: set[bytes] = set()
         self._lock = threading.Lock()
         self._is_cut = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,6 +35,10 @@ class Proxy:
         """From now on a request that holds this text goes nowhere, and is never answered."""
         self._swallowed.add(text.encode())
 
+    def lose_answer(self, text: str) -> None:
+        """From now on a request that holds this text arrives, but its connection ends instead of the answer."""
+        self._unanswered.add(text.encode())
+
     def cut(self) -> None:
         """End every connection, and each new one at once."""
         with self._lock:
@@ -45,6 +50,7 @@ class Proxy:
     def mend(self) -> None:
         """Carry again."""
         self._is_cut = False
+        self._unanswered.clear()
 
     def close(self) -> None:
         self.cut()
@@ -80,7 +86,8 @@ class Proxy:
                 for key, _ in ready.select():
                     assert isinstance(key.fileobj, socket.socket)
                     data = key.fileobj.recv(CHUNK)
-                    if not data:
+                    is_lost = key.fileobj is far and any(text in asked for text in self._unanswered)
+                    if not data or is_lost:
                         return
                     asked = (asked + data)[-CHUNK:] if key.fileobj is near else b""
                     if not any(text in asked for text in self._swallowed):

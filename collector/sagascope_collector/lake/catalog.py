@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import duckdb
 import psycopg
@@ -209,7 +210,16 @@ class Lake:
         # without the limit, small commits would be rows in PostgreSQL, which cost fifty times more
         connection.execute(f"ATTACH {catalog} AS lake (DATA_PATH {data}, DATA_INLINING_ROW_LIMIT 0)")
         connection.execute("USE lake")
+        # what was committed since a transaction began is not met a second time under the lock
+        connection.execute("SET GLOBAL ducklake_retry_wait_ms = 0")
         return connection
+
+    def new_file(self, table: str) -> str:
+        """Returns the path of a file to write for a table."""
+        folder = f"{self.data.rstrip('/')}/main/{table}"
+        if not self.data.startswith("s3://"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        return f"{folder}/{uuid4()}.parquet"
 
     def _address(self, seconds: int) -> str:
         return self._conninfo(idle_in_transaction_session_timeout=f"{seconds}s")

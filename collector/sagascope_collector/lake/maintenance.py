@@ -37,6 +37,9 @@ SNAPSHOT_SECONDS: Final = 6 * 3_600
 FILE_SECONDS: Final = 3_600
 """Time between the replacement of a file and its deletion: a query that reads it may take as long."""
 
+UNCOMMITTED_SECONDS: Final = 3_600
+"""Age at which a file that no commit names is given up: its receiver may commit it no more."""
+
 RETENTION_SECONDS: Final = 3_600.0
 """Time between two looks for old records."""
 
@@ -168,12 +171,14 @@ class LakeMaintenance:
         return table("environment saga_id", {*found, *self._storage.changes.all()})
 
     def _expire(self) -> None:
-        """Deletes old snapshots, and files that merging replaced.
+        """Deletes old snapshots, and files that merging replaced or that a receiver wrote and never committed.
 
-        Never files that no commit names: DuckLake would delete every Parquet file of the place, also of other lakes.
+        The latter by the receivers' records: DuckLake would delete all Parquet files of the place, also of other lakes.
         """
         ((last,),) = self._read("select_old_snapshot", {"seconds": SNAPSHOT_SECONDS})
         if last is not None and last <= self._follower.snapshot:
             self._instances.write(self._session)
             self._run(SQL["expire_snapshots"], {"seconds": SNAPSHOT_SECONDS})
+        with self._lake.exclusive(self._session):
+            self._session.execute(SQL["give_up_files"], {"seconds": UNCOMMITTED_SECONDS})
         self._run(SQL["delete_replaced_files"], {"seconds": FILE_SECONDS})

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import psycopg
@@ -28,6 +28,12 @@ FAILURE_SECONDS: Final = 10.0
 """Time after a failed commit in which senders may retry; until then, later telemetry counts as missing."""
 
 _log: Final = logging.getLogger(__name__)
+
+
+class _File(NamedTuple):
+    id: int
+    table: str
+    path: str
 
 
 class LakeWriter:
@@ -80,15 +86,29 @@ class LakeWriter:
             self._session = self._lake.session()
         if self._connection is None:
             self._connection = self._lake.attached(TRANSACTION_SECONDS)
-        connection = self._connection
-        with self._lake.exclusive(self._session):
-            connection.begin()
-            for name, rows in tables.items():
-                connection.register("batch", rows)
-                connection.execute(SQL[f"insert_{name}"])
-                connection.unregister("batch")
-            connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", [self._name, observations])
+        connection, session = self._connection, self._session
+        files = [self._write(connection, name, rows) for name, rows in tables.items()]
+        connection.begin()
+        for file in files:
+            connection.execute(SQL["add_file"], {"table": file.table, "path": file.path})
+        connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", [self._name, observations])
+        ((snapshot,),) = connection.execute(SQL["select_snapshot"]).fetchall()
+        values = {"files": [each.id for each in files], "snapshot": snapshot}
+        with self._lake.exclusive(session):
+            ((is_committable,),) = session.execute(SQL["select_is_committable"], values).fetchall()
+            if not is_committable:
+                raise psycopg.OperationalError("maintenance has overtaken the commit")
             connection.commit()
+        session.execute(SQL["delete_files"], values)
+
+    def _write(self, connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> _File:
+        """Writes a file that no commit names yet; maintenance deletes it if none ever does."""
+        path = self._lake.new_file(table)
+        ((number,),) = self._session.execute(SQL["insert_file"], {"path": path}).fetchall()
+        with connection.cursor() as writing:
+            writing.register("batch", rows)
+            writing.execute(SQL["write_file"], {"path": path})
+        return _File(number, table, path)
 
     def close(self) -> None:
         """Closes the connections; the next append opens new ones. What was not committed is rolled back."""

@@ -53,6 +53,12 @@ CREATE TABLE IF NOT EXISTS sagascope_followers (
     snapshot_id BIGINT NOT NULL,
     seen_at TIMESTAMPTZ NOT NULL
 );
+-- files that may be in no commit
+CREATE TABLE IF NOT EXISTS sagascope_files (
+    file_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    path TEXT NOT NULL,
+    written_at TIMESTAMPTZ NOT NULL
+);
 CREATE TABLE IF NOT EXISTS sagascope_erasures (
     erasure_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- what to erase, until it is erased
@@ -80,17 +86,37 @@ SELECT pg_try_advisory_lock(%s)
 -- a session that answers still has its locks
 SELECT true
 
--- name: insert_spans
-INSERT INTO spans BY NAME FROM batch
+-- name: insert_file
+INSERT INTO sagascope_files (path, written_at) VALUES (%(path)s, clock_timestamp()) RETURNING file_id
 
--- name: insert_logs
-INSERT INTO logs BY NAME FROM batch
+-- name: select_is_committable
+-- whether no maintenance has given up the files, and DuckLake notices what was committed after a snapshot: it tries to
+-- use the next number, which must not have expired
+SELECT
+    (SELECT count(*) FROM sagascope_files WHERE file_id = ANY(%(files)s)) = cardinality(%(files)s)
+    AND (
+        EXISTS (SELECT FROM ducklake_snapshot WHERE snapshot_id = %(snapshot)s + 1)
+        OR NOT EXISTS (SELECT FROM ducklake_snapshot WHERE snapshot_id > %(snapshot)s)
+    )
 
--- name: insert_linked_spans
-INSERT INTO linked_spans BY NAME FROM batch
+-- name: delete_files
+DELETE FROM sagascope_files WHERE file_id = ANY(%(files)s)
 
--- name: insert_migrations
-INSERT INTO migrations BY NAME FROM batch
+-- name: give_up_files
+-- has DuckLake delete old files that no commit names; its ids of files are smaller
+WITH named AS (
+    SELECT regexp_replace(path, '.*/', '') AS file FROM ducklake_data_file
+    UNION ALL SELECT regexp_replace(path, '.*/', '') FROM ducklake_files_scheduled_for_deletion
+),
+settled AS (
+    DELETE FROM sagascope_files AS stored
+    WHERE written_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+        OR regexp_replace(path, '.*/', '') IN (SELECT file FROM named)
+    RETURNING file_id, path
+)
+INSERT INTO ducklake_files_scheduled_for_deletion
+SELECT (1::bigint << 60) + file_id, path, FALSE, clock_timestamp()
+FROM settled WHERE regexp_replace(path, '.*/', '') NOT IN (SELECT file FROM named)
 
 -- name: put_sign_of_life
 -- all times are by PostgreSQL's clock; a gap of more than five seconds is an outage of this receiver or, where the
@@ -286,8 +312,18 @@ ON CONFLICT (receiver) DO UPDATE SET seen_at = excluded.seen_at, committed_until
 -- name: add_instance
 INSERT INTO sagascope_instances VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
 
+-- name: write_file
+-- this and what follows: in the connection to the lake
+COPY (FROM batch) TO $path (FORMAT parquet)
+
+-- name: add_file
+CALL ducklake_add_data_files('lake', $table, $path)
+
+-- name: select_snapshot
+SELECT id FROM lake.current_snapshot()
+
 -- name: create_links_since
--- this and what follows: in the connection to the lake. A table in memory is visible to all its cursors
+-- a table in memory is visible to all its cursors
 CREATE OR REPLACE TABLE memory.links_since AS
 SELECT rowid AS row_number, * FROM lake.linked_spans AT (VERSION => $snapshot) WHERE rowid >= $first
 
