@@ -6,9 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
+import duckdb
+
 from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.storage import sync_folder
-from sagascope_collector.storage.connection import read_all
+from sagascope_collector.storage.connection import applied, check_path, explain, statements
+
+SQL: Final = statements("migrations")
 
 COPY_CHUNK_BYTES: Final = 1024 * 1024
 
@@ -98,3 +102,24 @@ def pieces(path: Path) -> Iterator[bytes]:
 def create(path: Path) -> IO[bytes]:
     """Opens a new file that only its owner can read."""
     return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+
+
+def read_all(path: Path) -> tuple[int, int]:
+    """Reads every row of a database, so that DuckDB verifies every block in use.
+
+    Returns the number of spans and log records, and the time of receipt of the latest (0: there is none).
+
+    Raises:
+        CannotStart: the file is not a database of Sagascope, is damaged, or was written by a later version.
+    """
+    check_path(path)
+    try:
+        with duckdb.connect(path, read_only=True, config={"threads": "1"}) as opened:
+            if not applied(opened, str(path)):
+                raise explain(str(path), "It is empty.")
+            for (table,) in opened.execute(SQL["select_tables"]).fetchall():
+                opened.execute(SQL["read_table"].replace('"table"', table)).fetchall()
+            ((records, latest),) = opened.execute(SQL["count_records"]).fetchall()
+            return records, latest
+    except duckdb.Error as error:
+        raise explain(str(path), str(error)) from error

@@ -1,4 +1,4 @@
-"""The records of incidents, and of the sagas that are part of them."""
+"""The records of incidents, of the sagas that are part of them, and of alerts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,3 +134,38 @@ class PeriodCount(NamedTuple):
     at: int
     """The start of the period in nanoseconds since 1970; 0: outside the window."""
     sagas: int
+
+
+class AlertState(NamedTuple):
+    """The last state of one incident that one receiver was notified of."""
+
+    receiver: str
+    incident: str
+    opened_at: int
+    """When the incident opened, in nanoseconds; a reopened incident has another time."""
+    growth_step: int
+    """The largest growth step that the receiver was notified of; 0: none."""
+    is_resolved: bool
+    resolved_since: int | None
+    """When the incident was first seen to be resolved, until the receiver is notified; else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message for one receiver. A notification with the same `id` is stored once."""
+
+    id: str
+    receiver: str
+    at: int
+    event: str
+    """``opened``, ``grown`` or ``resolved``."""
+    document: str
+    """The body, as JSON."""
+
+
+class Pending(NamedTuple):
+    """A notification that is still to be delivered."""
+
+    notification: Notification
+    attempts: int
+    next_attempt_at: int

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import TypeAdapter
+
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import BridgeState, Heartbeat, Instance, Listing, Process
 
@@ -246,3 +248,16 @@ def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int =
 def _same_list(known: KnownInstance, current: Beat, beat: Beat) -> bool:
     """Returns whether this is a missing part of the list being joined; a repeated part belongs to a later list."""
     return beat.sequence == current.sequence and beat.parts == current.parts and beat.part not in known.parts_seen
+
+
+_OBSERVATIONS: Final = TypeAdapter(list[Observation])
+
+
+def dump_observations(observations: Sequence[Observation]) -> str:
+    """Returns the stored form of a commit's observations."""
+    return _OBSERVATIONS.dump_json(list(observations)).decode()
+
+
+def load_observations(text: str) -> list[Observation]:
+    """Parses the output of `dump_observations`."""
+    return _OBSERVATIONS.validate_json(text)

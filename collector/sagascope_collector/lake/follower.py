@@ -19,9 +19,9 @@ from sagascope_collector.lake.columns import to_batch
 from sagascope_collector.lake.cursor import LakeCursor, Position
 from sagascope_collector.lake.erasure_record import ErasureRecord, Secret
 from sagascope_collector.lake.scan import scan
+from sagascope_collector.observations import load_observations
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage
-from sagascope_collector.storage.instances import load_observations
 
 POLL_SECONDS: Final = 0.25
 

@@ -15,9 +15,8 @@ from sagascope_collector.errors import CannotStart, StorageUnavailable
 from sagascope_collector.lake import decisions
 from sagascope_collector.lake.catalog import SQL, Lake
 from sagascope_collector.lake.writer import LakeWriter
-from sagascope_collector.observations import Beat, KnownInstance, Observation
+from sagascope_collector.observations import Beat, KnownInstance, Observation, dump_observations
 from sagascope_collector.storage import Storage, schema
-from sagascope_collector.storage.instances import dump
 
 CHUNK_ROWS: int = 50_000
 """Records of one commit, about."""
@@ -90,7 +89,7 @@ class Migration:
         spans = _with_extras(self._storage.database.arrow(SQL[f"select_{part.kind}_spans"], values))
         logs = self._storage.database.arrow(SQL[f"select_{part.kind}_logs"], values)
         links = self._storage.database.arrow(SQL[f"select_{part.kind}_links"], values)
-        said = dump([_observed(each) for each in self._instances()]) if is_last else ""
+        said = dump_observations([_observed(each) for each in self._instances()]) if is_last else ""
         migrated = schema.table("database_id part", [(self._id, part.kind)])
         migrated = migrated.append_column("last", pa.array([part.last], pa.int64()))
         self._writer.put({"spans": spans, "logs": logs, "linked_spans": links, "migrations": migrated}, said)

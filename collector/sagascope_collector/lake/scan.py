@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from sagascope_collector.lake.catalog import SQL
 from sagascope_collector.lake.columns import to_batch
 from sagascope_collector.lake.cursor import Position
+from sagascope_collector.observations import load_observations
 from sagascope_collector.storage import Storage
-from sagascope_collector.storage.instances import load_observations
 
 SCAN_ROWS: Final = 50_000
 """Records of one batch."""

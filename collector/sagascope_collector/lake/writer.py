@@ -15,8 +15,8 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, TRANSACTION_SECONDS, Lake
 from sagascope_collector.lake.columns import links_to_lake, to_lake
+from sagascope_collector.observations import dump_observations
 from sagascope_collector.storage import Batch
-from sagascope_collector.storage.instances import dump
 
 INTERVAL_SECONDS: Final = 2.0
 """The interval of signs of life."""
@@ -67,7 +67,7 @@ class LakeWriter:
                 "logs": to_lake(batch.logs, batch.origins),
                 "linked_spans": links_to_lake(batch.links, batch.spans),
             }
-            self.put(tables, dump(batch.observations))
+            self.put(tables, dump_observations(batch.observations))
 
     def put(self, tables: Mapping[str, pa.Table], observations: str) -> None:
         """Commits rows of tables, and a text with observations of processes; raises the error of `append`."""

@@ -210,24 +210,3 @@ def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration) -> None:
     except BaseException:
         connection.rollback()
         raise
-
-
-def read_all(path: Path) -> tuple[int, int]:
-    """Reads every row of a database, so that DuckDB verifies every block in use.
-
-    Returns the number of spans and log records, and the time of receipt of the latest (0: there is none).
-
-    Raises:
-        CannotStart: the file is not a database of Sagascope, is damaged, or was written by a later version.
-    """
-    check_path(path)
-    try:
-        with duckdb.connect(path, read_only=True, config={"threads": "1"}) as opened:
-            if not applied(opened, str(path)):
-                raise explain(str(path), "It is empty.")
-            for (table,) in opened.execute(SQL["select_tables"]).fetchall():
-                opened.execute(SQL["read_table"].replace('"table"', table)).fetchall()
-            ((records, latest),) = opened.execute(SQL["count_records"]).fetchall()
-            return records, latest
-    except duckdb.Error as error:
-        raise explain(str(path), str(error)) from error

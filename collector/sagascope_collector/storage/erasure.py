@@ -15,17 +15,16 @@ import orjson
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import summaries
-from sagascope_collector.storage.alerts import AlertRecords
-from sagascope_collector.storage.baselines import Baselines
 from sagascope_collector.storage.changes import Changes
 from sagascope_collector.storage.connection import IN_MEMORY, statements
 from sagascope_collector.storage.copies import Rewriting
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.incidents import IncidentRecords
+from sagascope_collector.storage.incidents import AlertRecords, IncidentRecords
+from sagascope_collector.storage.lookup import TraceIndex
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.schema import table
-from sagascope_collector.storage.traces import TraceIndex
+from sagascope_collector.storage.statistics import Baselines
 
 SQL: Final = statements("erasure")
 

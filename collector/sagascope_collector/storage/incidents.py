@@ -1,8 +1,8 @@
-"""The tables of incidents and of their sagas."""
+"""The tables of incidents, of their sagas, and of the notifications of alerts: sent, and still to be delivered."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import astuple, fields
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
@@ -10,7 +10,16 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from sagascope_collector.incident_records import AmountAtRisk, IncidentChange, IncidentGroup, IncidentSaga, Progress
+from sagascope_collector.incident_records import (
+    AlertState,
+    AmountAtRisk,
+    IncidentChange,
+    IncidentGroup,
+    IncidentSaga,
+    Notification,
+    Pending,
+    Progress,
+)
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
@@ -197,3 +206,50 @@ def _group(row: Sequence[Any], amounts: Iterable[AmountAtRisk]) -> IncidentGroup
     values: dict[str, Any] = dict(zip(GROUPED, row, strict=True))
     values["recommended_actions"] = {action: values.pop(action) for action in ACTIONS}
     return IncidentGroup(**values | {"examples": tuple(values["examples"]), "amounts": tuple(amounts)})
+
+
+ALERTS: Final = statements("alerts")
+
+
+class AlertRecords:
+    """The tables of alerts in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.exclusive = database.transaction
+
+    def states(self) -> Sequence[AlertState]:
+        """Returns the states of all receivers and incidents, except incidents whose resolution was notified."""
+        return [AlertState(*row) for row in self._database.rows(ALERTS["select_states"])]
+
+    def put(self, states: Sequence[AlertState], notifications: Sequence[Notification]) -> None:
+        """Writes both in one transaction, so that a crash neither repeats nor loses a notification."""
+        numbers = dict.fromkeys(("opened_at", "growth_step", "resolved_since"), pa.int64())
+        rows = table(" ".join(AlertState._fields), states, is_resolved=pa.bool_(), **numbers)
+        with self._database.transaction():
+            self._database.count(ALERTS["put_states"], batch_states=rows)
+            if notifications:
+                batch = table("id receiver at event document", map(astuple, notifications), at=pa.int64())
+                self._database.count(ALERTS["insert_notifications"], batch_notifications=batch)
+
+    def pending(self) -> Sequence[Pending]:
+        """Returns the notifications to deliver, oldest first."""
+        found = self._database.rows(ALERTS["select_notifications"])
+        return [Pending(Notification(*own), attempts, at) for *own, attempts, at in found]
+
+    def delivered(self, id_: str, at: int) -> None:
+        """Records that a notification was delivered."""
+        self._database.count(ALERTS["update_notification_delivered"], {"id": id_, "at": at})
+
+    def failed(self, id_: str, next_attempt_at: int | None, error: str) -> None:
+        """Records a failed delivery and the time of the next attempt; None: no further attempt."""
+        values = {"id": id_, "next_attempt_at": next_attempt_at, "error": error}
+        self._database.count(ALERTS["update_notification_failed"], values)
+
+    def claim(self, _: str, __: float) -> bool:
+        """Returns whether this process may send a notification: always, because no other has the database open."""
+        return True
+
+    def redact(self, texts: pa.Table) -> None:
+        """Within a transaction: clears notifications, sent or not, that contain one of these texts."""
+        self._database.count(ALERTS["clear_notifications"], texts=texts)

@@ -19,7 +19,6 @@ from sagascope_collector.storage.schema import table
 SQL: Final = statements("instances")
 
 _INSTANCE: Final = TypeAdapter(KnownInstance)
-_OBSERVATIONS: Final = TypeAdapter(list[Observation])
 
 
 class Instances:
@@ -88,13 +87,3 @@ class Instances:
             )
         if forgotten := [identity for identity, each in known.items() if each is None]:
             self._database.rows(SQL["delete_instances"], forgotten=table("environment service identity", forgotten))
-
-
-def dump(observations: Sequence[Observation]) -> str:
-    """Returns the stored form of a commit's observations."""
-    return _OBSERVATIONS.dump_json(list(observations)).decode()
-
-
-def load_observations(text: str) -> list[Observation]:
-    """Parses the output of `dump`."""
-    return _OBSERVATIONS.validate_json(text)

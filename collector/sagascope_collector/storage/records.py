@@ -12,11 +12,11 @@ import orjson
 import pyarrow as pa
 
 from sagascope import semconv
-from sagascope_collector import digests, json_values
+from sagascope_collector import json_values
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.observations import Observation
+from sagascope_collector.observations import Observation, dump_observations, load_observations
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import instances, repeats, rows, schema, summaries
+from sagascope_collector.storage import repeats, rows, schema, summaries
 from sagascope_collector.storage.changes import DOWNSAMPLED, NO_BOUNDS, Bounds, Changes, covering, load_bounds
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
@@ -124,7 +124,7 @@ class Records:
             for table, rows_ in (("span_records", spans), ("log_records", logs), ("linked_spans", links)):
                 if rows_.num_rows:
                     self._database.insert(table, rows_, [seq])
-            observed = {"seq": seq, "observations": instances.dump(batch.observations)}
+            observed = {"seq": seq, "observations": dump_observations(batch.observations)}
             self._database.rows(SQL["insert_commit"], observed | counted._asdict())
         if new_origins.num_rows:
             self._origins.added(new_origins)
@@ -148,11 +148,11 @@ class Records:
         batch: pa.Table,
         origins: Sequence[int],
         stored: pa.Schema,
-        fresh: Callable[[pa.Table], tuple[digests.Mask, digests.Numbers]],
-    ) -> tuple[pa.Table, digests.Numbers]:
+        fresh: Callable[[pa.Table], tuple[repeats.Mask, repeats.Numbers]],
+    ) -> tuple[pa.Table, repeats.Numbers]:
         """Returns the rows that are not stored yet, in stored form, and the numbers of all rows."""
         if not batch.num_rows:
-            return schema.no_rows(stored), digests.NONE
+            return schema.no_rows(stored), repeats.NONE
         table = rows.stored(batch, origins, stored)
         is_fresh, numbers = fresh(table)
         return (table if is_fresh.all() else table.filter(pa.array(is_fresh))), numbers
@@ -206,7 +206,7 @@ class Records:
             since[saga] = since.get(saga, NO_BOUNDS).extended(seq, count)
         self._changes.restore(since)
         for seq, *counted, observations in self._database.rows(SQL["select_commits"]):
-            self._instances.observe(instances.load_observations(observations))
+            self._instances.observe(load_observations(observations))
             self.seq, self.counters = seq, _sum(self.counters, Counters(*counted))
             self._commits += 1
 
@@ -217,7 +217,7 @@ class Records:
         spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
         logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
         found = repeats.Repeats(self._database, self._clock() if first else 0)
-        found.remember(np.concatenate([digests.span_numbers(spans), digests.log_numbers(logs)]), self._clock())
+        found.remember(np.concatenate([repeats.span_numbers(spans), repeats.log_numbers(logs)]), self._clock())
         return found
 
     def delete(self, where: Mapping[SagaId, Bounds], *, is_erasure: bool = False) -> int:

@@ -12,9 +12,9 @@ from sagascope_collector.storage import summaries
 from sagascope_collector.storage.changes import Bounds, Changes, load_bounds
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.lookup import TraceIndex
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
-from sagascope_collector.storage.traces import TraceIndex
 
 SQL: Final = statements("retention")
 

@@ -8,25 +8,22 @@ from typing import Final
 
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.storage import runs
-from sagascope_collector.storage.alerts import AlertRecords
-from sagascope_collector.storage.baselines import Baselines
 from sagascope_collector.storage.changes import Changes
 from sagascope_collector.storage.connection import IN_MEMORY, MEMORY_BYTES
 from sagascope_collector.storage.copies import Backups, Rewriting, discard_unfinished
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.erasure import Erasure
-from sagascope_collector.storage.incidents import IncidentRecords
+from sagascope_collector.storage.incidents import AlertRecords, IncidentRecords
 from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.listing import Hit, Listing
 from sagascope_collector.storage.long_running import LongRunning
-from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup
+from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup, TraceIndex
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.retention import FOREVER, Retention, RetentionPolicy
 from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.runs import Outages, steady_clock
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statistics import Outcomes, Statistics
-from sagascope_collector.storage.traces import TraceIndex
+from sagascope_collector.storage.statistics import Baselines, Outcomes, Statistics
 
 _SELECT_USED: Final = (
     "SELECT block_size, used_blocks FROM pragma_database_size() WHERE database_name = current_database()"

@@ -14,7 +14,7 @@ from sagascope_collector.projection.baseline_learner import MAX_EXTRA_SAMPLES, P
 from sagascope_collector.records import SagaKey
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import BaselineRow, SagaRow, Storage
-from sagascope_collector.storage.baselines import MAX_SHARE
+from sagascope_collector.storage.statistics import MAX_SHARE
 from support.otlp import NOON, SECOND
 from support.payments import DONE, STUCK, saga
 

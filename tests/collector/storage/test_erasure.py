@@ -24,7 +24,7 @@ from sagascope_collector.storage import (
     long_running,
     statistics,
 )
-from sagascope_collector.storage import traces as index
+from sagascope_collector.storage import lookup as index
 from sagascope_collector.storage.changes import Bounds
 from sagascope_collector.storage.copies import Rewriting
 from support import preloaded

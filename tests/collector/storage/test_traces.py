@@ -9,7 +9,7 @@ import pytest
 
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, retention
-from sagascope_collector.storage import traces as index
+from sagascope_collector.storage import lookup as index
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, trace_id, traces
 
 from .conftest import append, maintain
