@@ -1,6 +1,6 @@
 """The attention codes: one record for each, shared by diagnosis, API, alerts, command line and dashboard.
 
-`analysis.attention.RULES` defines the rule, the headline and the actions of each code.
+`analysis.diagnosis.RULES` defines the rule, the headline and the actions of each code.
 """
 
 from enum import StrEnum

@@ -19,7 +19,7 @@ from sagascope_collector.listeners import OtlpListeners, renew_certificates, wri
 from sagascope_collector.metrics import Counters
 from sagascope_collector.otlp import decode
 from sagascope_collector.otlp.budget import Budget
-from sagascope_collector.scrubbing.pseudonyms import KEY_VARIABLE
+from sagascope_collector.scrubbing.rules import KEY_VARIABLE
 from sagascope_collector.settings import Settings
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from sagascope_collector.analysis import (
     Context,
     Diagnosis,
     Saga,
-    attention,
     is_other_deadline,
     learn_baseline,
     must_report_by,
@@ -27,7 +26,7 @@ from sagascope_collector.analysis import (
 )
 from sagascope_collector.analysis.assembly import reports_in_time
 from sagascope_collector.analysis.case import Case
-from sagascope_collector.analysis.diagnosis import Action
+from sagascope_collector.analysis.diagnosis import actions_of, diagnosis_of, find_attention
 from sagascope_collector.analysis.model import Confidence
 from sagascope_collector.analysis.spans import (
     JoinedSpans,
@@ -37,7 +36,7 @@ from sagascope_collector.analysis.spans import (
     process_key,
     processes,
 )
-from sagascope_collector.analysis.verdict import diagnosis_of
+from sagascope_collector.analysis.verdict import Action
 from sagascope_collector.records import Facts, Instance
 
 REQUIRED_AFTER_SECONDS = 2.0
@@ -298,9 +297,9 @@ class Grader:
         if last is not None and is_same and not self._is_diagnosed_anew and _stands(last.diagnosis, facts, now):
             return last
         case = Case(saga, facts.instances, Context(now, ingest_outages=deaf, baselines=self.baselines))
-        finding = attention.find(case)
+        finding = find_attention(case)
         diagnosis = diagnosis_of(case, finding)
-        actions = attention.actions_of(case, finding) if finding is not None else []
+        actions = actions_of(case, finding) if finding is not None else []
         self._check_reminder(at, diagnosis)
         self._last = _View(at, deaf, saga, diagnosis, actions)
         return self._last

@@ -16,9 +16,9 @@ from accuracy.shapes import shape
 from accuracy.telemetry import SECOND, STARTED, Telemetry, emit
 from accuracy.world import Story, play
 from sagascope import semconv
-from sagascope_collector.analysis import Context, attention, rebuild
+from sagascope_collector.analysis import Context, diagnosis, rebuild
 from sagascope_collector.analysis.case import Case
-from sagascope_collector.analysis.diagnosis import Action, ActionKind
+from sagascope_collector.analysis.verdict import Action, ActionKind
 from sagascope_collector.records import Facts, Instance, Log, Process, Span
 
 Record = TypeVar("Record", Span, Log)
@@ -93,11 +93,11 @@ def problems(seed: int, number: int) -> Iterator[str]:
         )
         for saga in rebuild(facts, now):
             case = Case(saga, facts.instances, Context(now))
-            finding = attention.find(case)
+            finding = diagnosis.find_attention(case)
             if finding is not None and saga.key.run == whole.name and whole.is_complete:
                 yield f"{number} at {at:.1f}: {finding.reason.value} of a run that completes"
             if finding is not None and both[1].spans + both[1].logs:  # it is known that the other run exists
-                actions = attention.actions_of(case, finding)
+                actions = diagnosis.actions_of(case, finding)
                 if found := _takes_back(broken, whole, at, actions):
                     yield f"{number} at {at:.1f}, run {saga.key.run}, {finding.reason.value}: {found}"
 

@@ -9,10 +9,10 @@ from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, plans, progress_rules, two_phase, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
-from sagascope_collector.analysis.diagnosis import Action
 from sagascope_collector.analysis.headline import about, because
 from sagascope_collector.analysis.ledger import is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
+from sagascope_collector.analysis.verdict import Action
 from sagascope_collector.analysis.wording import (
     Text,
     capitalized,

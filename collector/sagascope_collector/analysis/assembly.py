@@ -14,8 +14,7 @@ from sagascope_collector.analysis.attempts import AttemptContext
 from sagascope_collector.analysis.baseline import Baseline, infer
 from sagascope_collector.analysis.clocks import Edge, Skew
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
-from sagascope_collector.analysis.dead_letters import dead_letters
-from sagascope_collector.analysis.failures import Causes
+from sagascope_collector.analysis.failures import Causes, dead_letters
 from sagascope_collector.analysis.identity import SagaFacts, facts_by_saga, relate_runs
 from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
 from sagascope_collector.analysis.model import (

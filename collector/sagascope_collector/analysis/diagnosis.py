@@ -1,127 +1,224 @@
-"""The diagnosis of a saga: why it needs attention, the evidence, and the recommended actions.
+"""The diagnosis of a saga at one moment, for every list, page and alert.
 
-Times are integers of nanoseconds since the Unix epoch, UTC.
+`AttentionCode` defines the attention codes; each has one rule in `RULES`. The first code that applies is reported.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from sagascope_collector.analysis.model import Confidence, Failure, Phase
-from sagascope_collector.analysis.wording import Text, phrase, sentences
+from sagascope_collector.analysis import actions, headline, integrity_rules, progress_rules, two_phase
+from sagascope_collector.analysis.case import Case, Finding
+from sagascope_collector.analysis.context import Context
+from sagascope_collector.analysis.evidence import evidence
+from sagascope_collector.analysis.ledger import has_ended
+from sagascope_collector.analysis.ledger_text import customer_line
+from sagascope_collector.analysis.model import Failure, Phase, Saga, Status, Step
+from sagascope_collector.analysis.runbooks import KEY_PREFIX
+from sagascope_collector.analysis.spans import FINAL_SPAN_GRACE_NS, is_unlisted
+from sagascope_collector.analysis.verdict import Action, ActionKind, Diagnosis, Verdict
+from sagascope_collector.analysis.wording import Text, datetime_text, midnight_after, run_name
 from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.records import Instance
 
 
-class ActionKind(StrEnum):
-    """The kind of work that an action requires from a person."""
+class Rule(NamedTuple):
+    """The functions that find and describe one attention code."""
 
-    INSPECT = "inspect"
-    """Find or fix a cause; changes nothing in the saga."""
-    START = "start"
-    """Start or resume the process that runs sagas; the saga then continues by itself."""
-    VERIFY = "verify"
-    """Verify what took effect."""
-    REPEAT = "repeat"
-    """Run work again, or run work that may have run already."""
-    REVERSE = "reverse"
-    """Compensate committed work."""
-    CLOSE = "close"
-    """Close a saga of which every step is known to have ended."""
-
-    @property
-    def changes_work(self) -> bool:
-        """Whether the action causes harm if the evidence is wrong."""
-        return self in (ActionKind.REPEAT, ActionKind.REVERSE)
+    find: Callable[[Case], Finding | None]
+    fact: Callable[[Case, Finding], Text]
+    """The sentence at the start of the headline."""
+    actions: Callable[[Case, Finding], list[Action]]
 
 
-class Action(NamedTuple):
-    """One recommended action.
+RULES: Final[Mapping[AttentionCode, Rule]] = {
+    AttentionCode.APPLIED_TWICE: Rule(integrity_rules.applied_twice, headline.applied_twice, actions.applied_twice),
+    AttentionCode.COMPENSATION_FAILED: Rule(
+        integrity_rules.compensation_failed, headline.compensation_failed, actions.compensation_failed
+    ),
+    AttentionCode.UNCOMPENSATED: Rule(integrity_rules.uncompensated, headline.uncompensated, actions.uncompensated),
+    AttentionCode.MIXED_OUTCOME: Rule(integrity_rules.mixed_outcome, headline.mixed_outcome, two_phase.mixed_outcome),
+    AttentionCode.IN_DOUBT: Rule(integrity_rules.in_doubt, headline.in_doubt, two_phase.in_doubt),
+    AttentionCode.BLOCKED: Rule(progress_rules.blocked, headline.blocked, actions.blocked),
+    AttentionCode.INSTANCE_LOST: Rule(progress_rules.instance_lost, headline.instance_lost, actions.instance_lost),
+    AttentionCode.RETRYING: Rule(progress_rules.retrying, headline.retrying, actions.retrying),
+    AttentionCode.HUNG: Rule(progress_rules.hung, headline.hung, actions.hung),
+    AttentionCode.NEXT_STEP_MISSING: Rule(
+        progress_rules.next_step_missing, headline.next_step_missing, actions.next_step_missing
+    ),
+    AttentionCode.NEVER_CLOSED: Rule(progress_rules.never_closed, headline.never_closed, actions.never_closed),
+}
+"""The rules by code, in the order of `AttentionCode`."""
 
-    Tests verify by kind that an action that repeats, reverses or continues work names an idempotency key, or follows an
-    action that verifies.
-    """
-
-    kind: ActionKind
-    text: Text
-    key: str | None = None
-    """The idempotency key that makes the action harmless; the text contains it."""
-
-    @classmethod
-    def inspect(cls, template: str, *values: str | int) -> Self:
-        """Returns an action that finds or fixes a cause."""
-        return cls(ActionKind.INSPECT, sentences(phrase(template, *values)))
-
-    @classmethod
-    def start(cls, template: str, *values: str | int) -> Self:
-        """Returns an action that starts or resumes the process that runs the saga."""
-        return cls(ActionKind.START, sentences(phrase(template, *values)))
-
-    @classmethod
-    def verify(cls, template: str, *values: str | int) -> Self:
-        """Returns an action that verifies what took effect."""
-        return cls(ActionKind.VERIFY, sentences(phrase(template, *values)))
-
-    @classmethod
-    def repeat(cls, template: str, *values: str | int, key: str | None = None) -> Self:
-        """Returns an action that runs work."""
-        return cls(ActionKind.REPEAT, sentences(phrase(template, *values)), key)
-
-    @classmethod
-    def reverse(cls, template: str, *values: str | int, key: str | None = None) -> Self:
-        """Returns an action that compensates work."""
-        return cls(ActionKind.REVERSE, sentences(phrase(template, *values)), key)
-
-    @classmethod
-    def close(cls, template: str, *values: str | int) -> Self:
-        """Returns an action that closes the saga."""
-        return cls(ActionKind.CLOSE, sentences(phrase(template, *values)))
+_APPLICABLE: Final = {
+    status: tuple(
+        rule
+        for code, rule in RULES.items()
+        if code.scope == "all"
+        or not has_ended(status)
+        or (code.scope == "not completed" and status is not Status.COMPLETED)
+    )
+    for status in Status
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One received fact behind a verdict."""
-
-    text: Text
-    at: int
-    service: str | None = None
-    trace_id: str | None = None
-    span_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why a saga needs attention."""
-
-    reason: AttentionCode
-    phase: Phase
-    step: str | None
-    service: str | None
-    instance: str | None
-    since: int
-    headline: Text
-    evidence: tuple[Evidence, ...]
-    actions: tuple[Text, ...]
-    confidence: Confidence
+def find_attention(case: Case) -> Finding | None:
+    """The finding to report; None if the saga needs no attention."""
+    _await_final_spans(case)
+    for rule in _APPLICABLE[case.saga.status]:
+        finding = rule.find(case)
+        if finding is not None:
+            return finding
+    return None
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """The diagnosis of a saga at one moment."""
+def actions_of(case: Case, finding: Finding) -> list[Action]:
+    """Returns the recommended actions. Before work is changed, another run of the id must be looked at."""
+    found = RULES[finding.reason].actions(case, finding)
+    other = case.saga.other_run
+    if other is None or not any(each.kind.changes_work for each in found):
+        return found
+    is_compensation = finding.phase is Phase.COMPENSATION or any(each.kind is ActionKind.REVERSE for each in found)
+    text = (
+        "Verify that {} of this id does not rely on what would be compensated. If it does, compensate nothing."
+        if is_compensation
+        else "Verify that {} of this id has not taken over. If it has, repeat nothing."
+    )
+    return [Action.verify(text, run_name(other, "the other run")), *found]
 
-    step: str | None
-    """The current step; None once the saga has ended and needs no attention."""
-    service: str | None
-    attempts: int
-    """Attempts of the current step."""
-    error: Failure | None
-    """The latest error of the current step."""
-    verdict: Verdict | None
-    headline: Text
-    """The headline of the verdict; without a verdict, the saga's current state."""
-    customer_line: Text
-    """One sentence for people outside engineering: whether the customer was charged or refunded, as far as known."""
-    due_at: int | None
-    """The next time at which this diagnosis may change without a new fact; None: never."""
-    report_deadlines: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    """The report deadlines of processes that the diagnosis relies on, by (service, identity): see `must_report_by`."""
+
+def _await_final_spans(case: Case) -> None:
+    """Requests a re-evaluation for when an open span that its process no longer lists counts as lost."""
+    for span in case.saga.spans:
+        announced_at = case.saga.announced.get(span.span_id) if not span.end else None
+        instance = case.liveness.instance(span.process) if announced_at is not None else None
+        if (
+            announced_at is None
+            or instance is None
+            or instance.heartbeat is None
+            or span.span_id in case.saga.lost_spans
+        ):
+            continue
+        if is_unlisted(span.span_id, announced_at, instance.heartbeat):
+            case.clock.reevaluate_at(instance.heartbeat.at + instance.behind + FINAL_SPAN_GRACE_NS)
+
+
+def diagnose(saga: Saga, instances: Sequence[Instance], context: Context) -> Diagnosis:
+    """Returns whether a saga needs attention, and why, as of ``context.now``."""
+    case = Case(saga, instances, context)
+    return diagnosis_of(case, find_attention(case))
+
+
+def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
+    """Describes the finding of `find_attention`; None: the saga needs no attention."""
+    if finding is None:
+        return _without_attention(case)
+    case.clock.reevaluate_at(midnight_after(case.clock.now))
+    attempted = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
+    attempted = attempted or (case.step(finding.step) if finding.step else None)
+    verdict = _verdict(case, finding)
+    twice = finding.phase if finding.reason is AttentionCode.APPLIED_TWICE else None
+    return Diagnosis(
+        step=finding.step,
+        service=finding.service,
+        attempts=len(attempted.attempts) if attempted else 0,
+        error=_latest_error(attempted) or _reported_error(case, finding),
+        verdict=verdict,
+        headline=verdict.headline,
+        customer_line=customer_line(case.saga, twice),
+        due_at=case.clock.due,
+        report_deadlines=case.liveness.report_deadlines,
+    )
+
+
+def _verdict(case: Case, finding: Finding) -> Verdict:
+    rule = RULES[finding.reason]
+    process = finding.process or (finding.subject.attempt.process if finding.subject else None)
+    return Verdict(
+        reason=finding.reason,
+        phase=finding.phase,
+        step=finding.step,
+        service=finding.service,
+        instance=(process.instance or None) if process else None,
+        since=finding.since,
+        headline=headline.headline(case, finding, rule.fact(case, finding)),
+        evidence=evidence(case, finding),
+        actions=(*(each.text for each in actions_of(case, finding)), *_runbook_texts(case, finding)),
+        confidence=finding.confidence,
+    )
+
+
+def _without_attention(case: Case) -> Diagnosis:
+    step, attempted = _current_step(case)
+    service = case.service_of(step) if step else None
+    if not has_ended(case.saga.status):
+        case.clock.reevaluate_at(midnight_after(case.clock.now))
+    return Diagnosis(
+        step=step,
+        service=service,
+        attempts=len(attempted.attempts) if attempted else 0,
+        error=_latest_error(attempted),
+        verdict=None,
+        headline=headline.state_headline(case, step),
+        customer_line=customer_line(case.saga),
+        due_at=case.clock.due,
+        report_deadlines=case.liveness.report_deadlines,
+    )
+
+
+def _current_step(case: Case) -> tuple[str | None, Step | None]:
+    """The current step of an open saga: the step in flight, else the last failed step, else the next step."""
+    if has_ended(case.saga.status):
+        return None, None
+    if case.in_flight:
+        step = case.in_flight[0].step
+        return step.name, step
+    if case.failing is not None:
+        return case.failing.step.name, case.failing.step
+    wanted = progress_rules.awaited(case)
+    return (wanted.step, case.step(wanted.step)) if wanted and wanted.step else (None, None)
+
+
+def _reported_error(case: Case, finding: Finding) -> Failure | None:
+    return case.saga.blocked[0].error if finding.reason is AttentionCode.BLOCKED else None
+
+
+def _latest_error(step: Step | None) -> Failure | None:
+    if step is None:
+        return None
+    return next((each.error for each in reversed(step.attempts) if each.error), None)
+
+
+MAX_RUNBOOKS = 5
+"""Maximum number of runbooks shown for one saga."""
+
+
+def _runbook_texts(case: Case, finding: Finding) -> list[Text]:
+    """The texts of the runbooks that apply, in the order of their file."""
+    if not case.context.runbooks:
+        return []
+    fields = _runbook_fields(case, finding)
+    return [Text(each.text(fields)) for each in case.context.runbooks if each.applies(fields)][:MAX_RUNBOOKS]
+
+
+def _runbook_fields(case: Case, finding: Finding) -> dict[str, str]:
+    saga, attempt = case.saga, finding.subject.attempt if finding.subject else None
+    process = finding.process or (attempt.process if attempt else None)
+    error = (attempt.error if attempt else None) or Failure(None, None)
+    fields = {
+        **saga.key._asdict(),
+        "status": saga.status.value,
+        "reason": finding.reason.value,
+        "phase": finding.phase.value,
+        "step": finding.step,
+        "service": finding.service,
+        "instance": process.instance if process else None,
+        "since": datetime_text(finding.since),
+        "attempt": str(attempt.number) if attempt else None,
+        "error_type": error.type,
+        "error": error.message,
+        "idempotency_key": attempt.idempotency_key if attempt else None,
+        "trace_id": attempt.trace_id if attempt else None,
+        "span_id": attempt.span_id if attempt else None,
+        **{f"{KEY_PREFIX}{name}": value for name, value in saga.keys.items()},
+    }
+    return {name: value for name, value in fields.items() if value}

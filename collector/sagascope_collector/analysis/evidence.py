@@ -11,9 +11,9 @@ from sagascope_collector.analysis import messages
 from sagascope_collector.analysis.anomalies import orphans
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row
-from sagascope_collector.analysis.diagnosis import Evidence
 from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence
 from sagascope_collector.analysis.spans import is_sampled
+from sagascope_collector.analysis.verdict import Evidence
 from sagascope_collector.analysis.wording import Text, phrase, process_label, shortened
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND

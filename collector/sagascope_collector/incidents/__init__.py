@@ -20,8 +20,7 @@ from sagascope_collector.incidents.sagas import (
     recommended_action,
     verifications,
 )
-from sagascope_collector.incidents.shared import SharedIncidents
-from sagascope_collector.incidents.tracker import Incidents
+from sagascope_collector.incidents.tracker import Incidents, SharedIncidents
 
 __all__ = [
     "FAILURE_RATE",

@@ -14,8 +14,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from sagascope import semconv
 from sagascope_collector.engines import PARTIAL_EVENT
-from sagascope_collector.scrubbing.pseudonyms import Pseudonyms, is_pseudonym
-from sagascope_collector.scrubbing.rules import CARD, KeyMatcher, Scrubbed, TextScrubber, encoding_of
+from sagascope_collector.scrubbing.rules import (
+    CARD,
+    KeyMatcher,
+    Pseudonyms,
+    Scrubbed,
+    TextScrubber,
+    encoding_of,
+    is_pseudonym,
+)
 
 KEEP: Final = "keep"
 DROP: Final = "drop"

@@ -17,14 +17,15 @@ from sagascope import semconv
 from sagascope_collector.engines import PARTIAL_EVENT
 from sagascope_collector.scrubbing import cards
 from sagascope_collector.scrubbing.messages import HASH, AttributeRules, MessageScrubber
-from sagascope_collector.scrubbing.pseudonyms import Pseudonyms, is_pseudonym
 from sagascope_collector.scrubbing.rules import (
     IDENTITY,
     MAX_CARD_NUMBER,
     MIN_CARD_NUMBER,
     KeyMatcher,
+    Pseudonyms,
     Rules,
     TextScrubber,
+    is_pseudonym,
 )
 
 MAX_RUN_DIGITS: Final = 64

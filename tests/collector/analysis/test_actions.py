@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from sagascope import semconv
-from sagascope_collector.analysis import Context, attention, rebuild
+from sagascope_collector.analysis import Context, diagnosis, rebuild
 from sagascope_collector.analysis.case import Case, Finding
-from sagascope_collector.analysis.diagnosis import Action, ActionKind
 from sagascope_collector.analysis.model import Saga
+from sagascope_collector.analysis.verdict import Action, ActionKind
 from sagascope_collector.attention_codes import AttentionCode
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, Seen, seen
@@ -46,9 +46,9 @@ def found(known: Seen, saga_id: str, now: float) -> list[tuple[Case, Finding, li
     answers = []
     for saga in rebuild(facts, moment):
         case = Case(saga, facts.instances, Context(moment))
-        finding = attention.find(case)
+        finding = diagnosis.find_attention(case)
         if finding is not None:
-            answers.append((case, finding, attention.actions_of(case, finding)))
+            answers.append((case, finding, diagnosis.actions_of(case, finding)))
     return answers
 
 

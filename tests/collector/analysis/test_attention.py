@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sagascope import semconv
-from sagascope_collector.analysis import Context, attention, diagnose, rebuild
-from sagascope_collector.analysis.diagnosis import Diagnosis
+from sagascope_collector.analysis import Context, diagnose, diagnosis, rebuild
 from sagascope_collector.analysis.model import Confidence
+from sagascope_collector.analysis.verdict import Diagnosis
 from sagascope_collector.analysis.wording import Text, Time, capitalized, phrase, sentences
 from sagascope_collector.api.present import parts
 from sagascope_collector.attention_codes import AttentionCode
@@ -30,7 +30,7 @@ def diagnosed(story: str, now: float = 20, **context: object) -> Diagnosis:
 
 
 def test_each_code_has_one_rule_in_the_order_of_precedence() -> None:
-    assert list(attention.RULES) == list(AttentionCode)
+    assert list(diagnosis.RULES) == list(AttentionCode)
 
 
 def test_the_dashboard_shows_each_code_with_the_label_and_the_tone_of_its_record() -> None:
