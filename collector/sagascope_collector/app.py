@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc.aio
 
-from sagascope_collector import alerting, analysis, logging_setup, process, receive, scrubbing
+from sagascope_collector import alerting, analysis, logging_setup, receive, scrubbing, serving
 from sagascope_collector.access import guarded, protected, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
@@ -24,13 +24,13 @@ from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessH
 from sagascope_collector.http_server import Server, address_of, listen, max_connections, server
 from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import LAKE_LIMITS, Ingest, Limits
-from sagascope_collector.listeners import OtlpListeners, renew_certificates, write_ready_file
 from sagascope_collector.metrics import Counters, Exposition, with_metrics
 from sagascope_collector.otlp import decode
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import BaselineLearner, Projection, SystemState
 from sagascope_collector.remapping import Remapping
+from sagascope_collector.serving import OtlpListeners, renew_certificates, write_ready_file
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
@@ -174,19 +174,19 @@ class Collector:
         if self._alerts:
             self._alerts.start()
         await ports.grpc_server.start()
-        serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
+        tasks = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
         liveness = LivenessRecorder(
             self._outages, self._storage, self._ingest.oldest, self._health.record_write, self._clock
         )
         periodic = [asyncio.create_task(liveness.run()), asyncio.create_task(renew_certificates(self._configuration))]
-        stopped = process.stop_signal()
+        stopped = serving.stop_signal()
         addresses = ports.addresses()
         self._health.listens(addresses["otlp_http"], addresses["otlp_grpc"])
         self._announce(addresses, announce)
-        await asyncio.wait([stopped, *serving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         self._health.stop()
         http.should_exit = api.should_exit = True
-        await asyncio.gather(ports.grpc_server.stop(DRAIN_SECONDS), *serving)
+        await asyncio.gather(ports.grpc_server.stop(DRAIN_SECONDS), *tasks)
         for task in periodic:
             task.cancel()
         is_drained = await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS)
@@ -319,8 +319,8 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
         CannotStart: a file, the database, an address or an option cannot be used; the text names it and the remedy.
     """
     logging_setup.configure(settings.log_format, settings.log_level)
-    process.prepare()
-    settings = process.within_memory(settings)
+    serving.prepare()
+    settings = serving.within_memory(settings)
     configuration = Configuration.load(settings, os.environ)
     for warning in configuration.warnings(os.environ):
         _log.warning(warning)
@@ -339,10 +339,10 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     try:
         if settings.lake:
             lake = _lake(settings, storage)
-            process.run(Collector(configuration, storage, lake.follower.as_of, lake).run(announce))
+            serving.run(Collector(configuration, storage, lake.follower.as_of, lake).run(announce))
         else:
             _require_own_records(storage)
-            process.run(Collector(configuration, storage, clock).run(announce))
+            serving.run(Collector(configuration, storage, clock).run(announce))
     finally:
         storage.close()
 

@@ -6,7 +6,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Final
 
-from sagascope_collector import logging_setup, process, scrubbing
+from sagascope_collector import logging_setup, scrubbing, serving
 from sagascope_collector.access import Application, Receive, Scope, Send, protected
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.cli.options import lake_of
@@ -15,11 +15,11 @@ from sagascope_collector.connections import KnownHosts
 from sagascope_collector.errors import CannotStart
 from sagascope_collector.http_server import address_of, listen, max_connections, server
 from sagascope_collector.ingest import LAKE_LIMITS, Ingest
-from sagascope_collector.listeners import OtlpListeners, renew_certificates, write_ready_file
 from sagascope_collector.metrics import Counters
 from sagascope_collector.otlp import decode
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.scrubbing.rules import KEY_VARIABLE
+from sagascope_collector.serving import OtlpListeners, renew_certificates, write_ready_file
 from sagascope_collector.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,18 +100,18 @@ async def _run(settings: Settings, configuration: Configuration, lake: "Lake", a
     ingest.start()
     heartbeat.start()
     await grpc_server.start()
-    serving = [
+    tasks = [
         asyncio.create_task(each.serve([place])) for each, place in zip(http_servers, (otlp_http, api), strict=True)
     ]
     renewing = asyncio.create_task(renew_certificates(configuration))
-    stopped = process.stop_signal()
+    stopped = serving.stop_signal()
     addresses = {"otlp_grpc": str(otlp_grpc), "otlp_http": str(address_of(otlp_http)), "api": str(address_of(api))}
     announce(addresses)
     write_ready_file(settings, addresses)
-    await asyncio.wait([stopped, *serving], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for each in http_servers:
         each.should_exit = True
-    await asyncio.gather(grpc_server.stop(DRAIN_SECONDS), *serving)
+    await asyncio.gather(grpc_server.stop(DRAIN_SECONDS), *tasks)
     renewing.cancel()
     is_drained = await asyncio.to_thread(ingest.close, DRAIN_SECONDS)
     await asyncio.to_thread(heartbeat.stop)
@@ -145,10 +145,10 @@ def run(settings: Settings, announce: cli.Announce) -> None:
         CannotStart: the lake, a file or an address cannot be used.
     """
     logging_setup.configure(settings.log_format, settings.log_level)
-    process.prepare()
-    settings = process.within_memory(settings)
+    serving.prepare()
+    settings = serving.within_memory(settings)
     configuration = Configuration.load(settings, os.environ)
-    process.run(_run(settings, configuration, open_lake(settings), announce))
+    serving.run(_run(settings, configuration, open_lake(settings), announce))
 
 
 receive = cli.command(run, "Receive telemetry into a lake until Ctrl-C.", OPTIONS)

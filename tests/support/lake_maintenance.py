@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 
+from sagascope_collector.cli.database import summarize_changes
 from sagascope_collector.lake import Follower, Lake, LakeErasure, LakeMaintenance, maintenance
-from sagascope_collector.rebuild import summarize_changes
 from sagascope_collector.storage import RetentionPolicy, Storage
 
 

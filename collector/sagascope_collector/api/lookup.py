@@ -10,7 +10,7 @@ import yaml
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.api import overview, parameters, present
-from sagascope_collector.archives import otlp_json
+from sagascope_collector.archives import exports
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
 from sagascope_collector.errors import NotFound
@@ -132,7 +132,7 @@ class Lookup:
                     f"The records of the saga {name!r} with the id {saga_id!r} were deleted; only the summary was kept."
                 ) from error
             raise
-        return otlp_json.lines(saga.spans, saga.logs)
+        return exports.lines(saga.spans, saga.logs)
 
     def _find(
         self, name: str, saga_id: str, environment: str | None, run: str | None, context: analysis.Context

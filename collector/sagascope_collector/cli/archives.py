@@ -219,13 +219,13 @@ def _write(parts: Iterable[bytes], path: Path) -> None:
 def _export_parquet(
     client: Client, db: Path | None, folder: Path, since: datetime | None, until: datetime | None
 ) -> int:
-    from sagascope_collector.archives import parquet
+    from sagascope_collector.archives.exports import MAX_TIMESTAMP_NS, export_parquet
     from sagascope_collector.storage import Storage
 
     start = 0 if since is None else _unix_nanoseconds(since)
-    end = parquet.MAX_TIMESTAMP_NS if until is None else _unix_nanoseconds(until)
+    end = MAX_TIMESTAMP_NS if until is None else _unix_nanoseconds(until)
     with _database(client, db, folder) as path, closing(Storage(str(path))) as storage:
-        return parquet.export(storage, folder, start, end)
+        return export_parquet(storage, folder, start, end)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from sagascope_collector.cli.serve import option
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, OtlpPorts
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.conformance import CheckResult, Level, Report, ServiceGaps, Verdict, evaluate
-from sagascope_collector.conformance.listener import ListenOptions, capture_from_files, capture_from_ports
+from sagascope_collector.conformance.capture import ListenOptions, capture_from_files, capture_from_ports
 from sagascope_collector.doctor import Result, State, Target, examine
 from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import DEFAULT_DB, OTLP_GRPC, OTLP_HTTP, Address

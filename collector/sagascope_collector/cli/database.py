@@ -1,10 +1,11 @@
 """The commands with which operators treat a whole database: `backup`, `restore`, `rebuild`, `remap`, `forget` ..."""
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,6 +19,13 @@ from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import DEFAULT_DB
+
+if TYPE_CHECKING:
+    from sagascope_collector.projection import Projection
+    from sagascope_collector.storage import Storage
+
+BATCH_SAGAS: Final = 1_000
+"""Number of sagas that are summarized at a time."""
 
 BACKUP_TIMEOUT_SECONDS: Final = 120.0
 
@@ -83,11 +91,47 @@ def rebuild(db: Annotated[str, option("db")] = DEFAULT_DB) -> None:
 
     Lists, triage and search read summaries. Stop the collector first. The command can be interrupted and repeated.
     """
-    from sagascope_collector.rebuild import summarize_all
     from sagascope_collector.storage import Storage
 
     with closing(Storage(db)) as storage:
         typer.echo(f"{summarize_all(storage):,} transactions were summarized.")
+
+
+def summarize_all(storage: "Storage", clock: Callable[[], int] = time.time_ns) -> int:
+    """Summarizes every saga; returns their number."""
+    projection = _projection(storage, clock)
+    for lost in storage.lookup.unlocated():
+        storage.changes.restore(lost)
+    _summarize_changes(storage, projection)
+    return sum(projection.renew(ids) for ids in storage.lookup.ids())
+
+
+def summarize_changes(storage: "Storage") -> None:
+    """Summarizes the sagas that changed after their summaries were computed."""
+    _summarize_changes(storage, _projection(storage, time.time_ns))
+
+
+def _summarize_changes(storage: "Storage", projection: "Projection") -> None:
+    while ids := storage.changes.claim(BATCH_SAGAS):
+        projection.renew(ids)
+
+
+def _projection(storage: "Storage", clock: Callable[[], int]) -> "Projection":
+    from sagascope_collector import analysis, projection
+    from sagascope_collector.api import present
+    from sagascope_collector.health import IngestOutages
+
+    outages, learner = IngestOutages(storage, clock), projection.BaselineLearner(storage)
+
+    def context(now: int) -> analysis.Context:
+        return analysis.Context(
+            now=now,
+            ingest_outages=tuple(outages.intervals()),
+            services=storage.sagas.step_services(),
+            baselines=learner.baselines,
+        )
+
+    return projection.Projection(storage, summarise=present.summary, context=context, learner=learner, clock=clock)
 
 
 def migrate(
@@ -229,7 +273,6 @@ def _erase_in_collector(
 
 def _erase_in_database(db: Path, request: schemas.ErasureRequest, is_confirmed: bool) -> schemas.ErasureResult:
     from sagascope_collector.api.erasure import Eraser
-    from sagascope_collector.rebuild import summarize_changes
     from sagascope_collector.storage import Storage
 
     with closing(Storage(str(db))) as storage:

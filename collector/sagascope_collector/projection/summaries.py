@@ -13,8 +13,7 @@ from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import incident_saga
 from sagascope_collector.projection import clean_completions
 from sagascope_collector.projection.baseline_learner import BaselineLearner
-from sagascope_collector.projection.reevaluation import ProcessDependencies
-from sagascope_collector.projection.system_state import SystemState
+from sagascope_collector.projection.system_state import ProcessDependencies, SystemState
 from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.storage import SagaRow, Storage, id_of
 

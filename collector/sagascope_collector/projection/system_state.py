@@ -1,5 +1,6 @@
 """What many sagas tell of each: the latest success of each step, services that stopped reporting, stuck sagas."""
 
+from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from sagascope_collector import analysis
@@ -119,3 +120,46 @@ def _notice(environment: str, since: int) -> str:
         f"telemetry_lost: most services{where} stopped reporting at once at {datetime_text(since)}; "
         "until they report again, what rests on missing reports is possible at most."
     )
+
+
+ProcessId = tuple[str, str, str]
+"""(environment, service, identity)."""
+
+
+ReportDeadlines = Mapping[tuple[str, str], int | None]
+"""The time until which each process was expected to report, by (service, identity)."""
+
+
+MAX_SAGAS: int = 200_000
+"""Maximum number of saga ids in memory. Sagas beyond it are re-evaluated when they are due."""
+
+
+class ProcessDependencies:
+    """Which sagas rely on which processes, and on which expected reports."""
+
+    def __init__(self) -> None:
+        self._of_saga: dict[SagaId, dict[ProcessId, int | None]] = {}
+        self._of_process: defaultdict[ProcessId, set[SagaId]] = defaultdict(set)
+
+    def replace(self, saga: SagaId, report_deadlines: ReportDeadlines) -> None:
+        """Replaces the processes on which the sagas of an id rely."""
+        for process in self._of_saga.pop(saga, ()):
+            self._of_process[process].discard(saga)
+            if not self._of_process[process]:
+                del self._of_process[process]
+        if report_deadlines and len(self._of_saga) < MAX_SAGAS:
+            held = {(saga.environment, *process): deadline for process, deadline in report_deadlines.items()}
+            self._of_saga[saga] = held
+            for process in held:
+                self._of_process[process].add(saga)
+
+    def changed(self, instances: Iterable[Instance], now: int) -> list[SagaId]:
+        """Returns the sagas to re-evaluate after the latest reports of these processes."""
+        found: dict[SagaId, None] = {}
+        for each in instances:
+            process = (each.process.environment, each.process.service, each.process.identity)
+            deadline = analysis.must_report_by(each) if process in self._of_process else None
+            for saga in sorted(self._of_process.get(process, ())):
+                if analysis.is_other_deadline(self._of_saga[saga][process], deadline, now):
+                    found[saga] = None
+        return list(found)

@@ -9,7 +9,7 @@ import httpx
 import pyarrow.dataset
 import pytest
 
-from sagascope_collector.archives.parquet import MAX_TIMESTAMP_NS, export
+from sagascope_collector.archives.exports import MAX_TIMESTAMP_NS, export_parquet
 from sagascope_collector.errors import BadValue
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> Iterator[Storage]:
 
 def test_every_record_is_exported_once_to_the_folder_of_its_day(store: Storage, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    assert export(store, folder) == 6
+    assert export_parquet(store, folder) == 6
     query = f"SELECT day::VARCHAR, count(*) FROM read_parquet('{folder}/spans/*/*.parquet') GROUP BY ALL ORDER BY ALL"
     days = ["2026-09-21", "2026-09-22", "2026-09-23"]
     assert duckdb.sql(query).fetchall() == list(zip(days, [2, 1, 1], strict=True))
@@ -60,13 +60,13 @@ def test_records_of_more_days_than_pyarrow_writes_at_once_are_exported(tmp_path:
     store = Storage(str(tmp_path / "store.duckdb"))
     sent = traces(*(span(day + 1, trace=1, start=NOON + day * DAY) for day in range(1_100)))
     store.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, sent.SerializeToString(), NOON)]).batch)
-    assert export(store, tmp_path / "out") == 1_100
+    assert export_parquet(store, tmp_path / "out") == 1_100
     assert len(list((tmp_path / "out" / "spans").iterdir())) == 1_100
     store.close()
 
 
 def test_columns_are_plain_and_attributes_json(store: Storage, tmp_path: Path) -> None:
-    export(store, tmp_path / "out")
+    export_parquet(store, tmp_path / "out")
     rows = pyarrow.dataset.dataset(tmp_path / "out" / "spans").to_table().to_pylist()
     row = next(each for each in rows if each["span_id"].endswith("1"))
     assert (row["start_time"].value, row["end_time"].value) == (NOON, NOON + SECOND)
@@ -88,20 +88,20 @@ def test_columns_are_plain_and_attributes_json(store: Storage, tmp_path: Path) -
     ],
 )
 def test_a_period_is_exported(store: Storage, tmp_path: Path, since: int, until: int, number: int) -> None:
-    assert export(store, tmp_path / "out", since, until) == number
+    assert export_parquet(store, tmp_path / "out", since, until) == number
 
 
 def test_an_existing_folder_is_not_changed(store: Storage, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(BadValue, match="was not changed"):
-        export(store, tmp_path / "out")
+        export_parquet(store, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_times_outside_the_calendar_are_exported(store: Storage, tmp_path: Path) -> None:
     hostile = traces(span(77, start=2**64 - 1, end=2**64 - 1), span(78, start=NOON, end=2**64 - 1))
     store.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, hostile.SerializeToString(), NOON)]).batch)
-    assert export(store, tmp_path / "out") == 7
+    assert export_parquet(store, tmp_path / "out") == 7
 
 
 def test_a_running_collector_can_be_exported(tmp_path: Path) -> None:

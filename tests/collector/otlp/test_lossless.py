@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from sagascope_collector.archives import otlp_json
+from sagascope_collector.archives import exports
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import decode
@@ -146,7 +146,7 @@ def test_what_is_exported_and_sent_again_is_the_same() -> None:
     facts = stored(*(next(payloads(each)) for each in (*told, traces(odd), logs(log(every, attributes=of_saga())))))
     exported = [
         Payload(Signal.TRACES if b"resourceSpans" in line else Signal.LOGS, Encoding.JSON, line, 1)
-        for line in otlp_json.lines(facts.spans, facts.logs)
+        for line in exports.lines(facts.spans, facts.logs)
     ]
     again = stored(*exported)
     assert sorted(map(repr, again.spans)) == sorted(map(repr, facts.spans))

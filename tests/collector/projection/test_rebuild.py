@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 from sagascope_collector.__main__ import build
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
+from sagascope_collector.cli.database import summarize_all
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
-from sagascope_collector.rebuild import summarize_all
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND

@@ -8,7 +8,7 @@ import pytest
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
 from sagascope_collector.projection import Projection, SystemState
-from sagascope_collector.projection.reevaluation import ProcessDependencies
+from sagascope_collector.projection.system_state import ProcessDependencies
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import Storage

@@ -1,15 +1,24 @@
-"""Encodes records as lines of OTLP JSON, which `reader` and any OpenTelemetry Collector can read."""
+"""Exports of records: lines of OTLP JSON, which `reader` and any OpenTelemetry Collector can read, and Parquet files.
+
+Parquet files are in a folder for each day, with plain column types and attributes as JSON.
+"""
 
 import math
+import os
+import shutil
 from base64 import b64encode
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
 
 import orjson
+import pyarrow as pa
 
+from sagascope_collector.errors import BadValue
 from sagascope_collector.json_values import non_finite_name
 from sagascope_collector.records import Attributes, Event, Link, Log, Resource, Scope, Span, Value
+from sagascope_collector.storage import Storage
 
 LINE_RECORDS: Final = 500
 
@@ -186,3 +195,68 @@ def _value(value: Value) -> Json:
             return {"kvlistValue": {"values": _attributes(value)}}
         case _:
             return {"arrayValue": {"values": list(map(_value, value))}}
+
+
+MAX_TIMESTAMP_NS: Final = 2**63 - 1
+
+MAX_OPEN_FILES: Final = 32
+
+MAX_DAYS: Final = 100_000
+"""Maximum number of days whose records may be read together; pyarrow allows 1,024."""
+
+TIMESTAMP: Final = pa.timestamp("ns", tz="UTC")
+
+
+def export_parquet(storage: Storage, folder: Path, since: int = 0, until: int = MAX_TIMESTAMP_NS) -> int:
+    """Writes the records that started in a period, in Unix nanoseconds, to a new folder; returns their number.
+
+    Removes the folder if the export fails.
+
+    Raises:
+        BadValue: the folder exists, or cannot be written.
+    """
+    if folder.exists():
+        raise BadValue(f"{folder} already exists and was not changed. Name another folder.")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    kinds: tuple[Literal["spans", "logs"], ...] = ("spans", "logs")
+    try:
+        temporary.mkdir(parents=True)
+        written = sum(_write(temporary / kind, storage.lookup.between(kind, since, until)) for kind in kinds)
+        temporary.rename(folder)
+        return written
+    except OSError as error:
+        raise BadValue(f"{folder} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(folder: Path, tables: Iterator[pa.Table]) -> int:
+    import pyarrow.dataset as ds  # no other part of the collector needs it
+
+    first = next(tables, None)
+    if first is None:
+        return 0
+    types = [TIMESTAMP if pa.types.is_timestamp(each) else each for each in first.schema.types]
+    schema = pa.schema(zip(first.schema.names, types, strict=True))
+    written = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal written
+        table: pa.Table | None = first
+        while table is not None:
+            written += table.num_rows
+            yield from table.cast(schema).to_batches()
+            table = next(tables, None)
+
+    parquet = ds.ParquetFileFormat()
+    ds.write_dataset(
+        batches(),
+        folder,
+        schema=schema,
+        format=parquet,
+        file_options=parquet.make_write_options(compression="zstd"),
+        partitioning=ds.partitioning(pa.schema([("day", pa.string())]), flavor="hive"),
+        max_open_files=MAX_OPEN_FILES,
+        max_partitions=MAX_DAYS,
+    )
+    return written

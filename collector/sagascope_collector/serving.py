@@ -1,0 +1,177 @@
+"""What every process that receives OTLP shares: its ports and certificates, memory, signals, garbage collection."""
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from importlib.abc import MetaPathFinder
+from typing import Any, Final
+
+import grpc.aio
+import pyarrow as pa
+
+from sagascope_collector.access import Application, protected_from_pages, sharing
+from sagascope_collector.configuration import Configuration
+from sagascope_collector.connections import KnownHosts
+from sagascope_collector.errors import PortTaken
+from sagascope_collector.http_server import port_taken
+from sagascope_collector.ingest import Ingest
+from sagascope_collector.otlp import OtlpGrpc, OtlpHttp
+from sagascope_collector.otlp.budget import Budget
+from sagascope_collector.otlp.grpc import bind
+from sagascope_collector.settings import Address, Settings, memory_limit_bytes
+
+THREAD_SWITCH_SECONDS: Final = 0.0002
+"""Ingest makes about a hundred short calls, and would wait for Python's default of 5 ms after each of them."""
+
+GC_THRESHOLDS: Final = (100_000, 20, 20)
+"""Decoding creates many objects and no cycles."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+def prepare() -> None:
+    """Sets up the process, before anything is opened."""
+    sys.meta_path.insert(0, _WithoutPandas())
+
+
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """Runs until the coroutine ends."""
+    _use_jemalloc()
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serving)
+    finally:
+        gc.unfreeze()  # otherwise DuckDB's binding reports uncollectable objects at exit
+
+
+def within_memory(settings: Settings) -> Settings:
+    """Returns the settings with memory limits that fit into this process's own."""
+    limit = memory_limit_bytes()
+    if limit is None or (limited := settings.within_memory(limit)) == settings:
+        return settings
+    _log.warning(
+        "This process may use %d MB of memory: the database is limited to %d MB, and the queue to %d MB.",
+        *(each // 1_000_000 for each in (limit, limited.memory_bytes, limited.queue_bytes)),
+    )
+    return limited
+
+
+class _WithoutPandas(MetaPathFinder):
+    """Prevents PyArrow from importing pandas, which this process does not use.
+
+    The import takes a tenth of the start-up time, and 32 MB.
+    """
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("The collector does without pandas.", name=fullname)
+
+
+def _use_jemalloc() -> None:
+    """Makes Arrow return freed memory: its default pool keeps hundreds of MB at full load."""
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Returns uvloop's event loop if it is installed; it serves a third more requests."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
+
+
+def stop_signal() -> asyncio.Future[None]:
+    """Returns a future that the first SIGTERM or SIGINT completes; a second one ends the process."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+
+    def stop() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        if not stopped.done():  # two signals may have arrived together
+            stopped.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopped
+
+
+CERTIFICATES_INTERVAL_SECONDS: Final = 2.0
+"""The interval at which changed certificates are looked for."""
+
+
+class OtlpListeners:
+    """OTLP over gRPC and HTTP into one ingest queue."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        ingest: Ingest,
+        refused: Callable[..., None],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Creates it; `refused` is called for each refused request, and `clock` for the time of receipt."""
+        self._clock = clock
+        self._configuration = configuration
+        self._ingest = ingest
+        self._refused = refused
+
+    def bind_grpc(self, budget: Budget, connections: int) -> tuple[grpc.aio.Server, Address]:
+        """Returns a server that is not started, and its address.
+
+        Raises:
+            PortTaken: the address is in use.
+        """
+        settings = self._configuration.settings
+        receiver = OtlpGrpc(
+            self._ingest,
+            self._clock,
+            budget=budget,
+            max_growth_bytes=settings.queue_bytes // 2,
+            tokens=self._configuration.tokens,
+            refused=self._refused,
+        )
+        server = receiver.server(max_bytes=settings.max_request_bytes, max_connections=connections)
+        try:
+            port = bind(server, *settings.otlp_grpc, self._configuration.tls)
+        except PortTaken as error:
+            raise port_taken(settings.otlp_grpc, "--otlp-grpc") from error
+        return server, settings.otlp_grpc._replace(port=port)
+
+    def http(self, budget: Budget, hosts: KnownHosts) -> Application:
+        """Returns the application for OTLP over HTTP."""
+        settings = self._configuration.settings
+        receiver = OtlpHttp(
+            self._ingest,
+            self._clock,
+            max_bytes=settings.max_request_bytes,
+            budget=budget,
+            tokens=self._configuration.tokens,
+            refused=self._refused,
+        )
+        return protected_from_pages(sharing(receiver, settings.cors_origin), hosts)
+
+
+def write_ready_file(settings: Settings, addresses: Mapping[str, str]) -> None:
+    """Writes the file of ``--ready-file``, if there is one."""
+    if file := settings.ready_file:
+        temporary = file.with_name(f"{file.name}.part")
+        temporary.write_text(json.dumps(addresses), encoding="utf-8")
+        temporary.rename(file)
+
+
+async def renew_certificates(configuration: Configuration) -> None:
+    """Reads changed certificates again, until it is cancelled."""
+    while configuration.tls:
+        await asyncio.to_thread(configuration.tls.renew)
+        await asyncio.sleep(CERTIFICATES_INTERVAL_SECONDS)
