@@ -2,10 +2,12 @@
 
 The OpenTelemetry Collector's file exporter writes JSON, one request a line; or protobuf, each request after its length
 in 4 bytes, big-endian. It compresses with zstd: older versions each request, newer ones the whole file. Users also
-compress whole files with gzip. The first bytes of a file tell its format; `formats` tells what a JSON document is.
+compress whole files with gzip. The first bytes of a file tell its format. A JSON document may be a request, or a
+trace of another system.
 """
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
@@ -19,8 +21,22 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sagascope_collector.archives import formats
-from sagascope_collector.archives.documents import Document, Message, RecordKind, Unreadable, documents
+from sagascope_collector.archives.documents import (
+    JSON_FIELDS,
+    Document,
+    Message,
+    RecordKind,
+    Unreadable,
+    counts_of_json,
+    documents,
+)
+from sagascope_collector.archives.jaeger_tempo import (
+    has_base64_ids,
+    is_tempo_trace,
+    jaeger_requests,
+    jaeger_traces,
+    tempo_requests,
+)
 from sagascope_collector.errors import Undecodable
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -102,14 +118,14 @@ def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | U
     if start.startswith(BYTE_ORDER_MARK):
         stream.read(len(BYTE_ORDER_MARK))
         start = stream.peek(MAX_START_BYTES)
-    if reason := formats.unsupported_text(start):
+    if reason := _unsupported_text(start):
         yield Unreadable(1, reason)
     elif start.lstrip()[:1] in {b"", b"{", b"["}:
         for each in documents(stream, max_bytes):
             if isinstance(each, Unreadable):
                 yield each
             else:
-                yield from formats.messages(each)
+                yield from _messages_of(each)
     else:
         yield from _length_prefixed(stream, max_bytes)
 
@@ -149,7 +165,7 @@ def _requests(number: int, body: bytes, max_bytes: int) -> Iterator[Message | Un
         if len(body) > max_bytes:
             yield Unreadable(number, f"It has more than {max_bytes:,} bytes.")
         elif body[:1] == b"{":
-            yield from formats.messages(Document(number, body, orjson.loads(body)))
+            yield from _messages_of(Document(number, body, orjson.loads(body)))
         elif body:
             yield Message(number, json=False, body=body, counts=_counts_of_protobuf(body))
     except orjson.JSONDecodeError as error:
@@ -202,3 +218,107 @@ _IS_OF_KIND: Final[Mapping[RecordKind, Callable[[Any], bool]]] = {
     RecordKind.METRICS: lambda _: True,
 }
 """Whether a record that was parsed as one of this kind is one: by fields that the other kinds do not have."""
+
+
+MAX_NAMED_KEYS: Final = 5
+MAX_KEY_CHARACTERS: Final = 40
+
+_OTLP_NAMES: Final = frozenset(name for _, name, *_ in JSON_FIELDS)
+
+_PROMETHEUS: Final = (
+    "This is a Prometheus or metrics export: Sagascope stores spans and log records, and no metrics. Keep it in "
+    "Prometheus, and import the traces of the same time."
+)
+_TEMPORAL: Final = (
+    "This is a Temporal history: use `sagascope bridge temporal`, which follows the workflows themselves."
+)
+_ZIPKIN: Final = (
+    "This is a list of Zipkin spans: send it to the `zipkin` receiver of an OpenTelemetry Collector, and import what "
+    "its `file` exporter writes."
+)
+_TEMPO_SEARCH: Final = (
+    "This is the result of a search in Tempo, which holds no spans: import what /api/traces/ID answers for each trace."
+)
+_JAEGER_ERROR: Final = "This is an answer of Jaeger without a trace: it reports errors, or the trace was not found."
+
+_METRIC_LINE: Final = re.compile(
+    rb"#\s(?:HELP|TYPE|UNIT|EOF)\b|[a-zA-Z_:][\w:]*(?:\{[^{}\n]*\})?\s+[-+\d.][\d.eE+-]*(?:\s|$)"
+)
+
+
+def _messages_of(document: Document) -> Iterator[Message | Unreadable]:
+    """Yields the requests that a document holds, in OTLP; or the reason for which there are none."""
+    number, value = document.number, document.value
+    if isinstance(value, dict) and (not value or not _OTLP_NAMES.isdisjoint(value)):
+        if has_base64_ids(value):
+            yield from _translated(number, {"trace": value})
+        else:
+            yield Message(number, json=True, body=document.body, counts=counts_of_json(value))
+    elif _is_list_of_documents(value):
+        for each in value:
+            yield from _messages_of(Document(number, orjson.dumps(each), each))
+    else:
+        yield from _translated(number, value)
+
+
+def _is_list_of_documents(value: Any) -> bool:
+    is_list = isinstance(value, list) and all(isinstance(each, dict) for each in value)
+    return is_list and jaeger_traces(value) is None and _unsupported(value) is None
+
+
+def _translated(number: int, value: Any) -> Iterator[Message | Unreadable]:
+    if isinstance(value, dict) and is_tempo_trace(value):
+        for request in tempo_requests(value):
+            yield _message(number, request)
+    elif traces := jaeger_traces(value):
+        for each in (each for trace in traces for each in jaeger_requests(trace)):
+            yield Unreadable(number, str(each), records=1) if isinstance(each, Undecodable) else _message(number, each)
+    else:
+        yield Unreadable(number, _unsupported(value) or f"This is not recognised: {_described(value)}.")
+
+
+def _message(number: int, request: dict[str, Any]) -> Message:
+    return Message(number, json=True, body=orjson.dumps(request), counts=counts_of_json(request))
+
+
+def _unsupported_text(start: bytes) -> str | None:
+    """Returns what to do with a file that is not JSON but known, by its first bytes."""
+    return _PROMETHEUS if _METRIC_LINE.match(start.lstrip()) else None
+
+
+def _unsupported(value: Any) -> str | None:
+    """Returns what to do with a document that is known and not supported."""
+    first = value[0] if isinstance(value, list) and value else value
+    if not isinstance(first, dict):
+        return None
+    if _is_temporal(first):
+        return _TEMPORAL
+    if isinstance(value, list):
+        return _ZIPKIN if first.keys() >= {"traceId", "id"} else None
+    data = first.get("data")
+    if "status" in first and isinstance(data, dict | list) and (isinstance(data, list) or "resultType" in data):
+        return _PROMETHEUS
+    if "data" in first and "errors" in first and not data:
+        return _JAEGER_ERROR
+    found = first.get("traces")
+    if isinstance(found, list) and all(isinstance(each, dict) and "rootTraceName" in each for each in found):
+        return _TEMPO_SEARCH
+    return None
+
+
+def _is_temporal(value: dict[str, Any]) -> bool:
+    """Returns whether this is a history or one of its events, as `temporal workflow show` and the web UI write them."""
+    inner = value.get("history")
+    events = (inner if isinstance(inner, dict) else value).get("events")
+    event = events[0] if isinstance(events, list) and events else value
+    return isinstance(event, dict) and event.keys() >= {"eventId", "eventType"}
+
+
+def _described(value: Any) -> str:
+    """Returns what a document begins with: the keys, never a value."""
+    if isinstance(value, list):
+        return f"a list of {_described(value[0])}" if value and not isinstance(value[0], list) else "a list"
+    if not isinstance(value, dict):
+        return "a value that is not an object"
+    keys = [each[:MAX_KEY_CHARACTERS] for each in value][:MAX_NAMED_KEYS]
+    return f"an object with the keys {', '.join(keys)}{', ...' if len(value) > len(keys) else ''}"

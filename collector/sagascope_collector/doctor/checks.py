@@ -1,4 +1,4 @@
-"""All checks, and those of the API, the disk, the database and the clocks."""
+"""The target of an examination, the results of checks, and the checks of the API, disk, database and clocks."""
 
 import errno
 import os
@@ -7,12 +7,16 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import duckdb
 import httpx
+from pydantic import BaseModel, ConfigDict
 
 from sagascope_collector.client import (
     Client,
@@ -23,11 +27,92 @@ from sagascope_collector.client import (
     TokenNeeded,
     schemas,
 )
-from sagascope_collector.doctor.otlp_checks import check_ports, check_round_trip
-from sagascope_collector.doctor.result import CollectorStatus, Result, State, Target, ok, problem, skipped, warning
+from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import CannotStart, DatabaseLocked
-from sagascope_collector.settings import MEBIBYTE
+from sagascope_collector.settings import MEBIBYTE, Address
 from sagascope_collector.storage.connection import applied, check_path, explain, migrations
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The collector to examine, as the command's options name it."""
+
+    url: str
+    otlp_grpc: Address
+    otlp_http: Address
+    db: Path
+    credentials: Credentials
+    ingest_token: str | None = field(default=None, repr=False)
+    timeout_seconds: float = 5.0
+    """For one answer, and for a test span to become visible."""
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether its ports use TLS."""
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs, or would run, on this machine."""
+        return Address(urlsplit(self.url).hostname or "", 0).is_loopback
+
+    @property
+    def ingest_headers(self) -> dict[str, str]:
+        """The headers that authenticate a sender."""
+        return {"authorization": f"Bearer {self.ingest_token}"} if self.ingest_token else {}
+
+
+class State(StrEnum):
+    """The result of one check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works now, but needs attention soon."""
+    PROBLEM = "problem"
+    SKIPPED = "skipped"
+    """It could not be checked because of another result."""
+
+
+class Result(BaseModel):
+    """The result of one check, with the advice that resolves it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    check: str
+    state: State
+    text: str
+    advice: str | None = None
+
+
+class CollectorStatus(NamedTuple):
+    """What the collector's API answered."""
+
+    result: Result
+    status: schemas.Status | None
+    """None: the API did not answer with a status."""
+    is_unreachable: bool
+    """Whether nothing listens at the API's address."""
+
+
+def ok(check: str, text: str) -> Result:
+    """Returns the result of a check that passed."""
+    return Result(check=check, state=State.OK, text=text)
+
+
+def warning(check: str, text: str, advice: str) -> Result:
+    """Returns the result of a check that passed but needs attention soon."""
+    return Result(check=check, state=State.WARNING, text=text, advice=advice)
+
+
+def problem(check: str, text: str, advice: str) -> Result:
+    """Returns the result of a check that failed."""
+    return Result(check=check, state=State.PROBLEM, text=text, advice=advice)
+
+
+def skipped(check: str, text: str) -> Result:
+    """Returns the result of a check that could not run."""
+    return Result(check=check, state=State.SKIPPED, text=text)
+
 
 MIN_FREE_BYTES: Final = 64 * MEBIBYTE
 """A busy collector fills less free space within minutes."""
@@ -57,25 +142,8 @@ LOCK_HOLDER: Final = re.compile(r"held in (?P<program>\S+) \(PID (?P<pid>\d+)\)"
 """The part of DuckDB's error message that names the process that has a file open."""
 
 
-def examine(target: Target) -> Iterator[Result]:
-    """Runs all checks, in an order in which an earlier problem explains the later ones."""
-    collector = _check_api(target)
-    yield collector.result
-    if collector.status:
-        yield _check_mapping(collector.status)
-    closed = set()
-    for protocol, result in check_ports(target, collector):
-        yield result
-        if result.state is State.PROBLEM:
-            closed.add(protocol)
-    if target.is_local:
-        yield from _check_disk(target)
-        yield _check_database(target, collector)
-    yield from _check_clocks(target, collector)
-    yield from check_round_trip(target, collector, closed)
-
-
-def _check_api(target: Target) -> CollectorStatus:
+def check_api(target: Target) -> CollectorStatus:
+    """Checks whether a collector answers, and returns its status."""
     check = "collector"
     try:
         with Client(target.url, timeout=target.timeout_seconds, credentials=target.credentials) as client:
@@ -90,7 +158,7 @@ def _check_api(target: Target) -> CollectorStatus:
     return CollectorStatus(ok(check, text), status, False)
 
 
-def _check_mapping(status: schemas.Status) -> Result:
+def check_mapping(status: schemas.Status) -> Result:
     """Reports how many spans belong to no transaction."""
     check, spans, loose = "mapping", status.recent_spans, status.recent_unassigned
     text = f"{loose:,} of the newest {spans:,} spans belong to no transaction."
@@ -100,7 +168,7 @@ def _check_mapping(status: schemas.Status) -> Result:
     return Result(check=check, state=State.OK, text=text, advice=advice if loose else None)
 
 
-def _check_disk(target: Target) -> Iterator[Result]:
+def check_disk(target: Target) -> Iterator[Result]:
     """Writes a file beside the database, and measures the free space."""
     folder = target.db.absolute().parent
     if not folder.is_dir():
@@ -129,7 +197,7 @@ def _check_free_space(folder: Path) -> Result:
     return warning("space", text, "Free some space soon.") if free < LOW_FREE_BYTES else ok("space", text)
 
 
-def _check_database(target: Target, collector: CollectorStatus) -> Result:
+def check_database(target: Target, collector: CollectorStatus) -> Result:
     """Opens an existing database for reading."""
     check, path = "database", target.db
     if not path.exists():
@@ -160,7 +228,7 @@ def _unopened(path: Path, error: CannotStart, collector: CollectorStatus) -> Res
     return problem("database", f"{path} is open in {holder}, and no collector answers.", advice)
 
 
-def _check_clocks(target: Target, collector: CollectorStatus) -> Iterator[Result]:
+def check_clocks(target: Target, collector: CollectorStatus) -> Iterator[Result]:
     """Compares this machine's clock with the file system's and the collector's."""
     if time.time() < EARLIEST_CLOCK_SECONDS:
         today = time.strftime("%Y-%m-%d", time.gmtime())

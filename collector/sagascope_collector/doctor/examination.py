@@ -1,4 +1,4 @@
-"""Checks of the OTLP ports: who listens there, and whether a test span can be sent and read back.
+"""Runs all checks, with those of the OTLP ports: who listens there, and whether a test span can be read back.
 
 The test span is a completed saga of the reserved name `TEST_NAME`, in an environment of that name, so that filters for
 other environments do not show it and it never needs attention.
@@ -21,7 +21,20 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sagascope import semconv
 from sagascope_collector.client import Client, ClientError, NotFound
-from sagascope_collector.doctor.result import CollectorStatus, Result, Target, ok, problem, skipped
+from sagascope_collector.doctor.checks import (
+    CollectorStatus,
+    Result,
+    State,
+    Target,
+    check_api,
+    check_clocks,
+    check_database,
+    check_disk,
+    check_mapping,
+    ok,
+    problem,
+    skipped,
+)
 from sagascope_collector.errors import CannotStart
 from sagascope_collector.http_server import listen
 from sagascope_collector.records import TEST_ENVIRONMENT
@@ -255,3 +268,21 @@ def _test_request(trace_id: bytes) -> ExportTraceServiceRequest:
 
 def _key_values(attributes: dict[str, str]) -> list[KeyValue]:
     return [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in attributes.items()]
+
+
+def examine(target: Target) -> Iterator[Result]:
+    """Runs all checks, in an order in which an earlier problem explains the later ones."""
+    collector = check_api(target)
+    yield collector.result
+    if collector.status:
+        yield check_mapping(collector.status)
+    closed = set()
+    for protocol, result in check_ports(target, collector):
+        yield result
+        if result.state is State.PROBLEM:
+            closed.add(protocol)
+    if target.is_local:
+        yield from check_disk(target)
+        yield check_database(target, collector)
+    yield from check_clocks(target, collector)
+    yield from check_round_trip(target, collector, closed)

@@ -1,15 +1,21 @@
-"""Translates traces in Jaeger's JSON form, of its UI and its query API, into OTLP in JSON.
+"""Translates traces in the JSON of Jaeger and of Grafana Tempo, of their UIs and query APIs, into OTLP in JSON.
 
-What OpenTelemetry adds to a span for Jaeger is moved back to its own fields: the kind, status, scope and trace state
-that Jaeger keeps as tags. The mapping is that of OpenTelemetry's specification ("OpenTelemetry to Jaeger
+Traces that the query APIs of Tempo and of newer versions of Jaeger answer with are OTLP's messages in protobuf's own
+JSON form: ids in base64, enums by name, under `batches` or within an envelope. Grafana saves the same with ids in hex,
+and older versions of Tempo name scopes `instrumentationLibrary`.
+
+Of Jaeger's own form, what OpenTelemetry adds to a span is moved back to its own fields: the kind, status, scope and
+trace state that Jaeger keeps as tags. The mapping is that of OpenTelemetry's specification ("OpenTelemetry to Jaeger
 Transformation" and "Mapping to non-OTLP formats") and of its OpenTracing compatibility, read in reverse.
 """
 
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
 import orjson
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sagascope import semconv
 from sagascope_collector.archives.documents import objects
@@ -56,7 +62,7 @@ Tags = dict[str, Any]
 """Encoded values by key."""
 
 
-def traces(document: Any) -> list[Json] | None:
+def jaeger_traces(document: Any) -> list[Json] | None:
     """Returns the traces of a document: an answer of the API, a trace, or a list of traces; None if it is neither."""
     found = document.get("data") if isinstance(document, dict) and "data" in document else document
     listed: list[Any] = found if isinstance(found, list) else [found]
@@ -64,7 +70,7 @@ def traces(document: Any) -> list[Json] | None:
     return listed if is_jaeger else None
 
 
-def requests(trace: Json) -> Iterator[Json | Undecodable]:
+def jaeger_requests(trace: Json) -> Iterator[Json | Undecodable]:
     """Yields requests in OTLP's JSON form, and an error for each span that cannot be translated."""
     processes = trace["processes"] if isinstance(trace["processes"], dict) else {}
     rest = iter(trace["spans"] if isinstance(trace["spans"], list) else [])
@@ -253,3 +259,87 @@ def _list(text: str) -> list[Any] | None:
 
 def _attributes(tags: Tags) -> list[Json]:
     return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+_ENVELOPES: Final = ("trace", "result")
+_BATCH_LISTS: Final = ("batches", "resourceSpans")
+_KIND_NUMBERS: Final = dict(Span.SpanKind.items())
+_STATUS_NUMBERS: Final = dict(Status.StatusCode.items())
+_ID_BYTES: Final = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
+
+
+def is_tempo_trace(document: dict[str, Any]) -> bool:
+    """Returns whether a document is an answer of Tempo or of Jaeger's newer query API."""
+    return "batches" in document or any(
+        isinstance(inner := document.get(name), dict) and any(each in inner for each in _BATCH_LISTS)
+        for name in _ENVELOPES
+    )
+
+
+def has_base64_ids(request: dict[str, Any]) -> bool:
+    """Returns whether the first span of an OTLP request has an id in base64: one cut out of an answer."""
+    spans = (
+        span
+        for resource in objects(request.get("resourceSpans"))
+        for scope in objects(resource.get("scopeSpans"))
+        for span in objects(scope.get("spans"))
+    )
+    trace_id = next(spans, {}).get("traceId")
+    return isinstance(trace_id, str) and len(trace_id.rstrip("=")) == 22  # 16 bytes, in characters
+
+
+def tempo_requests(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields requests in OTLP's JSON form. Changes the document."""
+    trace = next((document[name] for name in _ENVELOPES if isinstance(document.get(name), dict)), document)
+    part: list[dict[str, Any]] = []
+    spans = 0
+    for batch in (batch for name in _BATCH_LISTS for batch in objects(trace.get(name))):
+        size = _translate_batch(batch)
+        if part and spans + size > MAX_REQUEST_SPANS:
+            yield {"resourceSpans": part}
+            part, spans = [], 0
+        part.append(batch)
+        spans += size
+    if part:
+        yield {"resourceSpans": part}
+
+
+def _translate_batch(batch: dict[str, Any]) -> int:
+    """Translates a batch in place; returns its number of spans."""
+    size = 0
+    batch.setdefault("scopeSpans", batch.pop("instrumentationLibrarySpans", []))
+    for scope in objects(batch["scopeSpans"]):
+        if "instrumentationLibrary" in scope:
+            scope["scope"] = scope.pop("instrumentationLibrary")
+        for span in objects(scope.get("spans")):
+            size += 1
+            _translate_ids(span)
+            for link in objects(span.get("links")):
+                _translate_ids(link)
+            _translate_enum(span, "kind", _KIND_NUMBERS)
+            if isinstance(status := span.get("status"), dict):
+                _translate_enum(status, "code", _STATUS_NUMBERS)
+    return size
+
+
+def _translate_ids(record: dict[str, Any]) -> None:
+    for name, size in _ID_BYTES.items():
+        value = record.get(name)
+        if isinstance(value, str):
+            record[name] = _hex(value, size)
+
+
+def _translate_enum(record: dict[str, Any], field: str, numbers: Mapping[str, int]) -> None:
+    if isinstance(value := record.get(field), str):
+        record[field] = numbers.get(value, value)
+
+
+def _hex(value: str, size: int) -> str:
+    """Returns an id in hex, "" for zeros; unchanged if it is neither base64 nor hex."""
+    try:
+        content = b64decode(value + "=" * (-len(value) % 4), validate=True)
+        if len(content) != size:
+            content = bytes.fromhex(value.rjust(2 * size, "0"))
+    except ValueError:
+        return value
+    return content.hex() if any(content) else ""
