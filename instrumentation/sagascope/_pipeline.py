@@ -17,8 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.semconv._incubating.attributes import deployment_attributes, service_attributes
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState, get_current_span
-from opentelemetry.trace import Span as ApiSpan
+from opentelemetry.trace import Link, Span as ApiSpan, SpanContext, SpanKind, TraceFlags, TraceState, get_current_span
 
 from sagascope import _propagator, semconv
 from sagascope._attributes import exception_attributes, truncate, truncate_text

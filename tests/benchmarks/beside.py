@@ -10,8 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import ingest
-from report import load as busy
-from report import table
+from report import load as busy, table
 
 RUNS = int(os.environ.get("RUNS", "5"))
 KEEP = os.environ.get("KEEP")

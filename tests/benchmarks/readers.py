@@ -12,8 +12,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import ingest
-from report import load as busy
-from report import table
+from report import load as busy, table
 
 from support.collector import RunningCollector, running_collector
 from support.load import http_sender, send_all

@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 
 import ingest
 import psutil
-from report import load as busy
-from report import table
+from report import load as busy, table
 
 from support.collector import RunningCollector, running_collector
 from support.load import Send, http_sender, send_all

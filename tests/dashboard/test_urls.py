@@ -2,8 +2,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sagascope_dashboard import LINKS_VARIABLE, environment
 from sagascope_dashboard.formatting import epoch_ms

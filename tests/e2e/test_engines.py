@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_samples import on_dbos as dbos
-from sagascope_samples import on_opentelemetry as opentelemetry
+from sagascope_samples import on_dbos as dbos, on_opentelemetry as opentelemetry
 from sagascope_samples.demo.scenario import PlantedFault
 from support.demo import COMMAND
 

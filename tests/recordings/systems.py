@@ -20,8 +20,7 @@ import psutil
 from recordings.record import ROOT, Recorder
 from support.clients import python_with, running
 from support.nats import running_nats
-from support.node import node_modules
-from support.node import running as running_script
+from support.node import node_modules, running as running_script
 from support.postgres import running_postgres
 from support.temporal import free_ports, running_temporal
 

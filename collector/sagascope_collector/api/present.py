@@ -9,8 +9,7 @@ from typing import Any
 from sagascope_collector import incident_records, records
 from sagascope_collector.analysis import model, plans
 from sagascope_collector.analysis.verdict import Diagnosis, Evidence, Verdict
-from sagascope_collector.analysis.wording import Text
-from sagascope_collector.analysis.wording import Time as TextTime
+from sagascope_collector.analysis.wording import Text, Time as TextTime
 from sagascope_collector.client import schemas
 
 MAX_RECORDS: int = 5_000

@@ -11,8 +11,14 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBars
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress as ProgressBars,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from sagascope_collector import backups, safe_text
 from sagascope_collector.archives import FileReport, Progress, Report, Sender, send_files

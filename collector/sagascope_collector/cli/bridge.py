@@ -12,10 +12,18 @@ from pydantic import BaseModel
 from sagascope_collector import logging_setup
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges import Bridge, CheckpointFile, Health, Heartbeats, Source, serve_metrics
-from sagascope_collector.bridges.postgres import Checkpoint as PostgresCheckpoint
-from sagascope_collector.bridges.postgres import Database, GlobalIdFormat, PostgresSource
-from sagascope_collector.bridges.tables import Checkpoint as TablesCheckpoint
-from sagascope_collector.bridges.tables import TablesSource, built_in_mappings, read_mapping
+from sagascope_collector.bridges.postgres import (
+    Checkpoint as PostgresCheckpoint,
+    Database,
+    GlobalIdFormat,
+    PostgresSource,
+)
+from sagascope_collector.bridges.tables import (
+    Checkpoint as TablesCheckpoint,
+    TablesSource,
+    built_in_mappings,
+    read_mapping,
+)
 from sagascope_collector.cli.options import OtlpHttp, Url, flag, otlp_http_url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import BadValue, CannotStart
@@ -200,8 +208,12 @@ def temporal(
     services.
     """
     try:
-        from sagascope_collector.bridges.temporal import Checkpoint as TemporalCheckpoint
-        from sagascope_collector.bridges.temporal import TemporalClient, TemporalSource, Tls
+        from sagascope_collector.bridges.temporal import (
+            Checkpoint as TemporalCheckpoint,
+            TemporalClient,
+            TemporalSource,
+            Tls,
+        )
     except ModuleNotFoundError as error:
         raise CannotStart(f'This needs {error.name}. Run: pip install "sagascope[bridges]"') from error
 

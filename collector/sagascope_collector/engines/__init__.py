@@ -8,9 +8,15 @@ Records are stored unchanged. The saga of a record is decided once, when the rec
 from sagascope_collector.engines.dbos import step_of_log, with_logged_attempt
 from sagascope_collector.engines.engine import Engine, RecordFields
 from sagascope_collector.engines.mapping import read_mapping
-from sagascope_collector.engines.open_spans import EVENT as PARTIAL_EVENT
-from sagascope_collector.engines.open_spans import Partial, in_flight, is_partial, is_pending, open_span
-from sagascope_collector.engines.open_spans import parse as parse_partial
+from sagascope_collector.engines.open_spans import (
+    EVENT as PARTIAL_EVENT,
+    Partial,
+    in_flight,
+    is_partial,
+    is_pending,
+    open_span,
+    parse as parse_partial,
+)
 from sagascope_collector.engines.registry import BUILT_IN, AttributeMapping, NormalizedSpans, normalize
 
 __all__ = [

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.lake.catalog import SHARED as SQL
-from sagascope_collector.lake.catalog import Lake
+from sagascope_collector.lake.catalog import SHARED as SQL, Lake
 from sagascope_collector.lake.session import CatalogSession
 from sagascope_collector.storage import AlertState, Notification, Pending
 

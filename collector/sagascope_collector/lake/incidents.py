@@ -8,8 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from sagascope_collector.incident_records import IncidentChange
-from sagascope_collector.lake.catalog import SHARED as SQL
-from sagascope_collector.lake.catalog import Lake
+from sagascope_collector.lake.catalog import SHARED as SQL, Lake
 from sagascope_collector.lake.leader import Leader
 from sagascope_collector.lake.session import CatalogSession
 from sagascope_collector.storage import Storage

@@ -8,8 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from sagascope import semconv
 from sagascope_collector.bridges import CheckpointFile, Span, Telemetry

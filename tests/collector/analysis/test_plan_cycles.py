@@ -3,8 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sagascope_collector.analysis.model import PlannedStep
 from sagascope_collector.analysis.plans import without_cycles

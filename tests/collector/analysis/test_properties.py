@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sagascope_collector.analysis import Context, diagnose, learn_baseline, rebuild, take_sample
 from sagascope_collector.analysis.anomalies import RULES

@@ -1,8 +1,7 @@
 """What people paste around an id does not matter."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sagascope_collector.api import parameters
 

@@ -15,8 +15,7 @@ from sagascope_collector.engines import read_mapping
 from sagascope_collector.errors import BadRules
 from support import preloaded
 from support.collector import RunningCollector, running_collector
-from support.engines import Story, saga
-from support.engines import steps as steps_of
+from support.engines import Story, saga, steps as steps_of
 from support.otlp import SECOND, log, logs, resource, span_id, trace_id
 from support.samples import wait_until
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -15,8 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from support.otlp import any_value, heartbeat, log, logs, of_saga, resource, span, traces
-from support.payloads import requests as load
-from support.payloads import rich_requests
+from support.payloads import requests as load, rich_requests
 from support.readings import REQUESTS, exact, fast
 
 RECEIVED = 1_790_000_000_000_000_000

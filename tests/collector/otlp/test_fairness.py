@@ -2,8 +2,7 @@
 
 from collections import Counter, defaultdict
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sagascope_collector.ingest import FairQueue
 

@@ -1,8 +1,7 @@
 """Which digits are a card number, and which only look like one."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sagascope_collector.scrubbing import cards
 

@@ -9,16 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from sagascope_collector import config_file
 from sagascope_collector.errors import BadRules, CannotStart, StorageUnavailable
 from sagascope_collector.otlp import otlpjson
 from sagascope_collector.scrubbing import Pseudonyms, Rules, Scrubber, cards, load_key
-from support.otlp import any_value, log, logs, resource, span, traces
-from support.otlp import attributes as pairs
+from support.otlp import any_value, attributes as pairs, log, logs, resource, span, traces
 from support.otlpjson import write_json
 
 VISA, MASTER, AMEX = "4111 1111 1111 1111", "5555-5555-5555-4444", "378282246310005"

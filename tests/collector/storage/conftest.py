@@ -10,10 +10,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.storage import Storage
-from sagascope_collector.storage import lookup as traces_module
-from sagascope_collector.storage import retention as retention_module
-from sagascope_collector.storage import sagas as sagas_module
+from sagascope_collector.storage import (
+    Storage,
+    lookup as traces_module,
+    retention as retention_module,
+    sagas as sagas_module,
+)
 from sagascope_collector.storage.records import Appended
 from support.otlp import NOON, SECOND
 

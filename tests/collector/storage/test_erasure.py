@@ -22,9 +22,9 @@ from sagascope_collector.storage import (
     SagaRow,
     Storage,
     long_running,
+    lookup as index,
     statistics,
 )
-from sagascope_collector.storage import lookup as index
 from sagascope_collector.storage.changes import Bounds
 from sagascope_collector.storage.copies import Rewriting
 from support import preloaded

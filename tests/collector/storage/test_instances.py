@@ -5,8 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope_collector import observations

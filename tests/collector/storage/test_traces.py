@@ -8,8 +8,7 @@ from random import Random
 import pytest
 
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, retention
-from sagascope_collector.storage import lookup as index
+from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, lookup as index, retention
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, trace_id, traces
 
 from .conftest import append, maintain
