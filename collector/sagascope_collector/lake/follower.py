@@ -15,10 +15,8 @@ import psycopg
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, TABLES, Lake
-from sagascope_collector.lake.columns import to_batch
-from sagascope_collector.lake.cursor import LakeCursor, Position
 from sagascope_collector.lake.erasure_record import ErasureRecord, Secret
-from sagascope_collector.lake.scan import scan
+from sagascope_collector.lake.records import LakeCursor, Position, scan, to_batch
 from sagascope_collector.observations import load_observations
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, TRANSACTION_SECONDS, Lake
-from sagascope_collector.lake.columns import links_to_lake, to_lake
+from sagascope_collector.lake.records import links_to_lake, to_lake
 from sagascope_collector.observations import dump_observations
 from sagascope_collector.storage import Batch
 
