@@ -1,8 +1,7 @@
 """The answers of the HTTP API: documents, streams, and errors as RFC 9457 problem details, each with its status."""
 
 from collections.abc import Generator, Iterable, Mapping
-from threading import Semaphore
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,10 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from sagascope_collector import errors
-from sagascope_collector.backups import pieces
 from sagascope_collector.client import schemas
-from sagascope_collector.errors import Overloaded
-from sagascope_collector.storage import Storage
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -174,33 +170,3 @@ class DatabaseFile(Streamed):
         finally:
             if self._pieces:
                 self._pieces.close()
-
-
-MAX_COPIES: Final = 2
-"""Copies of the database that are being read; each takes its space on disk until its reader has all of it."""
-
-
-def database_file(storage: Storage, copies: Semaphore) -> DatabaseFile:
-    """Returns a copy of the database. The copy is complete before this returns.
-
-    Raises:
-        StorageUnavailable: the copy cannot be made.
-        Overloaded: `copies` are being read already.
-    """
-    parts = _size_and_pieces(storage, copies)
-    size = int(next(parts))
-    answer = DatabaseFile(parts)
-    answer.headers["Content-Length"] = str(size)
-    return answer
-
-
-def _size_and_pieces(storage: Storage, copies: Semaphore) -> Generator[bytes]:
-    """Yields the size of a copy in bytes, as text, and then its content. Deletes the copy at the end."""
-    if not copies.acquire(blocking=False):
-        raise Overloaded(f"{MAX_COPIES} backups are being read already; each takes its space on disk meanwhile.")
-    try:
-        with storage.backups.copied() as copy:
-            yield str(copy.stat().st_size).encode()
-            yield from pieces(copy)
-    finally:
-        copies.release()

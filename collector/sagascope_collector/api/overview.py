@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Protocol
 
 from sagascope_collector import analysis
-from sagascope_collector.api import suggestions
+from sagascope_collector.api import database
 from sagascope_collector.api.present import amounts_at_risk, moment
 from sagascope_collector.client import schemas
 from sagascope_collector.incident_records import AmountAtRisk, PeriodCount
@@ -227,23 +227,6 @@ def _bridge_state(bridge: BridgeState) -> schemas.BridgeState:
     )
 
 
-class Mapper(Protocol):
-    """The mapping of stored records, as the API needs it. Thread-safe."""
-
-    def state(self) -> schemas.Remapping:
-        """Returns how far stored records are mapped."""
-        ...
-
-    def restart(self) -> None:
-        """Reads the mapping file again, and applies it to all stored records in the background.
-
-        Raises:
-            Disabled: the collector runs without a mapping file.
-            BadValue: the file is not valid.
-        """
-        ...
-
-
 class Health(Protocol):
     """State of the collector's process, as the API needs it. Methods return quickly and are thread-safe."""
 
@@ -274,7 +257,7 @@ class Health(Protocol):
 
 def status(storage: Storage, health: Health, *, with_sql: bool) -> schemas.Status:
     """Returns the status of the collector. `dropped_by_clients` is the sum of the last report of each instance."""
-    recent, unassigned = suggestions.recent_spans(storage)
+    recent, unassigned = database.recent_spans(storage)
     counters = storage.records.counters
     heartbeats = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
     return schemas.Status(

@@ -6,19 +6,18 @@ loop, which also serves the OTLP receivers.
 
 import time
 from collections.abc import Callable, Sequence
-from threading import Semaphore
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
 from sagascope_collector import analysis
-from sagascope_collector.api import answers, overview, suggestions
-from sagascope_collector.api.answers import MAX_COPIES, DatabaseFile, OtlpLines, database_file, json, responds
-from sagascope_collector.api.erasure import Eraser, erasure_routes
+from sagascope_collector.api import answers, overview
+from sagascope_collector.api.answers import OtlpLines, json, responds
+from sagascope_collector.api.database import Eraser, Mapper, backup_routes, erasure_routes, mapping_routes
 from sagascope_collector.api.incidents import Tasks, incident_routes
 from sagascope_collector.api.limits import BodyLimit, QuerySlot, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
-from sagascope_collector.api.overview import Health, Mapper, status
+from sagascope_collector.api.overview import Health, status
 from sagascope_collector.api.parameters import (
     CallWindow,
     Counting,
@@ -105,9 +104,10 @@ def create_api(
         erasure_routes(Eraser(storage, stored_as, on_erased, lake_erasure), read_slot)
     )  # has no time limit
     if mapper:
-        api.include_router(_mapping_routes(storage, mapper, read_slot))
+        api.include_router(mapping_routes(storage, mapper, read_slot))
     process = _process_routes(storage, health, with_sql=with_sql)
     api.include_router(process)  # must answer while other calls wait
+    api.include_router(backup_routes(storage))
     return api
 
 
@@ -201,47 +201,13 @@ def _sql_routes(queries: Queries | None) -> APIRouter:
     return router
 
 
-def _mapping_routes(storage: Storage, mapper: Mapper, read_slot: Sequence[Any]) -> APIRouter:
-    router = new_router()
-
-    @router.get("/api/v1/suggestions", dependencies=read_slot, **responds(schemas.Suggestions))
-    def suggested_rules(_: Annotated[NoParameters, Query()]) -> Response:
-        """Suggests mapping rules for recent spans that belong to no saga, the best first."""
-        return json(suggestions.suggestions(storage))
-
-    @router.get("/api/v1/remap", **responds(schemas.Remapping))
-    def remapping(_: Annotated[NoParameters, Query()]) -> Response:
-        """Returns how far stored records are mapped by the current rules of the mapping file."""
-        return json(mapper.state())
-
-    @router.post("/api/v1/remap", **responds(schemas.Remapping, 403))
-    def remap(_: Annotated[NoParameters, Query()]) -> Response:
-        """Reads the mapping file again, and applies its rules to what is received and, in the background, stored."""
-        mapper.restart()
-        return json(mapper.state())
-
-    return router
-
-
 def _process_routes(storage: Storage, health: Health, *, with_sql: bool) -> APIRouter:
     router = new_router()
-    copies = Semaphore(MAX_COPIES)
 
     @router.get("/api/v1/status", **responds(schemas.Status))
     def collector_status(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns the status of the collector."""
         return json(status(storage, health, with_sql=with_sql))
-
-    @router.get("/api/v1/backup", response_class=DatabaseFile, responses=answers.described(422, 503))
-    def backup(_: Annotated[NoParameters, Query()]) -> Response:
-        """Returns all stored data as a DuckDB database. Ingest continues meanwhile."""
-        return database_file(storage, copies)
-
-    @router.post("/api/v1/backups", **responds(schemas.Alive))
-    def note_backup(written: schemas.BackupNote, _: Annotated[NoParameters, Query()]) -> Response:
-        """Records the location of a backup. Erasures list it if the backup may hold an erased saga."""
-        storage.backups.note(written.location)
-        return json(schemas.Alive(status="ok", reasons=[]))
 
     @router.get("/healthz", **responds(schemas.Alive))
     async def healthz() -> Response:

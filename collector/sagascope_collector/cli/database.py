@@ -272,7 +272,7 @@ def _erase_in_collector(
 
 
 def _erase_in_database(db: Path, request: schemas.ErasureRequest, is_confirmed: bool) -> schemas.ErasureResult:
-    from sagascope_collector.api.erasure import Eraser
+    from sagascope_collector.api.database import Eraser
     from sagascope_collector.storage import Storage
 
     with closing(Storage(str(db))) as storage:

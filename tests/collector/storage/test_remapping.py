@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from sagascope_collector import remapping
-from sagascope_collector.api import suggestions
+from sagascope_collector.api import database
 from sagascope_collector.engines import AttributeMapping, read_mapping
 from sagascope_collector.records import SagaId
 from sagascope_collector.remapping import Remapping
@@ -152,10 +152,10 @@ def test_attributes_of_spans_in_no_saga_are_counted_and_ranked(tmp_path: Path) -
     storage = Storage()
     mapping = Remapping(storage, rules(tmp_path))
     append(storage, *requests())
-    assert suggestions.recent_spans(storage) == (13, 12)
-    first, second = suggestions.suggestions(storage).items
+    assert database.recent_spans(storage) == (13, 12)
+    first, second = database.suggestions(storage).items
     assert (first.attribute, first.values, first.spans, first.joined, first.is_likely) == ("order.id", 2, 2, 0, True)
     assert (second.attribute, second.is_likely) == ("user.id", False)
     mapped(mapping)
-    assert suggestions.recent_spans(storage) == (13, 4)
-    assert suggestions.suggestions(storage).items == []
+    assert database.recent_spans(storage) == (13, 4)
+    assert database.suggestions(storage).items == []
