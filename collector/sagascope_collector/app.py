@@ -16,7 +16,6 @@ from sagascope_collector import alerting, analysis, logging_setup, receive, scru
 from sagascope_collector.access import guarded, protected, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
-from sagascope_collector.configuration import Configuration
 from sagascope_collector.connections import KnownHosts
 from sagascope_collector.engines import read_mapping
 from sagascope_collector.errors import CannotStart, StorageUnavailable
@@ -30,7 +29,7 @@ from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import BaselineLearner, Projection, SystemState
 from sagascope_collector.remapping import Remapping
-from sagascope_collector.serving import OtlpListeners, renew_certificates, write_ready_file
+from sagascope_collector.serving import Configuration, OtlpListeners, renew_certificates, write_ready_file
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 

@@ -10,7 +10,6 @@ from sagascope_collector import logging_setup, scrubbing, serving
 from sagascope_collector.access import Application, Receive, Scope, Send, protected
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.cli.options import lake_of
-from sagascope_collector.configuration import Configuration
 from sagascope_collector.connections import KnownHosts
 from sagascope_collector.errors import CannotStart
 from sagascope_collector.http_server import address_of, listen, max_connections, server
@@ -19,7 +18,7 @@ from sagascope_collector.metrics import Counters
 from sagascope_collector.otlp import decode
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.scrubbing.rules import KEY_VARIABLE
-from sagascope_collector.serving import OtlpListeners, renew_certificates, write_ready_file
+from sagascope_collector.serving import Configuration, OtlpListeners, renew_certificates, write_ready_file
 from sagascope_collector.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What every process that receives OTLP shares: its ports and certificates, memory, signals, garbage collection."""
+"""What every process that receives OTLP shares: configuration files, ports, memory, signals, garbage collection."""
 
 import asyncio
 import gc
@@ -7,23 +7,84 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import grpc.aio
 import pyarrow as pa
 
-from sagascope_collector.access import Application, protected_from_pages, sharing
-from sagascope_collector.configuration import Configuration
+from sagascope_collector import config_file
+from sagascope_collector.access import Application, Tls, Tokens, load_tls, load_token, protected_from_pages, sharing
+from sagascope_collector.alerting import Alerts
+from sagascope_collector.analysis.runbooks import Runbook, read_runbooks
 from sagascope_collector.connections import KnownHosts
+from sagascope_collector.engines import BUILT_IN, AttributeMapping, read_mapping
 from sagascope_collector.errors import PortTaken
 from sagascope_collector.http_server import port_taken
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.grpc import bind
+from sagascope_collector.scrubbing import Rules
 from sagascope_collector.settings import Address, Settings, memory_limit_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings, and the contents of the files that they name."""
+
+    settings: Settings
+    tokens: Tokens
+    tls: Tls | None
+    """None: connections are not encrypted."""
+    runbooks: Sequence[Runbook]
+    attribute_mapping: AttributeMapping
+    scrub_rules: Rules
+    alerts: Alerts | None
+
+    @classmethod
+    def load(cls, settings: Settings, environment: Mapping[str, str]) -> Self:
+        """Reads and checks all files.
+
+        Raises:
+            CannotStart: a file cannot be read, or its content is not valid.
+        """
+        return cls(
+            settings=settings,
+            tokens=Tokens(
+                ingest=load_token("ingest", settings.ingest_token_file, environment),
+                read=load_token("read", settings.read_token_file, environment),
+                change=load_token("change", settings.change_token_file, environment),
+            ),
+            tls=load_tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca),
+            runbooks=read_runbooks(settings.runbooks) if settings.runbooks else (),
+            attribute_mapping=read_mapping(settings.mapping) if settings.mapping else BUILT_IN,
+            scrub_rules=config_file.read(settings.scrub, Rules) if settings.scrub else Rules(),
+            alerts=config_file.read(settings.alerts, Alerts) if settings.alerts else None,
+        )
+
+    def warnings(self, environment: Mapping[str, str]) -> list[str]:
+        """Returns a sentence for each insecure port, and for each secret that alerts need and that is not set."""
+        settings, tokens = self.settings, self.tokens
+        ports = (
+            ("--otlp-grpc", settings.otlp_grpc, "send telemetry", "--ingest-token-file", tokens.ingest),
+            ("--otlp-http", settings.otlp_http, "send telemetry", "--ingest-token-file", tokens.ingest),
+            ("--api", settings.api, "read all transactions", "--read-token-file", tokens.read),
+        )
+        warnings = []
+        for option, address, permission, remedy, token in ports:
+            if address.is_loopback:
+                continue
+            if not token and not (self.tls and self.tls.client_ca):
+                warnings.append(
+                    f"ANYONE who reaches {address} can {permission}: set a token with {remedy}, or keep {option} local."
+                )
+            if not self.tls:
+                warnings.append(f"Connections to {address} are NOT ENCRYPTED: set --tls-cert and --tls-key.")
+        return [*warnings, *(self.alerts.missing_tokens(environment) if self.alerts else [])]
+
 
 THREAD_SWITCH_SECONDS: Final = 0.0002
 """Ingest makes about a hundred short calls, and would wait for Python's default of 5 ms after each of them."""

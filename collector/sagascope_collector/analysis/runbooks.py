@@ -1,12 +1,18 @@
-"""Runbooks: a team's own instructions and links, with fields of a saga in braces."""
+"""Runbooks: a team's own instructions and links, with fields of a saga in braces, and the file that holds them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 from urllib.parse import quote, urlsplit
 
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+
+from sagascope_collector import config_file
+from sagascope_collector.analysis.model import Phase
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.config_file import Template
 
 
@@ -70,7 +76,7 @@ def parse(text: str) -> Template:
     return Template.parse(text, _check)
 
 
-def link(text: str) -> Template:
+def parse_link(text: str) -> Template:
     """Parses a URL template.
 
     Raises:
@@ -111,3 +117,77 @@ def as_link(template: Template, fields: Mapping[str, str]) -> str:
 def _check(name: str) -> None:
     if name not in FIELDS and not (name.startswith(KEY_PREFIX) and len(name) > len(KEY_PREFIX)):
         raise ValueError(f"{{{name}}} is not a field; there are {', '.join(FIELDS)} and key.NAME")
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _among(*known: str) -> Callable[[list[str]], list[str]]:
+    def check(words: list[str]) -> list[str]:
+        for word in words:
+            if word not in known:
+                raise ValueError(f"{word!r} is none of {', '.join(known)}")
+        return words
+
+    return check
+
+
+def _checked(parse: Callable[[str], Template]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return check
+
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+Patterns = Annotated[list[Word], BeforeValidator(_listed), Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class RunbookCondition(BaseModel, extra="forbid"):
+    """The condition under which a runbook applies. Each field must match one of its entries; `*` is a wildcard."""
+
+    name: Patterns | None = None
+    environment: Patterns | None = None
+    step: Patterns | None = None
+    service: Patterns | None = None
+    error_type: Patterns | None = None
+    reason: Annotated[Patterns, AfterValidator(_among(*AttentionCode))] | None = None
+    phase: Annotated[Patterns, AfterValidator(_among(*Phase))] | None = None
+
+
+class RunbookRule(BaseModel, extra="forbid"):
+    """One runbook."""
+
+    when: RunbookCondition = RunbookCondition()
+    do: Annotated[Text, AfterValidator(_checked(parse))] | None = None
+    link: Annotated[Text, AfterValidator(_checked(parse_link))] | None = None
+
+    @model_validator(mode="after")
+    def _require_text_or_link(self) -> "RunbookRule":
+        if self.do is None and self.link is None:
+            raise ValueError("says neither what to do nor where to read on: give `do`, `link` or both")
+        return self
+
+
+class RunbookFile(BaseModel, extra="forbid"):
+    """All runbooks; those that apply to a saga are shown in the order of the file."""
+
+    runbooks: list[RunbookRule] = []
+
+
+def read_runbooks(path: Path) -> tuple[Runbook, ...]:
+    """Reads the runbooks of a file.
+
+    Raises:
+        BadRules: the file cannot be read or is not valid; each error has its line.
+    """
+    return tuple(_runbook(each) for each in config_file.read(path, RunbookFile).runbooks)
+
+
+def _runbook(rule: RunbookRule) -> Runbook:
+    when = rule.when.model_dump(exclude_none=True)
+    do = parse(rule.do) if rule.do else None
+    return Runbook(when, do, parse_link(rule.link) if rule.link else None)

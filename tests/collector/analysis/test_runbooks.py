@@ -6,9 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sagascope_collector import configuration
 from sagascope_collector.analysis import Context, diagnose, rebuild
-from sagascope_collector.analysis.runbooks import FIELDS, as_link, as_text, link, parse
+from sagascope_collector.analysis.runbooks import FIELDS, as_link, as_text, parse, parse_link, read_runbooks
 from sagascope_collector.errors import BadRules
 from support import preloaded
 from support.collector import running_collector, serve_command
@@ -36,8 +35,7 @@ def actions(file: Path, text: str, story: str = STORY) -> list[str]:
     now = STARTED + 60 * SECOND
     (known,) = rebuild(facts, now)
     plain, answer = (
-        diagnose(known, facts.instances, Context(now, runbooks=books)).verdict
-        for books in ((), configuration.read_runbooks(file))
+        diagnose(known, facts.instances, Context(now, runbooks=books)).verdict for books in ((), read_runbooks(file))
     )
     assert plain is not None
     assert answer is not None
@@ -104,7 +102,7 @@ def test_an_empty_file_adds_no_runbook_and_a_long_one_is_cut(file: Path) -> None
 def test_an_invalid_part_is_refused_with_its_line(file: Path, text: str, complaint: str) -> None:
     file.write_text(f"# first line\n{text}\n")
     with pytest.raises(BadRules) as refused:
-        configuration.read_runbooks(file)
+        read_runbooks(file)
     assert complaint in str(refused.value)
     assert f"{file}:2: runbooks" in str(refused.value)
 
@@ -115,7 +113,7 @@ def test_no_value_leaves_its_place(value: str) -> None:
     assert "\n" not in text
     assert "\u202e" not in text
     assert len(text) <= 202
-    filled = as_link(link("https://wiki.example.com/a/{error}/b"), {"error": value})
+    filled = as_link(parse_link("https://wiki.example.com/a/{error}/b"), {"error": value})
     assert re.fullmatch(r"https://wiki\.example\.com/a/[A-Za-z0-9._~%-]+/b", filled)
 
 
