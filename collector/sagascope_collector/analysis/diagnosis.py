@@ -111,19 +111,23 @@ def diagnose(saga: Saga, instances: Sequence[Instance], context: Context) -> Dia
 def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
     """Describes the finding of `find_attention`; None: the saga needs no attention."""
     if finding is None:
-        return _without_attention(case)
-    case.clock.reevaluate_at(midnight_after(case.clock.now))
-    attempted = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
-    attempted = attempted or (case.step(finding.step) if finding.step else None)
-    verdict = _verdict(case, finding)
-    twice = finding.phase if finding.reason is AttentionCode.APPLIED_TWICE else None
+        step, attempted = _current_step(case)
+        service, error, verdict, twice = case.service_of(step) if step else None, _latest_error(attempted), None, None
+    else:
+        step, service, verdict = finding.step, finding.service, _verdict(case, finding)
+        attempted = finding.subject.step if finding.subject and finding.subject.step.name == step else None
+        attempted = attempted or (case.step(step) if step else None)
+        error = _latest_error(attempted) or _reported_error(case, finding)
+        twice = finding.phase if finding.reason is AttentionCode.APPLIED_TWICE else None
+    if finding is not None or not has_ended(case.saga.status):
+        case.clock.reevaluate_at(midnight_after(case.clock.now))
     return Diagnosis(
-        step=finding.step,
-        service=finding.service,
+        step=step,
+        service=service,
         attempts=len(attempted.attempts) if attempted else 0,
-        error=_latest_error(attempted) or _reported_error(case, finding),
+        error=error,
         verdict=verdict,
-        headline=verdict.headline,
+        headline=verdict.headline if verdict else headline.state_headline(case, step),
         customer_line=customer_line(case.saga, twice),
         due_at=case.clock.due,
         report_deadlines=case.liveness.report_deadlines,
@@ -144,24 +148,6 @@ def _verdict(case: Case, finding: Finding) -> Verdict:
         evidence=evidence(case, finding),
         actions=(*(each.text for each in actions_of(case, finding)), *_runbook_texts(case, finding)),
         confidence=finding.confidence,
-    )
-
-
-def _without_attention(case: Case) -> Diagnosis:
-    step, attempted = _current_step(case)
-    service = case.service_of(step) if step else None
-    if not has_ended(case.saga.status):
-        case.clock.reevaluate_at(midnight_after(case.clock.now))
-    return Diagnosis(
-        step=step,
-        service=service,
-        attempts=len(attempted.attempts) if attempted else 0,
-        error=_latest_error(attempted),
-        verdict=None,
-        headline=headline.state_headline(case, step),
-        customer_line=customer_line(case.saga),
-        due_at=case.clock.due,
-        report_deadlines=case.liveness.report_deadlines,
     )
 
 
