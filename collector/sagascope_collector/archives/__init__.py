@@ -1,5 +1,10 @@
 """Files of telemetry: imports what the OpenTelemetry Collector's file exporter writes, and exports records."""
 
-from sagascope_collector.archives.importer import FileReport, Problem, Progress, Report, Sender, send_files
-
-__all__ = ["FileReport", "Problem", "Progress", "Report", "Sender", "send_files"]
+from sagascope_collector.archives.importer import (
+    FileReport as FileReport,
+    Problem as Problem,
+    Progress as Progress,
+    Report as Report,
+    Sender as Sender,
+    send_files as send_files,
+)

@@ -5,20 +5,20 @@ checkpoint in a file. Ids are derived from the data of the followed system, so t
 records once.
 """
 
-from sagascope_collector.bridges.bridge import Bridge, CheckpointFile, PollResult, Source
-from sagascope_collector.bridges.health import Health, Heartbeats, serve_metrics
-from sagascope_collector.bridges.otlp import LogRecord, Resource, Span, Telemetry
-
-__all__ = [
-    "Bridge",
-    "CheckpointFile",
-    "Health",
-    "Heartbeats",
-    "LogRecord",
-    "PollResult",
-    "Resource",
-    "Source",
-    "Span",
-    "Telemetry",
-    "serve_metrics",
-]
+from sagascope_collector.bridges.bridge import (
+    Bridge as Bridge,
+    CheckpointFile as CheckpointFile,
+    PollResult as PollResult,
+    Source as Source,
+)
+from sagascope_collector.bridges.health import (
+    Health as Health,
+    Heartbeats as Heartbeats,
+    serve_metrics as serve_metrics,
+)
+from sagascope_collector.bridges.otlp import (
+    LogRecord as LogRecord,
+    Resource as Resource,
+    Span as Span,
+    Telemetry as Telemetry,
+)

@@ -5,35 +5,21 @@ Records are stored unchanged. The saga of a record is decided once, when the rec
 `in_flight`, `open_span`).
 """
 
-from sagascope_collector.engines.dbos import step_of_log, with_logged_attempt
-from sagascope_collector.engines.engine import Engine, RecordFields
-from sagascope_collector.engines.mapping import read_mapping
+from sagascope_collector.engines.dbos import step_of_log as step_of_log, with_logged_attempt as with_logged_attempt
+from sagascope_collector.engines.engine import Engine as Engine, RecordFields as RecordFields
+from sagascope_collector.engines.mapping import read_mapping as read_mapping
 from sagascope_collector.engines.open_spans import (
-    EVENT as PARTIAL_EVENT,
-    Partial,
-    in_flight,
-    is_partial,
-    is_pending,
-    open_span,
-    parse as parse_partial,
+    PARTIAL_EVENT as PARTIAL_EVENT,
+    Partial as Partial,
+    in_flight as in_flight,
+    is_partial as is_partial,
+    is_pending as is_pending,
+    open_span as open_span,
+    parse_partial as parse_partial,
 )
-from sagascope_collector.engines.registry import BUILT_IN, AttributeMapping, NormalizedSpans, normalize
-
-__all__ = [
-    "BUILT_IN",
-    "PARTIAL_EVENT",
-    "AttributeMapping",
-    "Engine",
-    "NormalizedSpans",
-    "Partial",
-    "RecordFields",
-    "in_flight",
-    "is_partial",
-    "is_pending",
-    "normalize",
-    "open_span",
-    "parse_partial",
-    "read_mapping",
-    "step_of_log",
-    "with_logged_attempt",
-]
+from sagascope_collector.engines.registry import (
+    BUILT_IN as BUILT_IN,
+    AttributeMapping as AttributeMapping,
+    NormalizedSpans as NormalizedSpans,
+    normalize as normalize,
+)

@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from sagascope_collector.records import Attributes, Event, Log, Span, Value
 
-EVENT: Final = "partial.event"
+PARTIAL_EVENT: Final = "partial.event"
 FREQUENCY: Final = "partial.frequency"
 BODY_TYPE: Final = "partial.body.type"
 HEARTBEAT, STOP = "heartbeat", "stop"
@@ -68,13 +68,13 @@ class Partial:
 
 def is_partial(attributes: Attributes) -> bool:
     """Returns whether a log record with these attributes is an otel-partial record."""
-    return attributes.get(EVENT) in (HEARTBEAT, STOP)
+    return attributes.get(PARTIAL_EVENT) in (HEARTBEAT, STOP)
 
 
-def parse(attributes: Attributes, body: Value) -> Partial:
+def parse_partial(attributes: Attributes, body: Value) -> Partial:
     """Parses an otel-partial record. Never raises."""
     return Partial(
-        is_stop=attributes.get(EVENT) == STOP,
+        is_stop=attributes.get(PARTIAL_EVENT) == STOP,
         interval=_seconds(attributes.get(FREQUENCY)),
         span=_span(body, attributes.get(BODY_TYPE) == JSON),
     )
@@ -82,7 +82,7 @@ def parse(attributes: Attributes, body: Value) -> Partial:
 
 def open_span(log: Log) -> Span | None:
     """Returns the span in a record, open or ended; None if its body cannot be read."""
-    partial = parse(log.attributes, log.body)
+    partial = parse_partial(log.attributes, log.body)
     span = partial.span
     if span is None:
         return None

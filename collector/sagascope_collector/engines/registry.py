@@ -108,7 +108,7 @@ class AttributeMapping:
         object.__setattr__(self, "keys", ENGINE_KEYS | self.rules.keys)
         object.__setattr__(self, "digest", self.rules.digest)
         terms = [term for engine in ENGINES for term in engine.prefilter_terms]
-        terms += [open_spans.EVENT, *self.rules.prefilter_terms]
+        terms += [open_spans.PARTIAL_EVENT, *self.rules.prefilter_terms]
         object.__setattr__(self, "_terms", tuple(term.encode() for term in dict.fromkeys(terms)))
         object.__setattr__(self, "_pattern", "|".join(map(re.escape, dict.fromkeys(terms))))
 

@@ -1,23 +1,10 @@
 """Records in a DuckLake: a catalog in PostgreSQL, and Parquet files in a folder or an object store."""
 
-from sagascope_collector.lake.catalog import Lake
-from sagascope_collector.lake.erasure import LakeErasure
-from sagascope_collector.lake.follower import Follower
-from sagascope_collector.lake.incidents import LakeAlerts, LakeIncidents
-from sagascope_collector.lake.leader import Leader
-from sagascope_collector.lake.maintenance import LakeMaintenance
-from sagascope_collector.lake.migration import Migration
-from sagascope_collector.lake.writer import Heartbeat, LakeWriter
-
-__all__ = [
-    "Follower",
-    "Heartbeat",
-    "Lake",
-    "LakeAlerts",
-    "LakeErasure",
-    "LakeIncidents",
-    "LakeMaintenance",
-    "LakeWriter",
-    "Leader",
-    "Migration",
-]
+from sagascope_collector.lake.catalog import Lake as Lake
+from sagascope_collector.lake.erasure import LakeErasure as LakeErasure
+from sagascope_collector.lake.follower import Follower as Follower
+from sagascope_collector.lake.incidents import LakeAlerts as LakeAlerts, LakeIncidents as LakeIncidents
+from sagascope_collector.lake.leader import Leader as Leader
+from sagascope_collector.lake.maintenance import LakeMaintenance as LakeMaintenance
+from sagascope_collector.lake.migration import Migration as Migration
+from sagascope_collector.lake.writer import Heartbeat as Heartbeat, LakeWriter as LakeWriter

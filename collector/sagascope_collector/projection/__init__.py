@@ -3,8 +3,6 @@
 Lists, triage and search read these summaries. The page of one saga derives the verdict again, with the same code.
 """
 
-from sagascope_collector.projection.baseline_learner import BaselineLearner
-from sagascope_collector.projection.system_state import SystemState
-from sagascope_collector.projection.thread import Projection
-
-__all__ = ["BaselineLearner", "Projection", "SystemState"]
+from sagascope_collector.projection.baseline_learner import BaselineLearner as BaselineLearner
+from sagascope_collector.projection.system_state import SystemState as SystemState
+from sagascope_collector.projection.thread import Projection as Projection

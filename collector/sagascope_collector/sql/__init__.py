@@ -1,5 +1,3 @@
 """SQL queries of users: validation, execution and results."""
 
-from sagascope_collector.sql.queries import Answer, Queries
-
-__all__ = ["Answer", "Queries"]
+from sagascope_collector.sql.queries import Answer as Answer, Queries as Queries

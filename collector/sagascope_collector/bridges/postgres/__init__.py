@@ -4,20 +4,13 @@ Everything about ``PREPARE TRANSACTION`` is in this package. It only reads: it n
 """
 
 from sagascope_collector.bridges.postgres.source import (
-    CONNECTION_OPTIONS,
-    Checkpoint,
-    Database,
-    PostgresSource,
-    first_line,
+    CONNECTION_OPTIONS as CONNECTION_OPTIONS,
+    Checkpoint as Checkpoint,
+    Database as Database,
+    PostgresSource as PostgresSource,
+    first_line as first_line,
 )
-from sagascope_collector.bridges.postgres.telemetry import GlobalIdFormat, statement_start
-
-__all__ = [
-    "CONNECTION_OPTIONS",
-    "Checkpoint",
-    "Database",
-    "GlobalIdFormat",
-    "PostgresSource",
-    "first_line",
-    "statement_start",
-]
+from sagascope_collector.bridges.postgres.telemetry import (
+    GlobalIdFormat as GlobalIdFormat,
+    statement_start as statement_start,
+)

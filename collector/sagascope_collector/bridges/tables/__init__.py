@@ -4,8 +4,10 @@ A mapping describes the columns. The bridge only reads, a bounded number of rows
 has not reached a final state as work in flight. Rows do not identify processes, so that no instance is reported.
 """
 
-from sagascope_collector.bridges.tables.mapping import Mapping, built_in_mappings, read_mapping
-from sagascope_collector.bridges.tables.rows import Checkpoint
-from sagascope_collector.bridges.tables.source import TablesSource
-
-__all__ = ["Checkpoint", "Mapping", "TablesSource", "built_in_mappings", "read_mapping"]
+from sagascope_collector.bridges.tables.mapping import (
+    Mapping as Mapping,
+    built_in_mappings as built_in_mappings,
+    read_mapping as read_mapping,
+)
+from sagascope_collector.bridges.tables.rows import Checkpoint as Checkpoint
+from sagascope_collector.bridges.tables.source import TablesSource as TablesSource
