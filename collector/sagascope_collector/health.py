@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from sagascope_collector.analysis.wording import datetime_text
@@ -149,31 +150,17 @@ class IngestOutages:
         self._current = None
 
 
+@dataclass(eq=False)
 class LivenessRecorder:
     """Records periodically that this process runs, and whether a request has to wait too long."""
 
-    def __init__(
-        self,
-        outages: IngestOutages,
-        storage: Storage,
-        oldest: Callable[[], int | None],
-        on_write: Callable[[str | None], None],
-        clock: Callable[[], int],
-    ) -> None:
-        """Creates the task; `run` runs it.
-
-        Args:
-            outages: the outages to record in.
-            storage: the storage that keeps them.
-            oldest: returns when the request that waits longest was received; None: none waits.
-            on_write: is called with the result of each write: the error, or None if it succeeded.
-            clock: returns nanoseconds since 1970.
-        """
-        self._outages = outages
-        self._storage = storage
-        self._oldest = oldest
-        self._on_write = on_write
-        self._clock = clock
+    _outages: IngestOutages
+    _storage: Storage
+    _oldest: Callable[[], int | None]
+    """Returns when the request that waits longest was received; None: none waits."""
+    _on_write: Callable[[str | None], None]
+    """Called with the result of each write: the error, or None if it succeeded."""
+    _clock: Callable[[], int]
 
     async def run(self, interval_seconds: float = ALIVE_INTERVAL_SECONDS) -> None:
         """Runs until it is cancelled. A slow write delays no sign of life: that would look like a stopped process."""

@@ -6,7 +6,6 @@ import json
 import logging
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -171,21 +170,16 @@ CERTIFICATES_INTERVAL_SECONDS: Final = 2.0
 """The interval at which changed certificates are looked for."""
 
 
+@dataclass(eq=False)
 class OtlpListeners:
     """OTLP over gRPC and HTTP into one ingest queue."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        ingest: Ingest,
-        refused: Callable[..., None],
-        clock: Callable[[], int] = time.time_ns,
-    ) -> None:
-        """Creates it; `refused` is called for each refused request, and `clock` for the time of receipt."""
-        self._clock = clock
-        self._configuration = configuration
-        self._ingest = ingest
-        self._refused = refused
+    _configuration: Configuration
+    _ingest: Ingest
+    _refused: Callable[..., None]
+    """Called for each refused request."""
+    _clock: Callable[[], int]
+    """Returns the time of receipt in nanoseconds since 1970."""
 
     def bind_grpc(self, budget: Budget, connections: int) -> tuple[grpc.aio.Server, Address]:
         """Returns a server that is not started, and its address.
