@@ -1,14 +1,14 @@
-"""Received records: spans, log records, and the last reported state of each process.
+"""Received records: spans, log records, the last reported state of each process, and what their attributes name.
 
 Times are integers of nanoseconds since the Unix epoch, UTC; ids are lower-case hex. Stored records never change, except
 that they are deleted; everything else is derived from them.
 """
 
-import math
-from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
+
+from sagascope import semconv
 
 TEST_ENVIRONMENT: Final = "sagascope.doctor"
 """The environment of the test telemetry of `sagascope doctor`, which no list shows unless it is asked for."""
@@ -288,23 +288,60 @@ def count(value: Value) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-MAX_JSON_DEPTH: int = 64
-"""Maximum depth of a nested attribute value; deeper values are replaced with the text ``…``."""
+ENVIRONMENT: Final = "deployment.environment.name"
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+HOST_NAME: Final = "host.name"
+PROCESS_PID: Final = "process.pid"
+
+UNMARKED: Final = Mark()
 
 
-def json_value(value: Value, depth: int = MAX_JSON_DEPTH) -> Any:
-    """Converts an attribute value to JSON: bytes to ``{"base64": ...}``, NaN and the infinities to strings."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, bytes):
-        return {"base64": b64encode(value).decode("ascii")}
-    if isinstance(value, list | tuple):
-        return [json_value(each, depth - 1) for each in value] if depth else "…"
-    if isinstance(value, Mapping):
-        return json_attributes(value, depth - 1) if depth else "…"
-    return value
+def mark_of(attributes: Attributes) -> Mark:
+    """Reads the ``saga.*`` attributes; without a usable ``saga.id`` a record belongs to no saga."""
+    return mark_without_id(attributes) if as_text(attributes.get(semconv.SAGA_ID)) else UNMARKED
 
 
-def json_attributes(given: Attributes, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:
-    """Converts attributes to a JSON object."""
-    return {name: json_value(value, depth) for name, value in given.items()}
+def mark_without_id(attributes: Attributes) -> Mark:
+    """Reads the ``saga.*`` attributes, also of a record whose id is in another attribute."""
+    return Mark(
+        id=as_text(attributes.get(semconv.SAGA_ID)),
+        name=as_text(attributes.get(semconv.SAGA_NAME)),
+        run=as_text(attributes.get(semconv.SAGA_RUN_ID)),
+        role=as_text(attributes.get(semconv.SAGA_ROLE)),
+        step=as_text(attributes.get(semconv.STEP_NAME)),
+        type=as_text(attributes.get(semconv.STEP_TYPE)),
+        key=as_text(attributes.get(semconv.STEP_KEY)),
+        attempt=count(attributes.get(semconv.STEP_ATTEMPT)),
+    )
+
+
+def mark_of_link(link: Attributes, own: Mark) -> Mark:
+    """Reads a link that makes its span an attempt of another saga; what it leaves out is the span's own."""
+    other = mark_of(link)
+    if not other.id:
+        return UNMARKED
+    step = other.step or own.step
+    return replace(
+        other,
+        role=other.role or (semconv.ROLE_STEP if step else ""),
+        step=step,
+        type=other.type or own.type,
+        attempt=other.attempt or own.attempt,
+    )
+
+
+def process_of(resource: Attributes) -> Process:
+    """Returns the process that a resource describes."""
+    instance = as_text(resource.get(SERVICE_INSTANCE_ID))
+    host, pid = as_text(resource.get(HOST_NAME)), as_text(resource.get(PROCESS_PID))
+    host_and_pid = f"{host}:{pid}" if host and pid else ""
+    identity = as_text(resource.get(semconv.PROCESS_ID)) or instance or host_and_pid
+    return Process(
+        environment=as_text(resource.get(ENVIRONMENT)),
+        service=as_text(resource.get(SERVICE_NAME)),
+        version=as_text(resource.get(SERVICE_VERSION)),
+        identity=identity,
+        instance=instance or host_and_pid or identity,
+    )

@@ -1,6 +1,8 @@
 """Conversion of sagas, verdicts and records to the schemas of the HTTP API. It derives no texts and reads no store."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -11,6 +13,8 @@ from sagascope_collector.analysis import model, plans
 from sagascope_collector.analysis.verdict import Diagnosis, Evidence, Verdict
 from sagascope_collector.analysis.wording import Text, Time as TextTime
 from sagascope_collector.client import schemas
+from sagascope_collector.json_values import non_finite_name
+from sagascope_collector.records import Attributes, Value
 
 MAX_RECORDS: int = 5_000
 """Maximum number of spans, and of log records, in a full saga; `spans_total` and `logs_total` count all."""
@@ -248,32 +252,30 @@ def _span(span: records.Span) -> schemas.Span:
         ended_at=_moment(span.end or None),
         start_unix_nano=str(span.start if span.sent_start is None else span.sent_start),
         status=span.status,
-        attributes=records.json_attributes(span.attributes),
+        attributes=json_attributes(span.attributes),
         events=[_event(each) for each in span.events],
         links=[
-            schemas.SpanLink(
-                trace_id=link.trace_id, span_id=link.span_id, attributes=records.json_attributes(link.attributes)
-            )
+            schemas.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=json_attributes(link.attributes))
             for link in span.links
         ],
     )
 
 
 def _event(event: records.Event) -> schemas.SpanEvent:
-    return schemas.SpanEvent(name=event.name, at=moment(event.at), attributes=records.json_attributes(event.attributes))
+    return schemas.SpanEvent(name=event.name, at=moment(event.at), attributes=json_attributes(event.attributes))
 
 
 def _log(log: records.Log) -> schemas.Log:
     return schemas.Log(
         at=moment(log.at),
         severity=log.severity_text or severity(log.severity),
-        body=records.json_value(log.body),
+        body=json_value(log.body),
         event_name=log.event_name or None,
         service=log.process.service or None,
         instance=log.process.instance or None,
         trace_id=log.trace_id or None,
         span_id=log.span_id or None,
-        attributes=records.json_attributes(log.attributes),
+        attributes=json_attributes(log.attributes),
     )
 
 
@@ -288,3 +290,25 @@ def severity(number: int) -> str | None:
 
 def _moment(nanoseconds: int | None) -> datetime | None:
     return None if nanoseconds is None else moment(nanoseconds)
+
+
+MAX_JSON_DEPTH: int = 64
+"""Maximum depth of a nested attribute value; deeper values are replaced with the text ``…``."""
+
+
+def json_value(value: Value, depth: int = MAX_JSON_DEPTH) -> Any:
+    """Converts an attribute value to JSON: bytes to ``{"base64": ...}``, NaN and the infinities to strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return non_finite_name(value)
+    if isinstance(value, bytes):
+        return {"base64": b64encode(value).decode("ascii")}
+    if isinstance(value, list | tuple):
+        return [json_value(each, depth - 1) for each in value] if depth else "…"
+    if isinstance(value, Mapping):
+        return json_attributes(value, depth - 1) if depth else "…"
+    return value
+
+
+def json_attributes(given: Attributes, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:
+    """Converts attributes to a JSON object."""
+    return {name: json_value(value, depth) for name, value in given.items()}

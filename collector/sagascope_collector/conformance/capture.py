@@ -21,12 +21,12 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, PortTaken, SagascopeError, Undecodable
 from sagascope_collector.http_server import address_of, listen, port_taken, server
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
-from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, anyvalue, marks
+from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, anyvalue
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.decode import REQUESTS, parse
 from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
-from sagascope_collector.records import Process, as_text
+from sagascope_collector.records import Process, as_text, process_of
 from sagascope_collector.settings import MEBIBYTE, Address
 
 Attributes = Mapping[str, Any]
@@ -210,7 +210,7 @@ def _logs(request: ExportLogsServiceRequest, received_at: int) -> Iterator[Captu
 
 def _origin(resource: Any, scope_records: Any) -> Origin:
     attributes = anyvalue.as_dict(resource.attributes)
-    return Origin(marks.process(attributes), attributes, scope_records.scope.name, scope_records.schema_url)
+    return Origin(process_of(attributes), attributes, scope_records.scope.name, scope_records.schema_url)
 
 
 MAX_REQUEST_BYTES: Final = 64 * MEBIBYTE

@@ -14,11 +14,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from sagascope import semconv
 from sagascope_collector import json_values
 from sagascope_collector.engines import AttributeMapping, RecordFields
-from sagascope_collector.otlp import anyvalue, limits, marks
+from sagascope_collector.otlp import anyvalue, limits
 from sagascope_collector.otlp.anyvalue import INT, STRING, Values, joined, one_each
-from sagascope_collector.otlp.marks import MARK_KEYS, UNMARKED
 from sagascope_collector.otlp.protobuf_columns import Bools, Integers, NestedRecords, decline, owners, sizes
-from sagascope_collector.records import Mark, Process, Value
+from sagascope_collector.records import UNMARKED, Mark, Process, Value, mark_without_id
 from sagascope_collector.storage import schema
 
 
@@ -69,7 +68,7 @@ class Attributes:
         """Returns the saga and step of a record with these attributes; `name` and `kind` are a span's."""
         wanted = self.attribute_mapping.keys
         known = {
-            each.key: anyvalue.read(each.value) for each in attributes if each.key in MARK_KEYS or each.key in wanted
+            each.key: anyvalue.read(each.value) for each in attributes if each.key in _MARK_KEYS or each.key in wanted
         }
         return self.mark(known, name, kind)
 
@@ -96,12 +95,13 @@ class Attributes:
         if not attributes:
             return UNMARKED
         record = RecordFields(name, self.scope, self.service, attributes, kind)
-        mark = self.attribute_mapping.mark(record, marks.mark_without_id(attributes))
+        mark = self.attribute_mapping.mark(record, mark_without_id(attributes))
         if mark.id:
             self.mapped = self.attribute_mapping.attributes(record)
         return mark
 
 
+_MARK_KEYS: Final = frozenset(schema.MARK_KEYS)
 _NUMBERS: Final = {key: str(number) for number, key in enumerate(schema.MARK_KEYS)}
 
 

@@ -15,10 +15,10 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sagascope import semconv
 from sagascope_collector.observations import Beat, Observation
-from sagascope_collector.otlp import anyvalue, limits, marks
+from sagascope_collector.otlp import anyvalue, limits
 from sagascope_collector.otlp.columns import Origin, Origins
 from sagascope_collector.otlp.protobuf_columns import Declined, Integers, NestedRecords, ScopeFields
-from sagascope_collector.records import Attributes, BridgeState, Process, Value, count
+from sagascope_collector.records import UNMARKED, Attributes, BridgeState, Process, Value, count, process_of
 
 MAX_CACHED_BYTES: Final = 8 * 1024
 """A larger resource or scope is parsed anew each time, so that the caches stay small."""
@@ -109,7 +109,7 @@ def _resource(raw: bytes, schema_url: str) -> ReadResource:
     text = orjson.dumps(
         (anyvalue.encoded_pairs(attributes), message.dropped_attributes_count, schema_url, entities)
     ).decode()
-    return ReadResource(marks.process(anyvalue.as_dict(attributes)), text, anyvalue.are_shallow(attributes))
+    return ReadResource(process_of(anyvalue.as_dict(attributes)), text, anyvalue.are_shallow(attributes))
 
 
 def _scope(raw: bytes, schema_url: str) -> ReadScope:
@@ -167,7 +167,7 @@ def _origin(fields: ScopeFields) -> Origin:
     except DecodeError:
         raise Declined([fields.request]) from None
     is_shallow = read_resource.is_shallow and read_scope.is_shallow  # how deep it nests is counted from the top
-    if not is_shallow or limits.is_too_long(marks.UNMARKED, read_resource.process, ()):
+    if not is_shallow or limits.is_too_long(UNMARKED, read_resource.process, ()):
         raise Declined([fields.request])
     return Origin(read_resource.process, read_resource.text, read_scope.text)
 

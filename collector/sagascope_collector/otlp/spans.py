@@ -13,12 +13,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sagascope_collector.engines import BUILT_IN, AttributeMapping
-from sagascope_collector.otlp import anyvalue, limits, marks, origins, protobuf_columns
+from sagascope_collector.otlp import anyvalue, limits, origins, protobuf_columns
 from sagascope_collector.otlp.anyvalue import are_shallow, offsets
 from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows, mark_columns, table
 from sagascope_collector.otlp.origins import Observations, observe, receipts, senders
 from sagascope_collector.otlp.protobuf_columns import Bools, Declined, Integers, NestedRecords, decline, sizes, unnest
-from sagascope_collector.records import Mark
+from sagascope_collector.records import UNMARKED, Mark, mark_of_link
 from sagascope_collector.storage import schema
 
 KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
@@ -105,7 +105,7 @@ def links_to_sagas(
 ) -> Iterator[tuple[Any, ...]]:
     """Returns a row of `schema.LINKS` for each link that names a saga; `ids` and `own` are its span's."""
     for link in links:
-        other = marks.mark_of_link(anyvalue.as_dict(link.attributes), own) if link.attributes else marks.UNMARKED
+        other = mark_of_link(anyvalue.as_dict(link.attributes), own) if link.attributes else UNMARKED
         if other.id:
             yield *ids, environment, *mark_columns(other)
 

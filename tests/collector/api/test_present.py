@@ -4,7 +4,6 @@ from decimal import Decimal
 
 from hypothesis import given, strategies as st
 
-from sagascope_collector import records
 from sagascope_collector.api import present
 from sagascope_collector.client import schemas
 
@@ -17,7 +16,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_any_value_is_natural_json(value: object) -> None:
     text = schemas.SpanEvent(
-        name="x", at=present.moment(0), attributes={"v": records.json_value(value)}
+        name="x", at=present.moment(0), attributes={"v": present.json_value(value)}
     ).model_dump_json()
     assert "v" in schemas.SpanEvent.model_validate_json(text).attributes
 
@@ -26,8 +25,8 @@ def test_a_bottomless_value_is_cut() -> None:
     value: object = "bottom"
     for _ in range(10_000):
         value = [value]
-    natural = records.json_value(value)
-    for _ in range(records.MAX_JSON_DEPTH):
+    natural = present.json_value(value)
+    for _ in range(present.MAX_JSON_DEPTH):
         natural = natural[0]
     assert natural == "…"
 
