@@ -97,8 +97,9 @@ def _settle(collector: LakeProcess) -> None:
 
 
 def _load(lake: Any, path: Path, batches: int) -> Iterator[Row]:
-    from sagascope_collector.lake import LakeWriter
     from sagascope_collector.lake.columns import to_lake
+
+    from sagascope_collector.lake import LakeWriter
     from sagascope_collector.storage import Storage
 
     lake.create()
@@ -127,8 +128,9 @@ def _load(lake: Any, path: Path, batches: int) -> Iterator[Row]:
 
 def _follow(lake: Any, path: Path) -> Iterator[Row]:
     """Marks the copy as one that has all of the lake."""
-    from sagascope_collector.lake.catalog import SQL
     from sagascope_collector.lake.cursor import LakeCursor, Position
+
+    from sagascope_collector.lake.catalog import SQL
     from sagascope_collector.storage import Storage
 
     store = Storage(str(path))
