@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from httpx._transports import default as httpx_transport
 from hypothesis import settings
 from xdist.scheduler import LoadGroupScheduling
 
@@ -16,6 +18,9 @@ WAITING: Final = ("e2e", "dashboard", "node", "sample_services", "bridges", "cli
 
 settings.register_profile("here", deadline=None)  # a machine that is busy with other things is no reason to fail
 settings.load_profile("here")
+
+# a client of its own for each request, as in most tests, would read all certificates each time, in 14 ms
+httpx_transport.create_ssl_context = cache(httpx_transport.create_ssl_context)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from support.collector import RunningCollector
 from support.otlp import SECOND, of_saga, resource, span, traces
+from support.samples import growing_pauses
 
 Request = ExportTraceServiceRequest | ExportLogsServiceRequest
 Answer = TypeVar("Answer")
@@ -115,8 +116,8 @@ def send(collector: RunningCollector, *requests: Request) -> None:
 
 def soon(asked: Callable[[], Answer], *, seconds: float = 60.0) -> Answer:
     """Ask until the answer is true, and give it; at the deadline the last answer."""
-    deadline = time.monotonic() + seconds
+    pauses, deadline = growing_pauses(), time.monotonic() + seconds
     while not (answer := asked()) and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(next(pauses))
     assert answer
     return answer

@@ -1,6 +1,7 @@
 """The sample services as real processes on free ports, without the demo around them."""
 
 import contextlib
+import itertools
 import signal
 import sqlite3
 import time
@@ -23,11 +24,17 @@ CLOSED = "http://127.0.0.1:9"
 
 def wait_until(holds: Callable[[], Any], otherwise: str, seconds: float = DEADLINE) -> Any:
     """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + seconds
+    pauses, deadline = growing_pauses(), time.monotonic() + seconds
     while not (answer := holds()):
         assert time.monotonic() < deadline, otherwise
-        time.sleep(0.02)
+        time.sleep(next(pauses))
     return answer
+
+
+def growing_pauses() -> Iterator[float]:
+    """Seconds between questions to another process: it works meanwhile, on the same processors."""
+    for number in itertools.count():
+        yield min(0.02 * 1.3**number, 0.25)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for each module, and a new lake in it for each test."""
+"""A PostgreSQL server, and a new lake in it for each test."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from support.postgres import Server, running_postgres
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     with running_postgres() as running:
         yield running
