@@ -196,7 +196,9 @@ def bars(page: Page, name: str) -> Locator:
 
 def at_a_desk(browser: Browser, **how: Any) -> BrowserContext:
     """A session of its own; `how` are Playwright's options, for example ``color_scheme="dark"``."""
-    return browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "timezone_id": "Europe/Berlin"} | how)
+    desk = {"viewport": {"width": 1280, "height": 900}, "timezone_id": "Europe/Berlin"}
+    still = {"reduced_motion": "reduce"}  # else the bars of steps in progress are drawn anew all the time
+    return browser.new_context(**desk | still | how)
 
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
