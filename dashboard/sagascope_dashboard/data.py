@@ -273,17 +273,17 @@ def _query_sql_access() -> SqlAccess:
     if status.value is None or not status.value.sql:
         return "off"
     try:
-        with Client(collector_url(), timeout=CALL_TIMEOUT_SECONDS, credentials=_reader_credentials()) as client:
+        with _reader_client() as client:
             client.status()
     except TokenNeeded:
         return "token"
-    return "certificate" if _reader_credentials().client_cert else "open"
+    return "certificate" if Credentials.from_environment(os.environ).client_cert else "open"
 
 
 def accepts(token: str) -> ClientError | None:
     """Returns the error with which the collector refuses a reader's token; None: it accepts it."""
     try:
-        with Client(collector_url(), timeout=CALL_TIMEOUT_SECONDS, credentials=_reader_credentials(token)) as client:
+        with _reader_client(token) as client:
             client.status()
     except ClientError as error:
         return error
@@ -296,13 +296,14 @@ def sql(query: str, limit: int, token: str | None) -> schemas.SqlResult:
     Raises:
         ClientError: the query is refused, took too long, or the collector does not answer.
     """
-    with Client(collector_url(), timeout=CALL_TIMEOUT_SECONDS, credentials=_reader_credentials(token)) as client:
+    with _reader_client(token) as client:
         return client.sql(query, limit=limit)
 
 
-def _reader_credentials(token: str | None = None) -> Credentials:
-    """Returns what reaches the collector, with a reader's token in place of the dashboard's."""
-    return replace(Credentials.from_environment(os.environ), token=token, token_file=None)
+def _reader_client(token: str | None = None) -> Client:
+    """Returns a client with a reader's token in place of the dashboard's."""
+    credentials = replace(Credentials.from_environment(os.environ), token=token, token_file=None)
+    return Client(collector_url(), timeout=CALL_TIMEOUT_SECONDS, credentials=credentials)
 
 
 Key = tuple[Any, ...]

@@ -9,12 +9,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sagascope._configure import configure, flush, install, shutdown, stats
+    from sagascope._errors import MissingExtra, PlanInvalid, SagascopeError, SagascopeWarning, SettingInvalid
     from sagascope._plan import Step
     from sagascope._propagation import Incoming, extract, inject
     from sagascope._runtime import Stats
     from sagascope._saga import RunningSaga, Saga, current
     from sagascope._step import Attempt, Batch, batch, compensation, step
-    from sagascope.errors import MissingExtra, PlanInvalid, SagascopeError, SagascopeWarning, SettingInvalid
 
 __all__ = [
     "Attempt",
@@ -50,7 +50,7 @@ _MODULES = {
     "_runtime": ("Stats",),
     "_saga": ("RunningSaga", "Saga", "current"),
     "_step": ("Attempt", "Batch", "batch", "compensation", "step"),
-    "errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SagascopeWarning", "SettingInvalid"),
+    "_errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SagascopeWarning", "SettingInvalid"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

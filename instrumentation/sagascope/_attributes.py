@@ -6,7 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagascope import semconv
-from sagascope._guard import warn
+from sagascope._errors import warn
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -9,11 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sagascope import _runtime
-from sagascope._guard import Guard, warn
+from sagascope._errors import Guard, MissingExtra, warn
 from sagascope._plan import clear_attempts
 from sagascope._runtime import Stats
 from sagascope._settings import resolve_settings
-from sagascope.errors import MissingExtra
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider

@@ -23,7 +23,7 @@ from opentelemetry.trace import (
 
 from sagascope import _runtime, semconv
 from sagascope._attributes import error_summary
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._plan import Plan
 from sagascope._runtime import Runtime
 

@@ -20,9 +20,8 @@ from urllib.parse import urlsplit
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from sagascope._guard import Guard
+from sagascope._errors import Guard, SettingInvalid
 from sagascope._settings import Settings
-from sagascope.errors import SettingInvalid
 
 _logger = logging.getLogger("sagascope")
 

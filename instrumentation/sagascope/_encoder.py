@@ -25,7 +25,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 from sagascope import semconv
 from sagascope._attributes import error_summary, exception_attributes, truncate, truncate_text
-from sagascope._guard import report
+from sagascope._errors import report
 from sagascope._runtime import Attributes, DetachedSpan
 
 SCOPE = InstrumentationScope("sagascope", version("sagascope"), semconv.SCHEMA_URL)

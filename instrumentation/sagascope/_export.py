@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from sagascope._delivery import PROCESS_ENDED, Counters, Delivery, Request, Result, Sender, Spool
 from sagascope._encoder import Encoder, SagaSpan
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from sagascope import semconv
-from sagascope.errors import PlanInvalid
+from sagascope._errors import PlanInvalid
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

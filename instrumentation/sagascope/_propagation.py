@@ -18,7 +18,7 @@ from opentelemetry.trace import (
 
 from sagascope import _runtime, semconv
 from sagascope._context import SagaContext, SagaIdentity, get_saga_context, restore, set_saga_in_context
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 
 if TYPE_CHECKING:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

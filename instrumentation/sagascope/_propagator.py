@@ -26,7 +26,7 @@ from opentelemetry.trace import SpanKind, get_current_span
 
 from sagascope import semconv
 from sagascope._context import get_saga_context, set_saga_in_context
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._propagation import (
     BAGGAGE,
     Carrier,

@@ -17,7 +17,7 @@ from sagascope._context import (
     get_saga_context,
     set_saga_in_context,
 )
-from sagascope._guard import Guard, warn
+from sagascope._errors import Guard, warn
 from sagascope._plan import Plan, Progress, Step, begin_attempts
 from sagascope._step import Attempt, StepOptions
 

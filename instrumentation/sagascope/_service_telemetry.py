@@ -16,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from sagascope import semconv
 from sagascope._attributes import exception_attributes, truncate, truncate_text
 from sagascope._context import get_saga_context
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._runtime import NANOSECONDS_PER_SECOND
 from sagascope._settings import Settings
 

@@ -8,7 +8,7 @@ from time import time_ns
 from typing import Any, TypedDict
 from urllib.parse import unquote
 
-from sagascope.errors import SettingInvalid
+from sagascope._errors import SettingInvalid
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:4318"
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link
 from sagascope import _runtime, semconv
 from sagascope._attributes import Amount, amount_attributes, captured_value, converted, key_attributes, text_of, texts
 from sagascope._context import SagaContext, SagaHandle, SpanScope, get_saga_context
-from sagascope._guard import Guard, warn
+from sagascope._errors import Guard, warn
 from sagascope._plan import Plan, next_attempt
 from sagascope._propagation import Incoming
 

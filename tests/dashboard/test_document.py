@@ -5,8 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from sagascope_dashboard import DEFAULT_ADDRESS
+from sagascope_dashboard.screens.sql import examples
 from sagascope_dashboard.urls import WINDOWS, Filters
-from sagascope_dashboard.viewmodels.sql import examples
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "dashboard.md").read_text()

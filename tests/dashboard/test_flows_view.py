@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,7 @@ import pytest
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import iso
-from sagascope_dashboard.screens.flows import duration_ticks
+from sagascope_dashboard.screens.flows import duration_ticks, head
 from sagascope_dashboard.urls import Filters, FlowAddress
 from sagascope_dashboard.viewmodels.flows import Flow, flow, flows
 
@@ -135,8 +136,9 @@ def test_the_window_is_in_whole_periods_and_links_keep_the_rest() -> None:
         NOW.replace(minute=0, second=0) - 24 * HOUR,
         NOW.replace(hour=15, minute=0, second=0),
     )
-    assert [label for label, _, is_shown in told.windows if is_shown] == ["24h"]
-    assert told.windows[0][1] == "/flow?name=payment&environment=production&window=15m"
+    built = json.dumps(head(ADDRESS, Filters()))
+    assert '{"href": "/flow?name=payment&environment=production&window=15m"}, "last 15m"' in built
+    assert built.count("aria-current") == 1
 
 
 def test_hostile_names_stay_text() -> None:

@@ -7,8 +7,17 @@ import pytest
 from sagascope_collector.client import schemas
 from sagascope_collector.client.http_client import Timeout
 from sagascope_dashboard import data
-from sagascope_dashboard.screens.sql import REASONS, is_local
-from sagascope_dashboard.viewmodels.sql import MAX_CATEGORIES, MAX_POINTS, MAX_SERIES, as_csv, chart, numbers, rows
+from sagascope_dashboard.screens.sql import (
+    MAX_CATEGORIES,
+    MAX_POINTS,
+    MAX_SERIES,
+    REASONS,
+    as_csv,
+    chart,
+    is_local,
+    numbers,
+    rows,
+)
 
 
 def result(columns: str, *values: list[object]) -> schemas.SqlResult:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_samples.scenario import PLANTED_FAULTS
+from sagascope_samples.demo.scenario import PLANTED_FAULTS
 from support.demo import COMMAND
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sagascope_samples.scenario import FAULT_BY_PAYMENT, PLANTED_FAULTS, PlantedFault
+from sagascope_samples.demo.scenario import FAULT_BY_PAYMENT, PLANTED_FAULTS, ServiceFault
 from support.browser import PHONE, Grid, Watched, at_a_desk, running_browser
 from support.demo import RunningDemo, running_demo
 from support.samples import wait_until
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.mark.parametrize("planted", PLANTED_FAULTS, ids=lambda planted: planted.payment)
-def test_planted_fault_is_found_with_its_cause(demo: RunningDemo, planted: PlantedFault) -> None:
+def test_planted_fault_is_found_with_its_cause(demo: RunningDemo, planted: ServiceFault) -> None:
     expected = {field: getattr(planted.expected, field) for field in FIELDS}
 
     def found() -> dict[str, str | None]:

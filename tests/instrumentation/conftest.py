@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 import sagascope
-from sagascope import _guard
+from sagascope import _errors
 from support.receiver import Receiver, running_receiver
 
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(_guard, "strict", True)
+    monkeypatch.setattr(_errors, "strict", True)
     yield
     sagascope.shutdown()
 

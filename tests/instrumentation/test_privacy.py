@@ -93,7 +93,7 @@ def test_failing_redact_sends_no_value(receiver: Receiver, monkeypatch: pytest.M
     def broken(key: str, value: Any) -> Any:
         raise LookupError(key)
 
-    monkeypatch.setattr("sagascope._guard.strict", False)
+    monkeypatch.setattr("sagascope._errors.strict", False)
     sagascope.configure("wallet", endpoint=receiver.endpoint, redact=broken)
     with payment.begin(CARD, keys={"card": CARD}):
         pass

@@ -104,7 +104,7 @@ def test_unreadable_headers_are_ignored(configured: Receiver, header: str) -> No
 
 @pytest.mark.parametrize("carrier", [None, 7, "text", [("a",)], {"baggage": None}, [(None, None)]])
 def test_invalid_carriers_are_ignored(configured: Receiver, carrier: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sagascope._guard.strict", False)
+    monkeypatch.setattr("sagascope._errors.strict", False)
     with sagascope.extract(carrier) as incoming:
         assert incoming.saga_id is None
     with payment.begin("1"):

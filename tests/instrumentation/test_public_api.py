@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import sagascope
-from sagascope import _settings, errors, testing
+from sagascope import _errors, _settings, testing
 
 PACKAGE = Path(sagascope.__file__).parent
 
@@ -81,8 +81,8 @@ def test_every_setting_has_a_docstring() -> None:
 
 def test_errors_have_one_base_class() -> None:
     for name in ("MissingExtra", "PlanInvalid", "SettingInvalid"):
-        assert issubclass(getattr(sagascope, name), errors.SagascopeError)
-        assert name in (errors.__doc__ or "")
+        assert issubclass(getattr(sagascope, name), _errors.SagascopeError)
+        assert name in (_errors.__doc__ or "")
 
 
 def run(script: str, *flags: str) -> str:

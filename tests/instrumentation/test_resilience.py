@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import sagascope
-from sagascope import Saga, Step, _delivery, _guard
+from sagascope import Saga, Step, _delivery, _errors
 from support.receiver import Receiver, running_receiver, wait_for
 
 payment = Saga("payment", [Step("wallet.debit")])
@@ -322,8 +322,8 @@ def test_port_of_grpc_is_named_as_the_probable_cause() -> None:
 def test_internal_failures_never_reach_the_service(
     configured: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_guard, "strict", False)
-    monkeypatch.setattr(_guard, "_logged", set())
+    monkeypatch.setattr(_errors, "strict", False)
+    monkeypatch.setattr(_errors, "_logged", set())
 
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("an internal failure")

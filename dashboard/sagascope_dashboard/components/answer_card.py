@@ -6,18 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.components.elements import (
-    Element,
-    badge,
-    h,
-    icon,
-    key_values,
-    link,
-    sentence,
-    table,
-    table_section,
-    time,
-)
+from sagascope_dashboard.components.elements import Element, badge, h, icon, key_values, link, sentence, table, time
 from sagascope_dashboard.formatting import amount, line
 from sagascope_dashboard.palette import CONFIDENCE, Style
 from sagascope_dashboard.urls import Filters, SagaAddress
@@ -227,7 +216,8 @@ def ledger(view: SagaView) -> Element | None:
     ]
     title = h("th", "Amount", scope="col", cls="money")
     cut = _cut(len(view.ledger), len(view.saga.ledger))
-    return table_section("Committed steps", ("Step", "State", title, "Compensated by"), rows, cut)
+    body = table(("Step", "State", title, "Compensated by"), rows)
+    return h("section", h("h2", "Committed steps"), cut, h("div", body, cls="scroll tall", tabindex=0), cls="section")
 
 
 def anomalies(view: SagaView) -> Element | None:

@@ -20,7 +20,6 @@ from sagascope_dashboard.palette import BY_STATUS, Style, mixed, shades
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.flows import Edge, Node
 from sagascope_dashboard.viewmodels.services import Deployment
-from sagascope_dashboard.viewmodels.sql import Point
 
 CHOSEN = "chosen"
 """The name of the selection: the bar that was clicked."""
@@ -221,6 +220,15 @@ def _comparison(attribute: schemas.CommonAttribute) -> str:
 def _name(attribute: schemas.SagaAttribute) -> str:
     where = line(attribute.service or attribute.step or "", 60)
     return f"{where} {line(attribute.key, 60)} = {line(attribute.value, 80)}".lstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A number at a time, in milliseconds since 1970, or of a category."""
+
+    x: float | str
+    y: float
+    series: str
 
 
 def of_points(points: Sequence[Point], x_title: str, y_title: str, *, over_time: bool) -> Any:

@@ -84,15 +84,6 @@ def table(titles: Iterable[str | Element], rows: Iterable[Element], cls: str = "
     return h("table", h("thead", h("tr", heads)), h("tbody", rows), cls=cls)
 
 
-def table_section(
-    title: str, titles: Iterable[str | Element], rows: Iterable[Element], note: Element | None = None
-) -> Element:
-    """Returns a section with a title, a note and one table; a long one scrolls in itself."""
-    return h(
-        "section", h("h2", title), note, h("div", table(titles, rows), cls="scroll tall", tabindex=0), cls="section"
-    )
-
-
 def notice(*text: Child, role: str | None = None) -> Element:
     """Returns a notice about what is shown."""
     return h("p", icon("mark"), h("span", *text), cls="notice", role=role)

@@ -1,11 +1,13 @@
 """Flows: the transaction types, and one type step by step."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import streamlit as st
 
+from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states, lists
 from sagascope_dashboard.components.charts import (
@@ -22,9 +24,9 @@ from sagascope_dashboard.components.charts import (
     time_tooltip,
 )
 from sagascope_dashboard.components.elements import Element, empty_state, h, icon, link, message, render, time
-from sagascope_dashboard.formatting import duration, epoch_ms
-from sagascope_dashboard.urls import Filters, FlowAddress
-from sagascope_dashboard.viewmodels.flows import Cell, Flow, Outage, StepDurations, all_or_some, flow, flows
+from sagascope_dashboard.formatting import duration, epoch_ms, line
+from sagascope_dashboard.urls import WINDOWS, Filters, FlowAddress
+from sagascope_dashboard.viewmodels.flows import Cell, Flow, Outage, all_or_some, flow, flows
 from sagascope_dashboard.viewmodels.services import Deployment, deployments
 
 BUCKET_RATIO = 2**0.25
@@ -82,13 +84,13 @@ def _live_flow_content(address: FlowAddress) -> None:
     if known is None:
         return
     shown = flow(known, address, result.fetched_at, lambda started: data.counts(started, address.window).value)
-    render("flow", _head(shown), *map(_outage, shown.outages))
+    only = Filters(name=address.name, environment=address.environment or "")
+    render("flow", head(address, only), *map(_outage, shown.outages))
     if not shown.nodes:
         render("flow-empty", empty_state("No step was received in this window."))
         return
     deployed = deployments(data.services().value)
     _failures(shown, deployed)
-    only = Filters(name=address.name, environment=address.environment or "")
     counts = data.counts(only, address.window).value
     chosen = [choose_started(counts, only, f"{only.href()} {address.window}", deployed) if counts else None]
     render("flow-path", h("h2", "Path", cls="section"))
@@ -101,14 +103,17 @@ def _live_flow_content(address: FlowAddress) -> None:
     render("flow-chosen", go=next(filter(None, chosen), None))
 
 
-def _head(known: Flow) -> Element:
-    where = h("span", f" in {known.environment}", cls="muted") if known.environment else None
-    head = h("header", h("h1", known.name, where, cls="page-title"), link(known.list_href, "Its transactions"))
+def head(address: FlowAddress, only: Filters) -> Element:
+    """Builds the title and the choice of the window."""
+    where = h("span", f" in {line(address.environment, 60)}", cls="muted") if address.environment else None
+    title = h("h1", line(address.name, 80), where, cls="page-title")
+    header = h("header", title, link(only.href(), "Its transactions"))
     choices = [
-        h("li", link(href, f"last {label}", aria_current="true" if is_shown else None))
-        for label, href, is_shown in known.windows
+        h("li", link(replace(address, window=each).href(), f"last {each}", aria_current=current))
+        for each in WINDOWS
+        for current in ["true" if each == address.window else None]
     ]
-    return h("div", head, h("nav", h("ul", choices, cls="choices"), aria_label="Window"), cls="flow-head")
+    return h("div", header, h("nav", h("ul", choices, cls="choices"), aria_label="Window"), cls="flow-head")
 
 
 def _outage(outage: Outage) -> Element:
@@ -136,7 +141,7 @@ def _failures(known: Flow, deployed: Sequence[Deployment]) -> None:
 def _failure_chart(known: Flow, counted: str, deployed: Sequence[Deployment]) -> Any:
     """Returns a row for each step and a cell for each period, the more alarming the larger the share that failed."""
     values = [_failure_value(cell, counted) for cell in known.cells]
-    steps = list(dict.fromkeys(each.name for each in known.durations))
+    steps = list(known.series)
     base = alt.Chart(alt.InlineData(values=[each for each in values if each["of"]])).encode(
         y=alt.Y("step:N", title=None, scale=alt.Scale(domain=steps), axis=alt.Axis(labelLimit=200, labelFontSize=13))
     )
@@ -181,16 +186,18 @@ def _time_axis(known: Flow) -> alt.X:
 
 def _durations(known: Flow, deployed: Sequence[Deployment]) -> None:
     render("flow-durations", h("h2", "Durations of one step", cls="section"))
-    names = [each.name for each in known.durations]
-    slowest = max(known.durations, key=lambda step: max((each.p95 or 0.0 for each in step.series), default=0.0)).name
+    names = list(known.series)
+    slowest = max(names, key=lambda name: max((each.p95 or 0.0 for each in known.series[name]), default=0.0))
     name = st.selectbox("Step", names, index=names.index(slowest), key="flow-step", label_visibility="collapsed")
-    series = next((each for each in known.durations if each.name == name), known.durations[0])
-    outages = [cell for cell in known.cells if cell.step == series.name and cell.is_without_success]
-    chart = _duration_chart(known, series, outages, deployed)
-    st.altair_chart(chart, alt=f"Durations of {series.name}")
+    name = name if name in known.series else names[0]
+    outages = [cell for cell in known.cells if cell.step == name and cell.is_without_success]
+    chart = _duration_chart(known, known.series[name], outages, deployed)
+    st.altair_chart(chart, alt=f"Durations of {name}")
 
 
-def _duration_chart(known: Flow, step: StepDurations, outages: Sequence[Cell], deployed: Sequence[Deployment]) -> Any:
+def _duration_chart(
+    known: Flow, series: Sequence[schemas.FlowPeriod], outages: Sequence[Cell], deployed: Sequence[Deployment]
+) -> Any:
     """Returns how many attempts took how long, with percentiles over it; where few succeeded, an alarm says so."""
     period_ms = known.period.total_seconds() * 1000
     buckets: list[dict[str, Any]] = [
@@ -202,12 +209,12 @@ def _duration_chart(known: Flow, step: StepDurations, outages: Sequence[Cell], d
             "attempts": attempts,
             "text": f"{duration(low)} to {duration(low * BUCKET_RATIO)}",
         }
-        for each in step.series
+        for each in series
         for low, attempts in each.durations
     ]
     lines: list[dict[str, Any]] = [
         {"at": epoch_ms(each.at) + period_ms / 2, "percentile": name, "seconds": value, "text": duration(value)}
-        for each in step.series
+        for each in series
         for name, value in (("p50", each.p50), ("p95", each.p95), ("p99", each.p99))
         if value is not None
     ]

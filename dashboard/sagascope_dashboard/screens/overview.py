@@ -14,7 +14,7 @@ from sagascope_dashboard.palette import ATTENTION
 from sagascope_dashboard.screens.services import notices
 from sagascope_dashboard.urls import OVERVIEW, WINDOWS, Filters
 from sagascope_dashboard.viewmodels.attention import Count, Summary, Urgent, incident_table, keep_order, summary, urgent
-from sagascope_dashboard.viewmodels.services import collector_status, deployments
+from sagascope_dashboard.viewmodels.services import deployments
 from sagascope_dashboard.viewmodels.transactions import saga_table, sorted_by
 
 FIELDS = ("attention", "name", "service", "amount", "environment")
@@ -54,9 +54,8 @@ def _live_summary(filters: Filters, window: str, kept: dict[str, str]) -> None:
     every = data.counts(filters.of_all(), window)
     if error_states.current("overview", needing, every) is None or needing.value is None or every.value is None:
         return
-    status = data.status().value
     shown = summary(needing.value, every.value, data.incidents().value, filters)
-    render("overview", notices(collector_status(status) if status else None), _header(shown))
+    render("overview", notices(data.status().value), _header(shown))
     if not shown.has_received:
         return
     render("overview-windows", _windows(filters, window))

@@ -7,26 +7,17 @@ from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states, lists
 from sagascope_dashboard.components.charts import graph, versions_over_time
 from sagascope_dashboard.components.elements import Element, badge, empty_state, h, key_values, notice, render
-from sagascope_dashboard.formatting import plural
-from sagascope_dashboard.viewmodels.services import (
-    CollectorStatus,
-    Gap,
-    Health,
-    collector_status,
-    health,
-    processes,
-    service_map,
-)
+from sagascope_dashboard.formatting import line, plural
+from sagascope_dashboard.viewmodels.services import Gap, Health, health, processes, received_facts, service_map
 
 CALL_WINDOWS = ("15m", "1h", "24h")
 """Windows over which calls between services are counted."""
 
 
-def notices(status: CollectorStatus | None) -> Element | None:
+def notices(status: schemas.Status | None) -> Element | None:
     """Builds the collector's notices about itself; None without any."""
-    if status is None or not status.notices:
-        return None
-    return h("div", map(notice, status.notices), role="status")
+    shown = [notice(line(each, 400)) for each in (status.notices if status else ())]
+    return h("div", shown, role="status") if shown else None
 
 
 def services_page() -> None:
@@ -43,7 +34,7 @@ def _live_processes(window: str) -> None:
     known, status = error_states.current("services", data.services()), data.status().value
     if known is None:
         return
-    render("services", notices(collector_status(status) if status else None))
+    render("services", notices(status))
     table = processes(known)
     if not table.rows:
         empty = "No service has reported yet. Services appear here on their own."
@@ -79,9 +70,9 @@ def _versions(known: schemas.Services) -> None:
     st.altair_chart(chart, alt="Versions over time")
 
 
-def _health(known: Health) -> None:
+def _health(known: Health, status: schemas.Status) -> None:
     summary = h("p", badge(known.style), h("span", f" {known.sentence}"), cls="health-summary", role="status")
-    render("health", h("h1", "Data health", cls="page-title"), notices(known.status), summary)
+    render("health", h("h1", "Data health", cls="page-title"), notices(status), summary)
     render("health-gaps", h("h2", "What is missing, and how to send it", cls="section") if known.gaps else None)
     with st.container():
         for gap in known.gaps:
@@ -93,7 +84,7 @@ def _health(known: Health) -> None:
     if known.bridges.rows:
         render("health-bridges", h("h2", "Bridges", cls="section"))
         lists.show("Bridges", known.bridges)
-    received = h("section", h("h2", "Received"), key_values(known.status.facts), cls="section")
+    received = h("section", h("h2", "Received"), key_values(received_facts(status)), cls="section")
     render("health-received", received, go=chosen)
 
 
@@ -119,4 +110,4 @@ def health_page() -> None:
 def _live_health_content() -> None:
     status, known = data.status(), data.services()
     if (value := error_states.current("health", status, known)) and known.value:
-        _health(health(value, known.value, data.flows().value))
+        _health(health(value, known.value, data.flows().value), value)

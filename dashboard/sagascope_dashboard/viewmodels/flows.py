@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sagascope_collector.client import schemas
@@ -115,22 +115,9 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class StepDurations:
-    """The durations of one step within the periods of the window."""
-
-    name: str
-    series: tuple[schemas.FlowPeriod, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Flow:
     """The whole screen."""
 
-    name: str
-    environment: str
-    list_href: str
-    windows: tuple[tuple[str, str, bool], ...]
-    """The label and the link of each window, and whether it is shown."""
     since: datetime
     until: datetime
     period: timedelta
@@ -139,7 +126,8 @@ class Flow:
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     cells: tuple[Cell, ...]
-    durations: tuple[StepDurations, ...]
+    series: Mapping[str, Sequence[schemas.FlowPeriod]]
+    """The periods of each step, by its name."""
     steps: Table
     transitions: Table
     """The most frequent first."""
@@ -155,10 +143,6 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime, count: 
     runs = sorted(_runs(cells, count(only)), key=lambda run: -sum(cell.failed_attempts for cell in run))[:MAX_OUTAGES]
     outages = sorted(filter(None, (_outage(run, only, count) for run in runs)), key=lambda each: -each.failed)
     return Flow(
-        name=line(address.name, 80),
-        environment=line(address.environment, 60),
-        list_href=only.href(),
-        windows=tuple((word, replace(address, window=word).href(), word == address.window) for word in WINDOWS),
         since=_whole(now - WINDOWS[address.window], period),
         until=_whole(now, period) + period,
         period=period,
@@ -166,7 +150,7 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime, count: 
         nodes=tuple(_node(step, only) for step in known.steps),
         edges=tuple(_edge(each) for each in transitions),
         cells=cells,
-        durations=tuple(StepDurations(line(step.step, 80), tuple(step.series)) for step in known.steps),
+        series={line(step.step, 80): step.series for step in known.steps},
         steps=_steps(known.steps, only),
         transitions=_transitions(transitions, only),
         paths=_paths(known, only.with_changes(since=address.window)),

@@ -101,14 +101,6 @@ def deployments(known: schemas.Services | None) -> tuple[Deployment, ...]:
     return tuple(sorted(found, key=lambda each: (each.at, each.service)))
 
 
-@dataclass(frozen=True, slots=True)
-class CollectorStatus:
-    """The collector's own state as texts."""
-
-    facts: tuple[tuple[str, str], ...]
-    notices: tuple[str, ...]
-
-
 def processes(known: schemas.Services) -> Table:
     """Prepares every process: first those that stopped reporting with work in flight, then those that report."""
     rows = [(service, one) for service in without_bridges(known) for one in service.instances]
@@ -190,9 +182,9 @@ def _rate(number: int, seconds: int) -> str:
     return f"{number:,} in {duration(seconds)}"
 
 
-def collector_status(status: schemas.Status) -> CollectorStatus:
-    """Prepares the collector's own state."""
-    facts = (
+def received_facts(status: schemas.Status) -> tuple[tuple[str, str], ...]:
+    """Returns what the collector received, and its own state, as names and texts."""
+    return (
         ("Received", plural(status.received, "record")),
         ("Stored", plural(status.stored, "record")),
         ("Duplicates", f"{status.duplicate:,}"),
@@ -202,7 +194,6 @@ def collector_status(status: schemas.Status) -> CollectorStatus:
         ("Database", _size(status.database_bytes)),
         ("Version", line(status.version, 40)),
     )
-    return CollectorStatus(facts, tuple(line(notice, 400) for notice in status.notices))
 
 
 def _process_style(instance: schemas.Instance) -> Style:
@@ -243,7 +234,6 @@ class Health:
 
     style: Style
     sentence: str
-    status: CollectorStatus
     gaps: tuple[Gap, ...]
     """The most severe first."""
     senders: Table
@@ -262,7 +252,6 @@ def health(status: schemas.Status, services: schemas.Services, flows: schemas.Fl
     return Health(
         style=min(worst, key=_severity),
         sentence=_sentence(known, styles, own, lagging),
-        status=collector_status(status),
         gaps=(*own, *_sender_gaps(known), *_type_gaps(flows)),
         senders=_senders(known, styles),
         bridges=bridge_table(followers),

@@ -19,8 +19,7 @@ from opentelemetry.trace import get_current_span
 import sagascope
 from sagascope import semconv
 from sagascope._context import get_saga_context
-from sagascope._guard import Guard
-from sagascope.errors import MissingExtra
+from sagascope._errors import Guard, MissingExtra
 
 try:
     from celery import signals

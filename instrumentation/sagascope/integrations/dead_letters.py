@@ -12,7 +12,7 @@ from typing import Any, Final
 from opentelemetry.context import get_current
 
 from sagascope import _runtime, semconv
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._propagation import Carrier, extract, first_value, header_pairs, header_text
 
 _REPORTING = Guard("reporting a dead letter")

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 
 from sagascope import semconv
 from sagascope._context import SpanScope, get_saga_context
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._propagation import inject
 from sagascope._runtime import Runtime
 

@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from tenacity import AsyncRetrying, AttemptManager, BaseRetrying, RetryCallState, Retrying, stop_after_attempt
 
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._saga import RunningSaga
 from sagascope._step import Attempt, StepOptions, step
 

@@ -16,7 +16,7 @@ import httpx
 
 from sagascope_samples.demo.addresses import Address, Addresses, CannotStart
 from sagascope_samples.demo.report import DemoConsole, Report, create_report, empty_report, result_of
-from sagascope_samples.demo.scenario import Inspector, NoProgress, Scenario
+from sagascope_samples.demo.scenario import HttpScenario, Inspector, NoProgress, Scenario
 from sagascope_samples.demo.supervisor import (
     DEFAULT_FOLDER,
     POLL_INTERVAL_SECONDS,
@@ -70,7 +70,7 @@ def scenario_class(engine: str | None) -> Any:
         CannotStart: A package is missing.
     """
     if engine is None:
-        return resolve_name("sagascope_samples.scenario:HttpScenario")
+        return HttpScenario
     scenario, requirement, install_command = ENGINES[engine]
     if not _is_installed(requirement):
         raise CannotStart(f"--engine {engine} needs {requirement}, which is not installed. Run: {install_command}")

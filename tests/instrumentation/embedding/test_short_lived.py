@@ -323,9 +323,9 @@ def test_flush_in_a_callback_of_sagascope_returns(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), None, "soon"])
 def test_flush_never_raises(receiver: Receiver, timeout: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sagascope import _guard
+    from sagascope import _errors
 
-    monkeypatch.setattr(_guard, "strict", False)
+    monkeypatch.setattr(_errors, "strict", False)
     sagascope.configure("wallet", endpoint=receiver.endpoint)
     with payment.begin("any"):
         pass

@@ -24,7 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode  # noqa: E402
 from temporalio.worker import Replayer, Worker  # noqa: E402
 
 import sagascope  # noqa: E402
-from sagascope import Saga, Step, _guard, semconv  # noqa: E402
+from sagascope import Saga, Step, _errors, semconv  # noqa: E402
 from sagascope.integrations.temporal import SagascopePlugin  # noqa: E402
 from sagascope.testing import RecordedSaga, Recorder, record  # noqa: E402
 from support import temporal_payments as stage  # noqa: E402
@@ -415,7 +415,7 @@ def test_internal_failures_never_reach_the_workflow(temporal: str, monkeypatch: 
         async with working(temporal, SagascopePlugin(compensations=rule, describe=lambda kind, args: 1 / 0)) as client:
             return str(await (await started(client, Payment, "flaky-2", "flaky-2")).result())
 
-    monkeypatch.setattr(_guard, "strict", False)
+    monkeypatch.setattr(_errors, "strict", False)
     with monkeypatch.context() as patched:
         patched.setattr(sagascope._runtime, "active", Failing())
         assert run(story()) == ""

@@ -5,7 +5,7 @@
 Workers use the plugin of their client. A replay reports nothing, and workflow code is not affected.
 """
 
-from sagascope.errors import MissingExtra
+from sagascope._errors import MissingExtra
 
 try:
     from sagascope.integrations.temporal._compensations import compensates

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from sagascope import semconv
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._plan import Plan, Step
 from sagascope._saga import declared_plan
 

@@ -29,7 +29,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from sagascope import _runtime, semconv
 from sagascope._context import SagaContext, SagaIdentity, SpanScope
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._runtime import Runtime
 from sagascope.integrations.temporal import _workflow
 from sagascope.integrations.temporal._compensations import CompensationRule, CompensationRules

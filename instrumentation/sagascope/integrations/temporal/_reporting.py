@@ -15,7 +15,7 @@ from temporalio.converter import PayloadConverter
 
 from sagascope import _runtime, semconv
 from sagascope._attributes import Amount, amount_attributes, key_attributes
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._runtime import SAMPLED, DetachedSpan
 from sagascope._saga import declared_plan
 from sagascope.integrations.temporal._compensations import CompensationRules

@@ -15,7 +15,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope.integrations.temporal._reporting import REPORTER_FUNCTION, WorkflowReporter, WorkflowRun
 
 FIRST_TASK_EVENTS = 3

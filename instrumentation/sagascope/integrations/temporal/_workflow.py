@@ -24,7 +24,7 @@ from temporalio.worker import (
 
 from sagascope import semconv
 from sagascope._context import SagaIdentity
-from sagascope._guard import Guard
+from sagascope._errors import Guard
 from sagascope._plan import Progress
 from sagascope._runtime import NANOSECONDS_PER_SECOND
 from sagascope._saga import RunningSaga, declared_plan, engine_sagas
