@@ -289,21 +289,11 @@ def count(value: Value) -> int:
 
 
 ENVIRONMENT: Final = "deployment.environment.name"
-SERVICE_NAME: Final = "service.name"
-SERVICE_VERSION: Final = "service.version"
-SERVICE_INSTANCE_ID: Final = "service.instance.id"
-HOST_NAME: Final = "host.name"
-PROCESS_PID: Final = "process.pid"
 
 UNMARKED: Final = Mark()
 
 
 def mark_of(attributes: Attributes) -> Mark:
-    """Reads the ``saga.*`` attributes; without a usable ``saga.id`` a record belongs to no saga."""
-    return mark_without_id(attributes) if as_text(attributes.get(semconv.SAGA_ID)) else UNMARKED
-
-
-def mark_without_id(attributes: Attributes) -> Mark:
     """Reads the ``saga.*`` attributes, also of a record whose id is in another attribute."""
     return Mark(
         id=as_text(attributes.get(semconv.SAGA_ID)),
@@ -334,14 +324,14 @@ def mark_of_link(link: Attributes, own: Mark) -> Mark:
 
 def process_of(resource: Attributes) -> Process:
     """Returns the process that a resource describes."""
-    instance = as_text(resource.get(SERVICE_INSTANCE_ID))
-    host, pid = as_text(resource.get(HOST_NAME)), as_text(resource.get(PROCESS_PID))
+    instance = as_text(resource.get("service.instance.id"))
+    host, pid = as_text(resource.get("host.name")), as_text(resource.get("process.pid"))
     host_and_pid = f"{host}:{pid}" if host and pid else ""
     identity = as_text(resource.get(semconv.PROCESS_ID)) or instance or host_and_pid
     return Process(
         environment=as_text(resource.get(ENVIRONMENT)),
-        service=as_text(resource.get(SERVICE_NAME)),
-        version=as_text(resource.get(SERVICE_VERSION)),
+        service=as_text(resource.get("service.name")),
+        version=as_text(resource.get("service.version")),
         identity=identity,
         instance=instance or host_and_pid or identity,
     )

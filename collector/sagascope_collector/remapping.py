@@ -22,7 +22,7 @@ from sagascope_collector.engines import AttributeMapping, RecordFields
 from sagascope_collector.engines.traces import Assigned, TraceRecord, assign
 from sagascope_collector.errors import BadRules, BadValue, Disabled
 from sagascope_collector.otlp.columns import mark_columns, table
-from sagascope_collector.records import UNMARKED, Mark, SagaId, mark_without_id
+from sagascope_collector.records import UNMARKED, Mark, SagaId, mark_of
 from sagascope_collector.storage import Storage, rows, schema
 from sagascope_collector.storage.changes import Bounds, merged
 from sagascope_collector.storage.connection import statements
@@ -304,7 +304,7 @@ def _record(row: _Row, mapping: AttributeMapping) -> tuple[TraceRecord, Assigned
     columns = row.columns
     fields = RecordFields(columns["name"], columns["scope"], columns["service"], row.attributes, columns["kind"])
     has_own = not row.attributes.keys().isdisjoint(schema.MARK_KEYS)
-    mark = mapping.mark(fields, mark_without_id(row.attributes) if has_own else UNMARKED)
+    mark = mapping.mark(fields, mark_of(row.attributes) if has_own else UNMARKED)
     own = Assigned(mark, mapping.attributes(fields)) if mark.id else None
     record = TraceRecord(
         fields, own is None, columns["span_id"], columns["parent_id"], columns["start"], row.kind == SPANS

@@ -8,9 +8,9 @@ from typing import Any, Final
 from sagascope import semconv
 from sagascope_collector.conformance.capture import Attributes, Capture, CapturedSpan, Origin, Record
 from sagascope_collector.conformance.report import Finding, Section
+from sagascope_collector.records import ENVIRONMENT
 
 DEPRECATED_ENVIRONMENT: Final = "deployment.environment"
-ENVIRONMENT: Final = "deployment.environment.name"
 SCHEMA_URL_PREFIX: Final = semconv.SCHEMA_URL.rpartition("/")[0]
 
 PLAN_LISTS: Final = (semconv.PLAN_COMPENSATIONS, semconv.PLAN_TIMEOUTS, semconv.PLAN_AFTER, semconv.PLAN_OPTIONAL)

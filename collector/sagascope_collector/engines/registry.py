@@ -24,7 +24,7 @@ from sagascope_collector.engines import (
 )
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.engines.saga_spans import COMPENSATES_SEPARATOR
-from sagascope_collector.records import Mark, Span, Value
+from sagascope_collector.records import UNMARKED, Mark, Span, Value
 
 ENGINES: Final[tuple[Engine, ...]] = (
     temporal.ENGINE,
@@ -43,8 +43,6 @@ BY_ROLE: Final[Mapping[str, Engine]] = {engine.name: engine for engine in ENGINE
 
 ENGINE_KEYS: Final = frozenset(key for engine in ENGINES for key in engine.keys)
 """The attribute keys that engines read."""
-
-UNMARKED: Final = Mark()
 
 MIN_ONE_PASS_BYTES: Final = 128 * 1024
 """Size of requests below which one search a term takes less time than to compile the pattern of all."""

@@ -17,7 +17,7 @@ from sagascope_collector.engines import AttributeMapping, RecordFields
 from sagascope_collector.otlp import anyvalue, limits
 from sagascope_collector.otlp.anyvalue import INT, STRING, Values, joined, one_each
 from sagascope_collector.otlp.protobuf_columns import Bools, Integers, NestedRecords, decline, owners, sizes
-from sagascope_collector.records import UNMARKED, Mark, Process, Value, mark_without_id
+from sagascope_collector.records import UNMARKED, Mark, Process, Value, mark_of
 from sagascope_collector.storage import schema
 
 
@@ -95,7 +95,7 @@ class Attributes:
         if not attributes:
             return UNMARKED
         record = RecordFields(name, self.scope, self.service, attributes, kind)
-        mark = self.attribute_mapping.mark(record, mark_without_id(attributes))
+        mark = self.attribute_mapping.mark(record, mark_of(attributes))
         if mark.id:
             self.mapped = self.attribute_mapping.attributes(record)
         return mark
