@@ -138,15 +138,15 @@ def _merging(lake: LakePlace, endpoint: str) -> Iterator[list[str]]:
 
 def _delay(lake: LakePlace, folder: Path) -> Iterator[list[str]]:
     """Measures the time from sending a saga to a receiver until a collector lists it, and counts statements."""
-    with (
-        lake.running("receive", folder / "receiver") as receiver,
-        lake.running("serve", folder / "collector") as collector,
-    ):
-        waits = [_listed(receiver, collector, f"listed-{number}") for number in range(LISTED)]
-        statements = _statements(lake, receiver)
+    with lake.running("receive", folder / "receiver") as receiver:
+        own = _statements(lake, receiver)
+        with lake.running("serve", folder / "collector") as collector:
+            waits = [_listed(receiver, collector, f"listed-{number}") for number in range(LISTED)]
+            every = _statements(lake, receiver)
     p50, p95 = statistics.median(waits), sorted(waits)[round(0.95 * len(waits)) - 1]
     yield ["sent to listed, p50 and p95", "", f"{p50:.1f} s and {p95:.1f} s"]
-    yield ["statements in PostgreSQL a commit", "", f"{statements:.0f}"]
+    yield ["statements in PostgreSQL a commit, of the receiver", "", f"{own:.0f}"]
+    yield ["statements in PostgreSQL a commit, of each collector", "", f"{every - own:.0f}"]
 
 
 def _listed(receiver: LakeProcess, collector: LakeProcess, id_: str) -> float:
@@ -159,10 +159,8 @@ def _listed(receiver: LakeProcess, collector: LakeProcess, id_: str) -> float:
 
 
 def _statements(lake: LakePlace, receiver: LakeProcess) -> float:
-    """Counts statements of receivers and of everything that is idle beside them, less those of an idle time."""
-    with lake.server.connect("postgres") as connection:
-        connection.execute("ALTER SYSTEM SET log_statement = 'all'")
-        connection.execute("SELECT pg_reload_conf()")
+    """Counts the statements of a commit, less those of an idle time."""
+    _log_statements(lake, "all")
     numbers = count()
 
     def logged(commits: int) -> int:
@@ -176,7 +174,15 @@ def _statements(lake: LakePlace, receiver: LakeProcess) -> float:
             file.seek(before)
             return sum(b"statement: " in line or b"execute " in line for line in file)
 
-    return (logged(COMMITS) - logged(0)) / COMMITS
+    found = (logged(COMMITS) - logged(0)) / COMMITS
+    _log_statements(lake, "none")
+    return found
+
+
+def _log_statements(lake: LakePlace, which: str) -> None:
+    with lake.server.connect("postgres") as connection:
+        connection.execute(f"ALTER SYSTEM SET log_statement = '{which}'".encode())
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _files(lake: LakePlace) -> tuple[int, int, int]:
