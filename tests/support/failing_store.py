@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -18,7 +19,7 @@ class Proxy:
         self._target = target
         self._mode: Mode = "pass"
         self._open: set[asyncio.StreamWriter] = set()
-        self._trigger: tuple[bytes, Mode, bool] | None = None
+        self._trigger: tuple[re.Pattern[bytes], Mode, bool] | None = None
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -41,12 +42,17 @@ class Proxy:
         if mode != "hang":
             self._loop.call_soon_threadsafe(self._close_all)
 
-    def set_after(self, text: bytes, mode: Mode, *, is_passed: bool) -> None:
-        """Changes what it does when a client sends a text, which is passed on or not."""
-        self._trigger = text, mode, is_passed
+    def set_after(self, pattern: bytes, mode: Mode, *, is_passed: bool) -> None:
+        """Changes what it does when what a client sends from now on has a pattern; its end is passed on or not."""
+        self._trigger = re.compile(pattern, re.DOTALL), mode, is_passed
 
-    def _is_passed(self, data: bytes) -> bool:
-        if self._trigger is None or self._trigger[0] not in data:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no client has sent the pattern of `set_after` yet."""
+        return self._trigger is not None
+
+    def _is_passed(self, sent: bytes) -> bool:
+        if self._trigger is None or not self._trigger[0].search(sent):
             return True
         (_, mode, is_passed), self._trigger = self._trigger, None
         self.set(mode)
@@ -89,11 +95,13 @@ class Proxy:
         writer: asyncio.StreamWriter,
         is_passed: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
+        sent = b""
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 while self._mode == "hang":
                     await asyncio.sleep(0.05)
-                if is_passed(data):
+                sent = sent + data if self._trigger else b""
+                if is_passed(sent):
                     writer.write(data)
                     await writer.drain()
         writer.close()

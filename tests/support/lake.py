@@ -65,8 +65,11 @@ class LakePlace:
             return connection.execute(statement.encode()).fetchall()
 
     @contextmanager
-    def maintained(self, copy: Path, *, keep: str = "", **limits: float) -> Iterator[None]:
-        """Maintains the lake in another process during the block, and once completely after it."""
+    def maintained(self, copy: Path, *, keep: str = "", is_failing: bool = False, **limits: float) -> Iterator[None]:
+        """Maintains the lake in another process during the block, and once completely after it.
+
+        It must log nothing, unless it is failing.
+        """
         arguments = [self.server.dsn(self.database), self.data, str(copy), keep, json.dumps(limits)]
         process = subprocess.Popen(
             [sys.executable, "-m", "support.lake_maintenance", *arguments],
@@ -82,7 +85,7 @@ class LakePlace:
         finally:
             said, _ = process.communicate("", 120)
         assert process.returncode == 0, said
-        assert not said, said
+        assert is_failing or not said, said
 
     def files(self) -> set[str]:
         """Returns the names of all files, if they are in a folder."""
@@ -95,9 +98,18 @@ class LakePlace:
 
     def with_clock(self, wrong_by_seconds: int) -> "LakePlace":
         """Returns the same lake for processes whose clock is wrong."""
-        paths = f"{ROOT / 'tests' / 'support' / 'wrong_clock'}:{preloaded.LAKE_PATH}"
-        wrong = {"PYTHONPATH": paths, "WRONG_BY": str(wrong_by_seconds)}
-        return replace(self, environment={**self.environment, **wrong})
+        return self._changed("wrong_clock", WRONG_BY=str(wrong_by_seconds))
+
+    def with_migrations(self, number: int) -> "LakePlace":
+        """Returns the same lake for processes of a later version, which knows so many further migrations: two at most.
+
+        The first one adds columns, which the processes write; the second one excludes processes that do not know it.
+        """
+        return self._changed("later_version", FURTHER_MIGRATIONS=str(number))
+
+    def _changed(self, folder: str, **variables: str) -> "LakePlace":
+        paths = f"{ROOT / 'tests' / 'support' / folder}:{preloaded.LAKE_PATH}"
+        return replace(self, environment={**self.environment, "PYTHONPATH": paths, **variables})
 
     @contextmanager
     def running(self, command: str, folder: Path, *options: str) -> Iterator["LakeProcess"]:

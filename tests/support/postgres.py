@@ -84,16 +84,18 @@ class Server:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Server]:
-    """A server that runs; at the end it is stopped and its folder removed."""
+def running_postgres(place: Path | None = None, *options: str) -> Iterator[Server]:
+    """A server that runs, with its folder in a place and options of `initdb`; it is stopped and its folder removed."""
     found = programs()
-    folder = Path(mkdtemp(prefix="sagascope-postgres-"))
+    folder = Path(mkdtemp(prefix="sagascope-postgres-", dir=place))
     user = _unprivileged()
     if user:
         shutil.chown(folder, user)
     data = folder / "data"
     command = [str(found / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "--no-sync", "-E", "UTF8"]
-    subprocess.run(command, check=True, capture_output=True, user=user, cwd=folder, env={**os.environ, "LC_ALL": "C"})
+    subprocess.run(
+        [*command, *options], check=True, capture_output=True, user=user, cwd=folder, env={**os.environ, "LC_ALL": "C"}
+    )
     server = Server(found, data, _free_port(), user)
     try:
         server.start()

@@ -14,9 +14,11 @@ from uuid import uuid4
 
 import duckdb
 import psycopg
+import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
 from sagascope_collector.errors import CannotStart
+from sagascope_collector.lake import versions
 from sagascope_collector.lake.clock import CatalogClock
 from sagascope_collector.storage.connection import quoted, statements
 
@@ -119,13 +121,13 @@ class Lake:
                 )
 
     def create(self, key_digest: str = "") -> None:
-        """Creates what is missing of the lake's tables.
+        """Creates what is missing of the lake's tables, or changes those of an earlier version.
 
         Args:
             key_digest: of the key for pseudonyms, which all processes of the lake share; empty: none is used.
 
         Raises:
-            CannotStart: the catalog or the place of the data cannot be used, or the lake has another key.
+            CannotStart: the catalog or the place of the data cannot be used, or the lake has another key or version.
         """
         self.check()
         if not self.data.startswith("s3://"):
@@ -134,14 +136,11 @@ class Lake:
             with self.session() as session:
                 self.clock.adjust(session)
                 with self.exclusive(session, START_SECONDS):
-                    session.execute(SQL["create_signs_of_life"])
-                    session.execute(SHARED["create_tables"])
+                    with self.attached() as connection:
+                        versions.upgrade(session, connection, SQL)
+                        connection.execute(SQL["set_file_size"])
                     if key_digest:
                         _check_key(session, key_digest)
-                    with self.attached() as connection:
-                        connection.execute(SQL["create_tables"])
-                        connection.execute(SQL["create_migrations"])
-                        connection.execute(SQL["set_file_size"])
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
 
@@ -237,6 +236,26 @@ class Lake:
         known = re.escape(self._address(0)).replace("=0s", r"=\d+s")
         lines = re.sub(known, "the catalog", str(error)).replace(self.catalog, "the catalog").splitlines()
         return lines[0] if lines else type(error).__name__
+
+
+def change(connection: duckdb.DuckDBPyConnection, *statements: str, values: Any = None) -> list[pa.Table]:
+    """Runs statements that write files in one transaction, for which the connection was opened; returns their rows.
+
+    DuckLake deletes the files of a commit that failed. If only its answer was lost, the lake needs them: so the
+    connection cannot delete or read files any more.
+
+    Raises:
+        duckdb.Error: they may or may not be committed.
+    """
+    connection.begin()
+    found = [connection.execute(each, values).to_arrow_table() for each in statements]
+    connection.execute(SQL["disable_file_systems"])
+    try:
+        connection.commit()
+    except duckdb.Error as error:
+        # instead of the attempt to delete files
+        raise duckdb.TransactionException("A commit failed, or its answer was lost.") from error
+    return found
 
 
 def _check_key(session: Any, digest: str) -> None:

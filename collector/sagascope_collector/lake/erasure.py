@@ -19,7 +19,7 @@ from sagascope import semconv
 from sagascope_collector import json_values
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.lake.catalog import SQL, TABLES, Lake
+from sagascope_collector.lake.catalog import SQL, TABLES, Lake, change
 from sagascope_collector.lake.erasure_record import Secret, digest
 from sagascope_collector.lake.follower import Follower
 from sagascope_collector.lake.instances import InstanceTable
@@ -117,7 +117,9 @@ class LakeErasure:
         return self._lake.clock() - round(self._keeps.seconds * NANOSECONDS_PER_SECOND)
 
     def erase(self, ids: Sequence[SagaId], texts: Sequence[str]) -> int:
-        """Erases sagas from the lake and the copy; returns the number of records that the copy had of them.
+        """Erases sagas from the lake and the copy; returns the number of records that the lake had of them.
+
+        If another process carries it out, it is the number of those in the copy.
 
         Raises:
             StorageUnavailable: it is not finished; another collector finishes it.
@@ -132,8 +134,9 @@ class LakeErasure:
             ((number,),) = session.execute(SQL["insert_erasure"], values).fetchall()
             self._wait_for(lambda: self._takes_lock(session))
             ((last,),) = session.execute(SQL["select_finished_erasure"], {"erasure": number}).fetchall()
-            last = last or self._carry_out(session, number, request)
-        return self._follower.removed.get(last, 0)
+            if last is not None:
+                return self._follower.removed.get(last, 0)
+            return self._carry_out(session, number, request)
 
     def resume(self) -> None:
         """Finishes erasures that were interrupted; does nothing while another process carries one out.
@@ -160,44 +163,46 @@ class LakeErasure:
             raise StorageUnavailable(f"The lake cannot be changed: {self._lake.reason(error)}") from error
 
     def _carry_out(self, session: Any, number: int, request: str) -> int:
+        """Erases what a request names; returns the number of records that were in the lake."""
         said = orjson.loads(request)
         ids = [SagaId(*each) for each in said["ids"]]
-        with self._lake.attached() as connection:
-            connection.register("gone", summaries.ids_table(ids))
-            with self._lake.exclusive(session, 0):
-                # first: a collector that sees a snapshot of the erasure must see that there is one
-                session.execute(SQL["begin_erasure"], {"erasure": number})
-                self._delete(connection)
-                for name in TABLES:
-                    connection.execute(SQL["rewrite_erased_files"], {"table": name})
-                session.execute(SQL["update_table_statistics"])
-                ((last,),) = session.execute(SQL["end_erasure"], {"erasure": number}).fetchall()
-            self._wait_for(lambda: self._follower.snapshot >= last)
-            self._wait_for_others(session, last)
-            self._instances.write(session)
-            redact(session, ids, said["texts"], said["incidents"])
-            with self._lake.exclusive(session, 0):
-                expired = session.execute(SQL["select_snapshots_before"], {"snapshot": last}).fetchall()
-                connection.execute(SQL["expire_versions"], {"versions": [each for (each,) in expired]})
-                ((until,),) = session.execute(SQL["select_last_replaced"]).fetchall()
-                connection.execute(SQL["delete_erased_files"], {"before": until.isoformat()})
+        with self._lake.exclusive(session, 0):
+            # first: a collector that sees a snapshot of the erasure must see that there is one
+            session.execute(SQL["begin_erasure"], {"erasure": number})
+            records = self._delete(ids)
+            for name in TABLES:
+                with self._lake.attached() as connection:
+                    change(connection, SQL["rewrite_erased_files"], values={"table": name})
+            session.execute(SQL["update_table_statistics"])
+            ((last,),) = session.execute(SQL["end_erasure"], {"erasure": number}).fetchall()
+        self._wait_for(lambda: self._follower.snapshot >= last)
+        self._wait_for_others(session, last)
+        self._instances.write(session)
+        redact(session, ids, said["texts"], said["incidents"])
+        with self._lake.exclusive(session, 0), self._lake.attached() as connection:
+            expired = session.execute(SQL["select_snapshots_before"], {"snapshot": last}).fetchall()
+            connection.execute(SQL["expire_versions"], {"versions": [each for (each,) in expired]})
+            ((until,),) = session.execute(SQL["select_last_replaced"]).fetchall()
+            connection.execute(SQL["delete_erased_files"], {"before": until.isoformat()})
         self._vacuum(session, VACUUMED)
         session.execute(SQL["finish_erasure"], {"erasure": number})
         self._vacuum(session, ["sagascope_erasures"])
-        return int(last)
+        return records
 
-    def _delete(self, connection: duckdb.DuckDBPyConnection) -> None:
-        found = connection.execute(SQL["select_linking"]).fetchall()
-        named = {id_ for (id_,) in connection.execute("SELECT id FROM gone").fetchall()}
-        if rows := [(*each, without_links(each[2], named)) for each in found]:
-            ids = {"trace_id": pa.binary(), "span_id": pa.binary()}
-            connection.register("changed", schema.table("trace_id span_id earlier links", rows, **ids))
-            connection.begin()
-            connection.execute(SQL["update_links"])
-            connection.execute(SQL["mark_erasure"])
-            connection.commit()
-        for name in ("erase_links", "erase_spans", "erase_logs"):
-            connection.execute(SQL[name])
+    def _delete(self, ids: Sequence[SagaId]) -> int:
+        """Deletes the rows of sagas, and links to them; returns the number of records."""
+        gone, named = summaries.ids_table(ids), {each.id for each in ids}
+        with self._lake.attached() as connection:
+            connection.register("gone", gone)
+            found = connection.execute(SQL["select_linking"]).fetchall()
+            if rows := [(*each, without_links(each[2], named)) for each in found]:
+                types = {"trace_id": pa.binary(), "span_id": pa.binary()}
+                connection.register("changed", schema.table("trace_id span_id earlier links", rows, **types))
+                change(connection, SQL["update_links"], SQL["mark_erasure"])
+        with self._lake.attached() as connection:
+            connection.register("gone", gone)
+            _, *counts = change(connection, SQL["erase_links"], SQL["erase_spans"], SQL["erase_logs"])
+            return sum(each["Count"][0].as_py() for each in counts)
 
     def _vacuum(self, session: Any, tables: Sequence[str]) -> None:
         """Removes old rows of tables from disk, once no transaction may still read them."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.lake.catalog import SQL, TABLES, Lake
+from sagascope_collector.lake.catalog import SQL, TABLES, Lake, change
 from sagascope_collector.lake.erasure import LakeErasure
 from sagascope_collector.lake.follower import Follower
 from sagascope_collector.lake.instances import InstanceTable
@@ -83,7 +83,6 @@ class LakeMaintenance:
         self._leads = leads
         self._keep_seconds = keep_seconds
         self._session: Any = None
-        self._connection: duckdb.DuckDBPyConnection | None = None
         self._due = {self._expire: 0.0, self._retain: 0.0}
         self._instances = InstanceTable(storage)
         self._is_failing = False
@@ -119,12 +118,11 @@ class LakeMaintenance:
             self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
-        for opened in (self._connection, self._session):
-            with contextlib.suppress(duckdb.Error, psycopg.Error):
-                if opened is not None:
-                    opened.close()
-        self._connection = self._session = None
+        """Closes the connection."""
+        if self._session is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._session.close()
+        self._session = None
 
     def _read(self, statement: str, values: Any = None) -> list[Any]:
         if self._session is None:
@@ -132,22 +130,21 @@ class LakeMaintenance:
         found: list[Any] = self._session.execute(SQL[statement], values).fetchall()
         return found
 
-    def _run(self, statement: str, values: Any = None, **tables: pa.Table) -> None:
-        """Runs one statement in the lake, in a transaction of its own, while no other process commits."""
+    def _run(self, *statements: str, values: Any = None, **tables: pa.Table) -> None:
+        """Runs statements in the lake, in a transaction of their own, while no other process commits."""
         if self._session is None:
             self._session = self._lake.session()
-        if self._connection is None:
-            self._connection = self._lake.attached(STEP_SECONDS // 2)
-        for name, rows in tables.items():
-            self._connection.register(name, rows)
-        with self._lake.exclusive(self._session, STEP_SECONDS):
-            self._connection.execute(statement, values)
+        with self._lake.attached(STEP_SECONDS // 2) as connection:
+            for name, rows in tables.items():
+                connection.register(name, rows)
+            with self._lake.exclusive(self._session, STEP_SECONDS):
+                change(connection, *statements, values=values)
 
     def _merge(self) -> None:
         for smallest, largest in SIZES:
             sizes = {"smallest": smallest, "largest": largest, "number": SMALL_FILES}
             for (name,) in self._read("select_tables_to_merge", sizes):
-                self._run(SQL["merge_files"], {"table": name, "smallest": smallest, "largest": largest})
+                self._run(SQL["merge_files"], values={"table": name, "smallest": smallest, "largest": largest})
 
     def _retain(self) -> None:
         """Deletes records older than the limit, but of transactions that have not ended or need attention."""
@@ -157,13 +154,11 @@ class LakeMaintenance:
         ((start,),) = self._read("select_receipts", {"since": 0})
         while start is not None and start < end:
             before = min(start + SLICE_NS, end)
-            values = {"from": start, "before": before}
-            kept = self._kept(before)
-            for name in TABLES:
-                self._run(SQL[f"delete_old_{name}"], values, kept=kept)
+            deletions = [SQL[f"delete_old_{name}"] for name in TABLES]
+            self._run(*deletions, values={"from": start, "before": before}, kept=self._kept(before))
             ((start,),) = self._read("select_receipts", {"since": before})
         for name in TABLES:
-            self._run(SQL["rewrite_files"], {"table": name})
+            self._run(SQL["rewrite_files"], values={"table": name})
 
     def _kept(self, before: int) -> pa.Table:
         """Returns the transactions whose records stay: the copy still has them, although they began long ago."""
@@ -178,7 +173,7 @@ class LakeMaintenance:
         ((last,),) = self._read("select_old_snapshot", {"seconds": SNAPSHOT_SECONDS})
         if last is not None and last <= self._follower.snapshot:
             self._instances.write(self._session)
-            self._run(SQL["expire_snapshots"], {"seconds": SNAPSHOT_SECONDS})
+            self._run(SQL["expire_snapshots"], values={"seconds": SNAPSHOT_SECONDS})
         with self._lake.exclusive(self._session):
             self._session.execute(SQL["give_up_files"], {"seconds": UNCOMMITTED_SECONDS})
-        self._run(SQL["delete_replaced_files"], {"seconds": FILE_SECONDS})
+        self._run(SQL["delete_replaced_files"], values={"seconds": FILE_SECONDS})

@@ -1,6 +1,6 @@
 """Moves the records of a database file into a lake. It can be interrupted at any time, and repeated."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
@@ -53,15 +53,17 @@ class Migration:
         """Moves what is not in the lake yet; returns the number of records, and reports it after each commit.
 
         Raises:
+            CannotStart: a copy of the database, which has other records since, was moved. Nothing is moved.
             StorageUnavailable: the lake does not answer. What was moved stays; the next call goes on.
         """
         try:
             with self._lake.attached() as connection:
                 done = dict(connection.execute(SQL["select_migrated"], [self._id]).fetchall())
+                self._check_history(connection, done.get("records", 0))
             with self._lake.session() as session:
                 self._write_times(session)
             moved = 0
-            parts = [each for each in self._parts() if each.last > done.get(each.kind, 0)]
+            parts = list(self._parts(done))
             for part in parts:
                 moved += self._move(part, is_last=part is parts[-1])
                 report(moved)
@@ -73,11 +75,25 @@ class Migration:
         finally:
             self._writer.close()
 
-    def _parts(self) -> Iterator[_Part]:
+    def _check_history(self, connection: duckdb.DuckDBPyConnection, last: int) -> None:
+        """Checks that the commits up to `last` were moved from this file: its last records are in the lake."""
+        moved = self._storage.database.arrow(SQL["select_last_moved"], {"last": last})
+        if not moved.num_rows:
+            return
+        connection.register("batch", moved)
+        ((number,),) = connection.execute(SQL["count_moved"]).fetchall()
+        if not number:
+            raise CannotStart(
+                "The records of another copy of this database are in the lake: one was restored from a backup of the "
+                "other, and both went on. Only one of them can be moved."
+            )
+
+    def _parts(self, done: Mapping[str, int]) -> Iterator[_Part]:
+        """Returns what is missing after the last commit and move that are in the lake."""
         last = self._storage.records.seq
-        for first in range(1, last + 1, CHUNK_ROWS):
+        for first in range(done.get("records", 0) + 1, last + 1, CHUNK_ROWS):
             yield _Part("records", first, min(first + CHUNK_ROWS - 1, last))
-        counted = self._storage.database.rows(SQL["select_moves"])
+        counted = self._storage.database.rows(SQL["select_moves"], {"after": done.get("moves", 0)})
         chunks: dict[int, list[int]] = {}
         for (move, _), total in zip(counted, accumulate(count for _, count in counted), strict=True):
             chunks.setdefault(total // CHUNK_ROWS, []).append(move)

@@ -1,17 +1,22 @@
 """PostgreSQL that is away for longer than all limits, and receivers that are cut off from it, with real processes."""
 
+import itertools
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
 
+from support.disks import fill, small_disk
 from support.failing_store import Proxy, running_proxy
 from support.lake import LakePlace, LakeProcess, needs_extensions
 from support.otlp import of_saga, span, traces
+from support.postgres import running_postgres
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
@@ -23,6 +28,16 @@ SILENT_SECONDS = 27
 
 COMMIT = b"COMMIT\0"
 """What DuckDB sends when everything else of a commit was sent."""
+
+MERGE = b"merge_adjacent.*COMMIT\0"
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="sagascope-disk-") as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user
+        with small_disk(Path(folder), "160m") as mounted:
+            yield mounted
 
 
 def request(number: int) -> bytes:
@@ -130,3 +145,51 @@ def test_a_receiver_that_is_cut_off_within_its_commit_does_not_hold_up_others(la
         wait_until(lambda: lost.send("/v1/traces", request(4)), "it does not recover", 60)
         assert numbers_stored(lake) == [1, 2, 3, 4]
         wait_until(lambda: numbers_in(collector) == [1, 2, 3, 4], "the collector does not follow", 60)
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_nothing_is_lost_when_the_connection_breaks_at_the_commit_of_a_merge(
+    is_committed: bool, lake: LakePlace, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        proxy = stack.enter_context(running_proxy(lake.server.port))
+        receiver = stack.enter_context(lake.running("receive", tmp_path / "receiver"))
+        for number in (1, 2, 3):
+            assert receiver.send("/v1/traces", request(number))
+        proxy.set_after(MERGE, "cut", is_passed=is_committed)
+        with through(proxy, lake).maintained(tmp_path / "copy.duckdb", is_failing=True, SMALL_FILES=2):
+            wait_until(lambda: not proxy.is_waiting, "nothing is merged", 60)
+            assert numbers_stored(lake) == [1, 2, 3]
+            proxy.set("pass")
+            assert receiver.send("/v1/traces", request(4))
+            wait_until(lambda: numbers_stored(lake) == [1, 2, 3, 4], "a record is lost", 60)
+
+
+def test_nothing_is_lost_when_the_disk_of_the_catalog_is_full(disk: Path, tmp_path: Path) -> None:
+    numbers, acknowledged = itertools.count(1), set[int]()
+    with running_postgres(disk, "--wal-segsize=1") as server, ExitStack() as stack:
+        server.create("full")
+        lake = LakePlace(server, "full", str(tmp_path / "data"))
+        receiver = stack.enter_context(lake.running("receive", tmp_path / "receiver"))
+        collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
+
+        def is_acknowledged() -> bool:
+            number = next(numbers)
+            if receiver.send("/v1/traces", request(number)):
+                acknowledged.add(number)
+            return number in acknowledged
+
+        assert is_acknowledged()
+        filler = fill(disk)
+        wait_until(lambda: not is_acknowledged(), "it stores without end", 120)
+        for _ in range(3):
+            is_acknowledged()
+        filler.unlink()
+        if server.process and server.process.poll() is not None:
+            server.start()
+        wait_until(is_acknowledged, "it does not recover", 60)
+        stored = numbers_stored(lake)
+        assert len(stored) == len(set(stored))
+        assert acknowledged <= set(stored)
+        wait_until(lambda: numbers_in(collector) == stored, "the collector misses records", 60)
+        wait_until(lambda: receiver.is_ready() and collector.is_ready(), "they are not ready", 60)

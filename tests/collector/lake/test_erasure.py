@@ -40,10 +40,14 @@ def shown_by(collector: LakeProcess, saga: str) -> list[int]:
     return sorted(int(each["name"].split()[1]) for each in found)
 
 
-def forget(collector: LakeProcess) -> dict[str, Any]:
-    answer = httpx.post(
-        f"{collector.api}/api/v1/forget", json={"key": "customer", "value": PERSON}, trust_env=False, timeout=120
-    )
+def listed(collector: LakeProcess) -> list[str]:
+    answer = httpx.get(f"{collector.api}/api/v1/sagas", trust_env=False, timeout=30)
+    return sorted(each["id"] for each in answer.json()["items"])
+
+
+def forget(collector: LakeProcess, value: str = PERSON) -> dict[str, Any]:
+    asked = {"key": "customer", "value": value}
+    answer = httpx.post(f"{collector.api}/api/v1/forget", json=asked, trust_env=False, timeout=120)
     assert answer.status_code == httpx.codes.OK, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -126,6 +130,29 @@ def test_a_person_is_erased_from_the_lake_and_from_every_copy(lake: LakePlace, t
             wait_until(lambda each=each: shown_by(each, "aa-other") == [2, 5], "a collector does not go on", 20)
         assert sorted(lake.query("SELECT name FROM spans WHERE saga_id = 'aa-other'")) == [["span 2"], ["span 5"]]
         assert lake.query(f"SELECT name FROM spans WHERE saga_id = '{SAGA}'") == [["span 4"]]
+
+
+def test_what_has_left_the_copies_is_found_and_erased_in_the_lake(lake: LakePlace, tmp_path: Path) -> None:
+    person = f'{PERSON} "Zoë" \\'
+    steps = [
+        span(number, name=f"span {number}", attributes={**of_saga(saga), "saga.role": "saga", "saga.key.customer": key})
+        for number, saga, key in ((1, SAGA, person), (2, "aa-other", f"{person} jun."), (3, "aa-number", 4711))
+    ]
+    with lake.running("receive", tmp_path / "receiver") as receiver:
+        for step in steps:
+            assert receiver.send("/v1/traces", traces(step).SerializeToString())
+        keep = ("--keep", "1s")
+        with lake.running("serve", tmp_path / "one", *keep) as one:
+            wait_until(lambda: listed(one) == ["aa-number", "aa-other", SAGA], "it does not follow", 30)
+        with lake.running("serve", tmp_path / "one", *keep) as one:  # it deletes what is too old when it starts
+            wait_until(lambda: listed(one) == [], "the copy keeps them", 60)
+            answer = forget(one, person)
+            assert (answer["sagas"], answer["records"]) == (1, 1)
+            assert forget(one, "4711")["sagas"] == 1
+            assert forget(one, person)["sagas"] == 0
+        assert lake.query("SELECT saga_id FROM spans") == [["aa-other"]]
+        assert not are_in_files(lake, SAGA)
+        assert is_in_catalog(lake, SAGA) == []
 
 
 def test_links_to_an_erased_saga_are_removed_from_other_spans(lake: LakePlace, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import itertools
 import random
+import signal
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -36,6 +38,15 @@ def shown_by(collector: LakeProcess, saga: str = "8492") -> list[int]:
 
 def instances(collector: LakeProcess) -> object:
     return httpx.get(f"{collector.api}/api/v1/services", trust_env=False, timeout=30).json()
+
+
+@contextmanager
+def paused(process: LakeProcess) -> Iterator[None]:
+    process.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.process.send_signal(signal.SIGCONT)
 
 
 def test_nothing_acknowledged_is_lost_while_files_are_merged_and_snapshots_expire(
@@ -78,32 +89,36 @@ def test_nothing_acknowledged_is_lost_while_files_are_merged_and_snapshots_expir
         assert shown_by(fresh) == sorted(set(stored))
 
 
-def test_a_collector_whose_snapshots_have_expired_reads_what_it_lacks_from_the_tables(
+def test_a_collector_that_was_paused_follows_by_commits_and_once_they_have_expired_by_the_tables(
     lake: LakePlace, tmp_path: Path
 ) -> None:
-    with lake.running("receive", tmp_path / "receiver") as receiver:
-        process = resource("ledger", **{"service.instance.id": "ledger-1"})
-        with lake.running("serve", tmp_path / "collector") as collector:
-            assert receiver.send("/v1/traces", request(1))
-            wait_until(lambda: shown_by(collector) == [1], "the collector does not follow", 20)
-            collector.kill()
-        assert receiver.send("/v1/logs", logs(heartbeat(1), of=process).SerializeToString())
-        for number in (2, 3, 4):
-            assert receiver.send("/v1/traces", request(number))
-        with lake.maintained(tmp_path / "copy.duckdb", **AT_ONCE):
-            pass
-        assert len(lake.catalog("SELECT snapshot_id FROM ducklake_snapshot")) == 1
-        assert receiver.send("/v1/traces", request(5))
-        with (
-            lake.running("serve", tmp_path / "collector") as collector,
-            lake.running("serve", tmp_path / "fresh") as fresh,
-        ):
+    process = resource("ledger", **{"service.instance.id": "ledger-1"})
+    with (
+        lake.running("receive", tmp_path / "receiver") as receiver,
+        lake.running("serve", tmp_path / "collector") as collector,
+    ):
+        assert receiver.send("/v1/traces", request(1))
+        wait_until(lambda: shown_by(collector) == [1], "the collector does not follow", 20)
+        with paused(collector):
+            for number in (2, 3):
+                assert receiver.send("/v1/traces", request(number))
+        wait_until(lambda: shown_by(collector) == [1, 2, 3], "the collector does not follow by commits", 60)
+        with paused(collector):
+            assert receiver.send("/v1/logs", logs(heartbeat(1), of=process).SerializeToString())
+            for number in (4, 5):
+                assert receiver.send("/v1/traces", request(number))
+            with lake.maintained(tmp_path / "copy.duckdb", **AT_ONCE):
+                pass
+            assert len(lake.catalog("SELECT snapshot_id FROM ducklake_snapshot")) == 1
+            assert receiver.send("/v1/traces", request(6))
+        wait_until(lambda: shown_by(collector) == [1, 2, 3, 4, 5, 6], "the collector does not read the tables", 60)
+        with lake.running("serve", tmp_path / "fresh") as fresh:
             for each in (collector, fresh):
-                assert shown_by(each) == [1, 2, 3, 4, 5]
+                assert shown_by(each) == [1, 2, 3, 4, 5, 6]
                 # what the expired snapshots said of processes
                 assert "ledger-1" in str(instances(each))
-            assert receiver.send("/v1/traces", request(6))
-            wait_until(lambda: shown_by(collector) == [1, 2, 3, 4, 5, 6], "the collector does not go on", 20)
+        assert receiver.send("/v1/traces", request(7))
+        wait_until(lambda: shown_by(collector) == [1, 2, 3, 4, 5, 6, 7], "the collector does not go on", 20)
 
 
 def test_replaced_files_are_deleted_later_only(lake: LakePlace, tmp_path: Path) -> None:
@@ -123,17 +138,19 @@ def test_replaced_files_are_deleted_later_only(lake: LakePlace, tmp_path: Path) 
 
 
 def test_old_records_are_deleted_but_those_of_open_transactions(lake: LakePlace, tmp_path: Path) -> None:
-    ended = traces(span(1, name="span 1", attributes={**of_saga("ended"), "saga.role": "saga"}))
-    unrelated = traces(span(3, name="span 3"))
+    ended = span(1, name="span 1", attributes={**of_saga("ended"), "saga.role": "saga"})
+    batch = span(5, name="span 5", links=[(1, 2, of_saga("open")), (1, 1, of_saga("ended"))])
+    other = span(6, name="span 6", links=[(1, 1, of_saga("ended"))])
     with lake.running("receive", tmp_path / "receiver") as receiver:
-        assert receiver.send("/v1/traces", ended.SerializeToString())
+        for each in (ended, batch, other, span(3, name="span 3")):
+            assert receiver.send("/v1/traces", traces(each).SerializeToString())
         assert receiver.send("/v1/traces", request(2, "open"))
-        assert receiver.send("/v1/traces", unrelated.SerializeToString())
         assert receiver.send("/v1/logs", logs(heartbeat(1)).SerializeToString())
         with lake.maintained(tmp_path / "copy.duckdb", keep="0.001", **{**AT_ONCE, "DAY_NS": 0}):
             pass
-        assert lake.query("SELECT saga_id FROM spans") == [["open"]]
+        assert numbers_in(lake) == [2, 5]
+        assert lake.query("SELECT saga_id FROM linked_spans") == [["open"]]
         assert lake.query("SELECT saga_id FROM logs") == []
         assert receiver.send("/v1/traces", request(4, "open"))
         with lake.running("serve", tmp_path / "fresh") as fresh:
-            assert shown_by(fresh, "open") == [2, 4]
+            assert shown_by(fresh, "open") == [2, 4, 5]

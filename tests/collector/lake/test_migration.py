@@ -1,5 +1,6 @@
 """The records of a collector's file in a lake: each once, also after kills, and with the same answers."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support import payments
 from support.collector import running_collector
 from support.lake import LakePlace, needs_extensions
+from support.otlp import of_saga, span, traces
 from support.postgres import running_postgres
 from support.samples import wait_until
 from support.scenario import CASES, Scenario, read
@@ -96,7 +99,7 @@ def test_a_file_that_is_moved_with_kills_is_in_the_lake_once_and_gives_the_same_
         _, said = again.communicate(timeout=120)
         assert again.returncode == 0, said
         repeated = migrating(lake, db)
-        assert "in the lake already" in repeated.communicate(timeout=60)[0]
+        assert "in the lake already" in "".join(repeated.communicate(timeout=60))
 
         with duckdb.connect(str(db), read_only=True) as file:
             for records, moved in (("span_records", "spans"), ("log_records", "logs"), ("linked_spans",) * 2):
@@ -112,6 +115,32 @@ def test_a_file_that_is_moved_with_kills_is_in_the_lake_once_and_gives_the_same_
                 )
             services = [httpx.get(f"{api}/api/v1/services", trust_env=False).json() for api in (old.api, new.api)]
             assert services[0] == services[1]
+
+
+def test_a_restored_copy_that_went_on_is_refused(lake: LakePlace, tmp_path: Path) -> None:
+    def receive(db: Path, number: int) -> None:
+        with running_collector(tmp_path, db=db) as old:
+            payments.send(old, traces(span(number, name=f"span {number}", attributes=of_saga("8492"))))
+
+    def moved(db: Path) -> tuple[int, str]:
+        moving = migrating(lake, db)
+        said = "".join(moving.communicate(timeout=60))
+        return moving.returncode, said
+
+    first, copy = tmp_path / "first.duckdb", tmp_path / "copy.duckdb"
+    receive(first, 1)
+    shutil.copy(first, copy)
+    receive(first, 2)
+    assert moved(first)[0] == 0
+    returncode, said = moved(copy)  # it has nothing else
+    assert (returncode, "in the lake already" in said) == (0, True)
+    for number in (3, 4):
+        receive(copy, number)
+    returncode, said = moved(copy)
+    assert (returncode, "Only one of them can be moved" in said) == (2, True)
+    receive(first, 5)
+    assert moved(first)[0] == 0
+    assert sorted(lake.query("SELECT name FROM spans")) == [["span 1"], ["span 2"], ["span 5"]]
 
 
 def test_a_copy_of_a_lake_is_not_moved(tmp_path: Path) -> None:

@@ -1,75 +1,18 @@
--- name: create_tables
--- as in the local file, but that each row has the columns of its origin
-CREATE TABLE IF NOT EXISTS spans (
-    received_at BIGINT, environment VARCHAR, service VARCHAR, version VARCHAR, identity VARCHAR, instance VARCHAR,
-    resource VARCHAR, scope VARCHAR, trace_id BLOB, span_id BLOB, parent_id BLOB, name VARCHAR, kind VARCHAR,
-    start UBIGINT, "end" UBIGINT, status VARCHAR, status_message VARCHAR, trace_state VARCHAR, flags UINTEGER,
-    dropped_attributes UINTEGER, dropped_events UINTEGER, dropped_links UINTEGER, events VARCHAR, links VARCHAR,
-    saga_id VARCHAR, saga_name VARCHAR, saga_run VARCHAR, saga_role VARCHAR, step_name VARCHAR, step_type VARCHAR,
-    step_key VARCHAR, step_attempt BIGINT, attribute_keys VARCHAR, attribute_values VARCHAR
-);
-CREATE TABLE IF NOT EXISTS logs (
-    received_at BIGINT, environment VARCHAR, service VARCHAR, version VARCHAR, identity VARCHAR, instance VARCHAR,
-    resource VARCHAR, scope VARCHAR, "at" UBIGINT, "timestamp" UBIGINT, observed_at UBIGINT, severity INTEGER,
-    severity_text VARCHAR, body VARCHAR, event_name VARCHAR, trace_id BLOB, span_id BLOB, flags UINTEGER,
-    dropped_attributes UINTEGER, saga_id VARCHAR, saga_name VARCHAR, saga_run VARCHAR, saga_role VARCHAR,
-    step_name VARCHAR, step_type VARCHAR, step_key VARCHAR, step_attempt BIGINT, attribute_keys VARCHAR,
-    attribute_values VARCHAR
-);
-CREATE TABLE IF NOT EXISTS linked_spans (
-    received_at BIGINT, trace_id BLOB, span_id BLOB, environment VARCHAR, saga_id VARCHAR, saga_name VARCHAR, saga_run VARCHAR,
-    saga_role VARCHAR, step_name VARCHAR, step_type VARCHAR, step_key VARCHAR, step_attempt BIGINT
-);
-
--- name: create_migrations
--- which commits of a database file are in the lake: a row of the commit that brought them
-CREATE TABLE IF NOT EXISTS migrations (database_id VARCHAR, part VARCHAR, last BIGINT)
-
 -- name: set_file_size
 -- what one merge writes at most, while receivers wait
 CALL lake.set_option('target_file_size', '64MB')
 
--- name: create_signs_of_life
--- in PostgreSQL itself: an idle receiver would else write a Parquet file every two seconds
-CREATE TABLE IF NOT EXISTS sagascope_receivers (
-    receiver TEXT PRIMARY KEY,
-    seen_at TIMESTAMPTZ NOT NULL,
-    committed_until TIMESTAMPTZ NOT NULL
-);
-CREATE TABLE IF NOT EXISTS sagascope_outages (
-    receiver TEXT NOT NULL,
-    started_at TIMESTAMPTZ NOT NULL,
-    ended_at TIMESTAMPTZ NOT NULL
-);
-CREATE TABLE IF NOT EXISTS sagascope_instances (
-    environment TEXT NOT NULL,
-    service TEXT NOT NULL,
-    identity TEXT NOT NULL,
-    document TEXT NOT NULL,
-    PRIMARY KEY (environment, service, identity)
-);
-CREATE TABLE IF NOT EXISTS sagascope_followers (
-    follower TEXT PRIMARY KEY,
-    snapshot_id BIGINT NOT NULL,
-    seen_at TIMESTAMPTZ NOT NULL
-);
--- files that may be in no commit
-CREATE TABLE IF NOT EXISTS sagascope_files (
-    file_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    path TEXT NOT NULL,
-    written_at TIMESTAMPTZ NOT NULL
-);
-CREATE TABLE IF NOT EXISTS sagascope_erasures (
-    erasure_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- what to erase, until it is erased
-    request TEXT,
-    -- by which collectors recognize what to erase from their copies
-    salt TEXT NOT NULL,
-    digests TEXT[] NOT NULL,
-    -- the snapshots that erased it; what later ones append is new
-    first_snapshot BIGINT,
-    last_snapshot BIGINT
-)
+-- name: select_has_versions
+SELECT to_regclass('sagascope_version') IS NOT NULL
+
+-- name: select_version
+SELECT version, oldest FROM sagascope_version
+
+-- name: update_version
+UPDATE sagascope_version SET version = %s
+
+-- name: select_running
+SELECT count(*) FROM sagascope_receivers WHERE seen_at > clock_timestamp() - interval '10 seconds'
 
 -- name: take_lock
 -- the session, and with it the lock, ends when it has been idle for so long
@@ -317,7 +260,8 @@ INSERT INTO sagascope_instances VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
 COPY (FROM batch) TO $path (FORMAT parquet)
 
 -- name: add_file
-CALL ducklake_add_data_files('lake', $table, $path)
+-- a later version may have added columns
+CALL ducklake_add_data_files('lake', $table, $path, allow_missing => TRUE)
 
 -- name: select_snapshot
 SELECT id FROM lake.current_snapshot()
@@ -341,6 +285,10 @@ SELECT rowid AS row_number, * FROM lake.spans AT (VERSION => $snapshot) WHERE ro
 
 -- name: select_logs_since
 SELECT rowid AS row_number, * FROM lake.logs AT (VERSION => $snapshot) WHERE rowid >= $first
+
+-- name: disable_file_systems
+-- cannot be taken back
+SET GLOBAL disabled_filesystems = 'LocalFileSystem,S3FileSystem,HTTPFileSystem'
 
 -- name: merge_files
 CALL ducklake_merge_adjacent_files(
@@ -388,6 +336,7 @@ FROM changed
 WHERE spans.trace_id = changed.trace_id AND spans.span_id = changed.span_id AND spans.links = changed.earlier
 
 -- name: mark_erasure
+-- what it inserts was there before
 CALL lake.set_commit_message('', 'erasure')
 
 -- name: erase_links
@@ -424,6 +373,13 @@ WHERE saga_id <> '' AND contains(attribute_keys, $key) AND contains(attribute_va
 -- name: select_migrated
 SELECT part, max(last) FROM migrations WHERE database_id = ? GROUP BY part
 
+-- name: count_moved
+-- how many records of a batch are there. Ids in a row: where all ids of a file are equal, DuckDB 1.5 finds none of them
+SELECT count(*)
+FROM (SELECT received_at, trace_id, span_id FROM spans UNION ALL SELECT received_at, trace_id, span_id FROM logs)
+WHERE received_at >= (SELECT min(received_at) FROM batch) AND received_at <= (SELECT max(received_at) FROM batch)
+    AND (trace_id, span_id) IN (SELECT (trace_id, span_id) FROM batch)
+
 -- name: select_cursor
 -- this and what follows: in the local database
 SELECT lake, snapshot_id, spans, logs, linked_spans FROM lake_cursor
@@ -456,6 +412,14 @@ FROM (SELECT environment, id, keys FROM open_sagas UNION ALL SELECT environment,
 -- name: select_database
 SELECT database_id FROM state
 
+-- name: select_last_moved
+-- the records of the last commit that was moved
+WITH moved AS (
+    SELECT seq, received_at, trace_id, span_id FROM span_records WHERE seq <= $last::UBIGINT
+    UNION ALL SELECT seq, received_at, trace_id, span_id FROM log_records WHERE seq <= $last::UBIGINT
+)
+SELECT received_at, trace_id, span_id FROM moved WHERE seq = (SELECT max(seq) FROM moved)
+
 -- name: select_records_spans
 SELECT
     received_at, environment, service, version, identity, instance, resource, scope, trace_id, span_id, parent_id,
@@ -481,7 +445,7 @@ GROUP BY ALL
 -- name: select_moves
 -- the numbers of the moves of long-running sagas, and of their records
 SELECT seq, count(*) FROM (SELECT seq FROM long_running_spans UNION ALL SELECT seq FROM long_running_logs)
-GROUP BY seq ORDER BY seq
+WHERE seq > $after::UBIGINT GROUP BY seq ORDER BY seq
 
 -- name: select_moves_spans
 SELECT

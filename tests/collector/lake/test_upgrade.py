@@ -1,0 +1,67 @@
+"""Processes of two versions on one lake, while the later one changes its tables: real processes."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.lake import LakePlace, LakeProcess, needs_extensions
+from support.otlp import log, logs, of_saga, span, traces
+from support.samples import wait_until
+
+pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
+
+
+def request(number: int) -> bytes:
+    return traces(span(number, name=f"span {number}", attributes=of_saga("8492"))).SerializeToString()
+
+
+def shown_by(collector: LakeProcess) -> list[int]:
+    asked = {"name": "payment", "id": "8492"}
+    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
+    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
+    return sorted(int(each["name"].split()[1]) for each in found)
+
+
+def test_processes_of_two_versions_run_beside_each_other_until_one_cannot(lake: LakePlace, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        receiver = stack.enter_context(lake.running("receive", tmp_path / "receiver"))
+        collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
+        assert receiver.send("/v1/traces", request(1))
+        wait_until(lambda: shown_by(collector) == [1], "the collector does not follow", 60)
+
+        later = lake.with_migrations(1)
+        later_receiver = stack.enter_context(later.running("receive", tmp_path / "later_receiver"))
+        later_collector = stack.enter_context(later.running("serve", tmp_path / "later_collector"))
+        assert later_receiver.send("/v1/traces", request(2))
+        line = log("a line", attributes=of_saga("8492"))
+        for number, each in ((3, receiver), (4, later_receiver)):  # the earlier one goes on without the new columns
+            assert each.send("/v1/traces", request(number))
+            assert each.send("/v1/logs", logs(line).SerializeToString())
+        zones = {"span 1": None, "span 2": "north", "span 3": None, "span 4": "north"}
+        assert dict(lake.query("SELECT name, zone FROM spans")) == zones  # type: ignore[arg-type]
+        assert sorted(map(str, lake.query("SELECT zone FROM logs"))) == ["['north']", "[None]"]
+        collectors = [collector, later_collector, stack.enter_context(lake.running("serve", tmp_path / "fresh"))]
+        for each in collectors:
+            wait_until(lambda each=each: shown_by(each) == [1, 2, 3, 4], "a collector misses records", 60)
+
+        last = lake.with_migrations(2)
+        with (
+            pytest.raises(AssertionError, match=r"cannot go on after this upgrade\. Stop all of them first"),
+            last.running("receive", tmp_path / "refused"),
+        ):
+            pass
+        assert receiver.send("/v1/traces", request(5))
+        for each in collectors:
+            wait_until(lambda each=each: shown_by(each) == [1, 2, 3, 4, 5], "the refused upgrade changed it", 60)
+    with lake.server.connect(lake.database) as connection:
+        connection.execute("UPDATE sagascope_receivers SET seen_at = seen_at - interval '10 seconds'")
+    with last.running("receive", tmp_path / "last") as receiver, last.running("serve", tmp_path / "fresh") as collector:
+        assert receiver.send("/v1/traces", request(6))
+        wait_until(lambda: shown_by(collector) == [1, 2, 3, 4, 5, 6], "the upgrade loses records", 60)
+        with (
+            pytest.raises(AssertionError, match="was upgraded by a later version of Sagascope"),
+            later.running("receive", tmp_path / "later_receiver"),
+        ):
+            pass
