@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import httpx
@@ -22,6 +23,7 @@ from sagascope_collector.conformance.attribute_checks import TYPES
 from support import preloaded
 from support.otlp import NOON, heartbeat, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.otlpjson import write_json
+from support.samples import wait_until
 
 EMITTERS = Path(__file__).with_name("emitters.py")
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -29,37 +31,38 @@ GRACE = ("--grace", "30")
 
 
 class Listener(NamedTuple):
-    process: subprocess.Popen[str]
+    process: preloaded.Process
     grpc: str
     http: str
+    output: Path
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """Sends SIGINT; returns the exit status and report."""
-        self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=30)
-        assert out, err
-        return self.process.returncode, json.loads(out)
+        status, out = self.end(signal.SIGINT)
+        return status, json.loads(out)
 
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "sagascope_collector", "conformance", *words]
+    def end(self, number: int | None = None) -> tuple[int, str]:
+        """Sends a signal, and waits for the end; returns the exit status and what was printed."""
+        if number is not None:
+            self.process.send_signal(number)
+        return self.process.wait(60), self.output.read_text()
 
 
 @contextmanager
 def listening(*words: str) -> Iterator[Listener]:
     ports = ("--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0")
-    process = subprocess.Popen(
-        command(*ports, *GRACE, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stderr
-        said = "".join(process.stderr.readline() for _ in range(3))
-        grpc, http = re.findall(r"127\.0\.0\.1:\d+", said)
-        yield Listener(process, grpc, f"http://{http}")
-    finally:
-        if process.poll() is None:
+    with TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        process = preloaded.start(
+            "sagascope_collector", "conformance", *ports, *GRACE, *words, output=output, errors=errors
+        )
+        try:
+            said = str(wait_until(lambda: errors.read_text().count("\n") >= 3 and errors.read_text(), "not listening"))
+            grpc, http = re.findall(r"127\.0\.0\.1:\d+", said)
+            yield Listener(process, grpc, f"http://{http}", output)
+        finally:
             process.kill()
-        process.communicate()
+            process.wait()
 
 
 def emit(name: str, endpoint: str) -> None:
@@ -149,8 +152,7 @@ def test_proposed_lines_prove_what_the_service_could_not() -> None:
 def test_gaps_are_shown_for_each_service() -> None:
     with listening() as listener:
         emit("plain", listener.grpc)
-        listener.process.send_signal(signal.SIGTERM)
-        out, _ = listener.process.communicate(timeout=30)
+        _, out = listener.end(signal.SIGTERM)
     shown = " ".join(out.partition("What orchestrator cannot prove yet")[2].split())
     assert "hung, instance_lost: an attempt is not reported until it ends. With these two lines it can:" in shown
     assert 'with sagascope.Saga("payment").begin(saga_id) as saga, saga.step("debit"):' in shown
@@ -195,9 +197,8 @@ def test_failed_checks_of_spans_have_an_example_and_a_fix() -> None:
 def test_telemetry_without_sagas_is_not_conformant() -> None:
     with listening() as listener:
         emit("nothing", listener.grpc)
-        listener.process.send_signal(signal.SIGTERM)
-        out, _ = listener.process.communicate(timeout=30)
-    assert listener.process.returncode == 1
+        status, out = listener.end(signal.SIGTERM)
+    assert status == 1
     assert out.startswith("not conformant")
     assert "No telemetry of a saga was received." in out
 
@@ -296,8 +297,8 @@ def test_undecodable_requests_are_rejected_and_reported() -> None:
 def test_listening_ends_when_the_emitter_is_idle() -> None:
     with listening("--quiet", "0.2", "--for", "60") as listener:
         emit("plain", listener.grpc)
-        out, _ = listener.process.communicate(timeout=30)
-    assert listener.process.returncode == 0
+        status, out = listener.end()
+    assert status == 0
     assert out.startswith("conformant")
 
 
@@ -305,7 +306,7 @@ def test_a_port_in_use_and_a_missing_file_are_usage_errors() -> None:
     with listening() as listener:
         taken = listener.http.removeprefix("http://")
         words = ("--otlp-http", taken, "--otlp-grpc", "127.0.0.1:0")
-        second = preloaded.run(*command(*words)[2:])
+        second = preloaded.run("sagascope_collector", "conformance", *words)
     assert (second.returncode, "in use" in second.stderr) == (2, True)
-    missing = preloaded.run(*command("--file", "nowhere.jsonl")[2:])
+    missing = preloaded.run("sagascope_collector", "conformance", "--file", "nowhere.jsonl")
     assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)
