@@ -56,11 +56,11 @@ def main() -> str:
         server.create("lake")
         lake = LakePlace(server, "lake", "s3://lake/records", ("--s3-endpoint", store.endpoint), KEYS)
         (folder / "copy").mkdir()
-        rows = [*_work(lake, folder, "load", batches), *_work(lake, folder, "maintain", batches)]
-        rows += _work(lake, folder, "ask", batches)
+        rows = [row for what in ("load", "maintain", "ask") for row in _work(lake, folder, what, batches)]
         without = FilePlace(server, "lake", "")
         for place, title in ((without, "without the lake"), (lake, "with the lake")):
             rows += [(f"{title}: {row[0]}", *row[1:]) for row in _asked(place, folder / "copy", drawn, batches)]
+            print(rows[-len(ASKED) :], file=sys.stderr, flush=True)
             _work(lake, folder, "follow", batches)
         rows.append(("load of the machine", "", load()))
     return table(("", "", f"{batches * drawn.spans:,} spans"), rows)
@@ -72,6 +72,7 @@ def _work(lake: LakePlace, folder: Path, what: str, batches: int) -> list[Row]:
     done = subprocess.run(
         [sys.executable, __file__, *arguments], env=lake.variables(), stdout=subprocess.PIPE, text=True, check=True
     )
+    print(done.stdout, end="", file=sys.stderr, flush=True)  # it may take minutes until all is there
     return [tuple(each) for each in json.loads(done.stdout)]
 
 
@@ -97,9 +98,8 @@ def _settle(collector: LakeProcess) -> None:
 
 
 def _load(lake: Any, path: Path, batches: int) -> Iterator[Row]:
-    from sagascope_collector.lake.columns import to_lake
-
     from sagascope_collector.lake import LakeWriter
+    from sagascope_collector.lake.records import to_lake
     from sagascope_collector.storage import Storage
 
     lake.create()
@@ -128,9 +128,8 @@ def _load(lake: Any, path: Path, batches: int) -> Iterator[Row]:
 
 def _follow(lake: Any, path: Path) -> Iterator[Row]:
     """Marks the copy as one that has all of the lake."""
-    from sagascope_collector.lake.cursor import LakeCursor, Position
-
     from sagascope_collector.lake.catalog import SQL
+    from sagascope_collector.lake.records import LakeCursor, Position
     from sagascope_collector.storage import Storage
 
     store = Storage(str(path))
