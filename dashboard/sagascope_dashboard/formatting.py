@@ -80,6 +80,11 @@ def duration(seconds: float) -> str:
     return _in_units(round(seconds))
 
 
+def took(started: datetime, ended: datetime | None) -> str:
+    """Returns how long something took; empty while it is open."""
+    return duration((ended - started).total_seconds()) if ended else ""
+
+
 def _in_units(seconds: int) -> str:
     for index, (name, size) in enumerate(_UNITS):
         if seconds >= size:

@@ -1,18 +1,17 @@
 """The answer card of one saga, and the tables behind it: ledger, anomalies, attempts."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.components.elements import Element, badge, h, icon, key_values, link, sentence, table, time
-from sagascope_dashboard.formatting import amount, line
-from sagascope_dashboard.palette import CONFIDENCE, Style
+from sagascope_dashboard.formatting import amount, block, line, took
+from sagascope_dashboard.palette import ATTEMPT, CONFIDENCE, Style
 from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.records import RecordView
-from sagascope_dashboard.viewmodels.saga import AttemptRow, PlanGroup, PlanStep, SagaView, ledger_style
-from sagascope_dashboard.viewmodels.transactions import duration_text
+from sagascope_dashboard.viewmodels.saga import PlanGroup, PlanStep, SagaView, ledger_style, step_id, step_label
 
 
 def answer_card(view: SagaView, markdown: str | None = None) -> list[Element | None]:
@@ -50,7 +49,7 @@ def _facts(view: SagaView) -> Element:
     return h(
         "div",
         h("span", "started ", h("b", time(saga.started_at)), ", ", time(saga.started_at, "ago")),
-        h("span", "took ", h("b", duration_text(saga))) if saga.ended_at else None,
+        h("span", "took ", h("b", took(saga.started_at, saga.ended_at))) if saga.ended_at else None,
         h("span", "last seen ", time(saga.updated_at, "ago")) if not saga.ended_at else None,
         h("span", "in ", h("b", line(saga.environment, 60))) if saga.environment else None,
         [
@@ -231,41 +230,50 @@ def anomalies(view: SagaView) -> Element | None:
 
 def attempts(view: SagaView) -> Element:
     """Builds the table of attempts, in the order of their start, repetitions folded."""
-    rows = [_folded(attempt) if attempt.folded else _attempt(attempt) for attempt in view.attempts]
+    rows = [
+        _folded(step, each) if isinstance(each, schemas.FoldedAttempts) else _attempt(step, each, view.unfolded)
+        for step, each in view.attempts
+    ]
     titles = ("Started", "Step", "Attempt", "Outcome", "Duration", "Where", "Error")
     return h("div", _cut(len(view.attempts), view.rows_total), table(titles, rows), cls="scroll")
 
 
-def _attempt(attempt: AttemptRow) -> Element:
-    fold = h("button", "fold", type="button", cls="link", data_choice=attempt.step_id) if attempt.is_unfolded else None
+def _attempt(step: schemas.Step, attempt: schemas.Attempt, unfolded: Collection[str]) -> Element:
+    key, error = step_id(step), attempt.error
+    fold = h("button", "fold", type="button", cls="link", data_choice=key) if key in unfolded else None
+    stack = h("pre", block(error.stacktrace), tabindex="0") if error and error.stacktrace else None
     return h(
         "tr",
-        h("td", time(attempt.started, "fine"), cls="num"),
-        h("td", h("b", attempt.step), h("div", attempt.type, cls="muted") if attempt.type != "action" else None),
+        h("td", time(attempt.started_at, "fine"), cls="num"),
+        h(
+            "td",
+            h("b", step_label(step)),
+            h("div", line(step.type, 20), cls="muted") if step.type != "action" else None,
+        ),
         h("td", str(attempt.number), " ", fold),
-        h("td", badge(attempt.style)),
-        h("td", attempt.duration or "open", cls="num"),
-        h("td", attempt.service, h("div", attempt.instance, cls="muted")),
-        h("td", attempt.error, _stack(attempt.stacktrace), cls="wide"),
+        h("td", badge(ATTEMPT[attempt.state])),
+        h("td", took(attempt.started_at, attempt.ended_at) or "open", cls="num"),
+        h("td", line(attempt.service or step.service, 60), h("div", line(attempt.instance, 60), cls="muted")),
+        h(
+            "td",
+            ": ".join(line(part, 400) for part in (error.type, error.message) if part) if error else "",
+            h("details", h("summary", "Stack trace"), stack) if stack else None,
+            cls="wide",
+        ),
     )
 
 
-def _folded(attempt: AttemptRow) -> Element:
+def _folded(step: schemas.Step, folded: schemas.FoldedAttempts) -> Element:
+    started = folded.attempts[0].started_at
     return h(
         "tr",
-        h("td", time(attempt.started, "fine"), cls="num"),
-        h("td", h("b", attempt.step)),
-        h("td", h("button", attempt.folded, type="button", cls="link", data_choice=attempt.step_id), colspan=2),
-        h("td", attempt.duration, cls="num"),
+        h("td", time(started, "fine"), cls="num"),
+        h("td", h("b", step_label(step))),
+        h("td", h("button", folded.text, type="button", cls="link", data_choice=step_id(step)), colspan=2),
+        h("td", took(started, folded.attempts[-1].ended_at), cls="num"),
         h("td", colspan=2),
         cls="folded",
     )
-
-
-def _stack(stacktrace: str) -> Element | None:
-    if not stacktrace:
-        return None
-    return h("details", h("summary", "Stack trace"), h("pre", stacktrace, tabindex="0"))
 
 
 def record(view: RecordView, span: str = "", *, on_timeline: bool = True) -> Element:

@@ -1,5 +1,6 @@
 """The screen that compares a saga with a typical completed one of its type, both from their start."""
 
+from datetime import datetime
 from typing import Any
 
 import altair as alt
@@ -11,9 +12,10 @@ from sagascope_dashboard.components import error_states
 from sagascope_dashboard.components.charts import SECONDS_LABEL, theme_color
 from sagascope_dashboard.components.elements import Element, badge, empty_state, h, link, message, render
 from sagascope_dashboard.components.lists import COLORS
-from sagascope_dashboard.formatting import line, plural
+from sagascope_dashboard.formatting import duration, line, plural
+from sagascope_dashboard.palette import saga_style
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.compare import Bar, ComparedSaga, Comparison, StepRow, compare, typical_saga
+from sagascope_dashboard.viewmodels.compare import Bar, Comparison, StepRow, compare, typical_saga
 from sagascope_dashboard.viewmodels.timeline import adjust_clocks, clock_offsets
 
 COMPRESSED, EVEN = "Compressed", "Even"
@@ -33,19 +35,16 @@ LEGEND = (
 )
 
 
-def head(comparison: Comparison) -> list[Element | None]:
+def head(comparison: Comparison, now: datetime) -> list[Element | None]:
     """Builds what is above the timelines."""
+    this, other = comparison.this, comparison.reference
+    title = f"{line(this.id, 60)} beside {line(other.id, 60)}"
     return [
-        h(
-            "h1",
-            h("span", f"{comparison.name} ", cls="type"),
-            f"{comparison.this.id} beside {comparison.reference.id}",
-            cls="page-title",
-        ),
+        h("h1", h("span", f"{line(this.name, 80)} ", cls="type"), title, cls="page-title"),
         h(
             "div",
-            _compared_saga(comparison.this, "This one"),
-            _compared_saga(comparison.reference, "A typical completed one"),
+            _compared_saga(this, now, "This one"),
+            _compared_saga(other, now, "A typical completed one"),
             cls="pair",
         ),
         _summary(comparison),
@@ -59,9 +58,12 @@ def nothing_to_compare(name: str, href: str) -> list[Element]:
     return [h("h1", "Compare", cls="page-title"), text, h("p", link(href, "Back to the transaction"))]
 
 
-def _compared_saga(head: ComparedSaga, title: str) -> Element:
-    words = h("h2", title), h("p", h("strong", link(head.href, head.id)), badge(head.style), h("span", head.duration))
-    return h("section", *words, cls="service")
+def _compared_saga(saga: schemas.Saga, now: datetime, title: str) -> Element:
+    href = SagaAddress(saga.name, saga.id, saga.environment, saga.run).href()
+    seconds = ((saga.ended_at or now) - saga.started_at).total_seconds()
+    text = f"{'took' if saga.ended_at else 'open for'} {duration(seconds)}"
+    facts = h("p", h("strong", link(href, line(saga.id, 60))), badge(saga_style(saga)), h("span", text))
+    return h("section", h("h2", title), facts, cls="service")
 
 
 def _summary(comparison: Comparison) -> Element:
@@ -220,8 +222,9 @@ def _live_content(address: SagaAddress) -> None:
     if reference is None:
         render("compare", *nothing_to_compare(line(this.name, 80), address.href()))
     else:
-        comparison = compare(_adjusted(this), _adjusted(reference), data.now())
-        render("compare", *head(comparison))
+        now = data.now()
+        comparison = compare(_adjusted(this), _adjusted(reference), now)
+        render("compare", *head(comparison, now))
         _timelines(comparison)
         _attributes(comparison)
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import ATTEMPT, STEP, UNKNOWN_STATE, Style, saga_style
-from sagascope_dashboard.urls import SagaAddress
+from sagascope_dashboard.palette import ATTEMPT, STEP, UNKNOWN_STATE, Style
 
 SLOWER_FACTOR = 2.0
 """A step is reported as slower from this factor on, if it also takes `MIN_SLOWER_SECONDS` more."""
@@ -27,16 +26,6 @@ MAX_ATTRIBUTES = 40
 
 OWN_ATTRIBUTE_PREFIXES = ("saga.", "sagascope.")
 """Prefixes of attributes that other parts of the screen show."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedSaga:
-    """One of the two sagas."""
-
-    id: str
-    href: str
-    style: Style
-    duration: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +55,8 @@ class StepRow:
 class Comparison:
     """The whole screen."""
 
-    name: str
-    this: ComparedSaga
-    reference: ComparedSaga
+    this: schemas.Saga
+    reference: schemas.Saga
     summary: tuple[str, ...]
     rows: tuple[StepRow, ...]
     """In the order of their starts. Of very many, those that differ and the first others."""
@@ -101,9 +89,8 @@ def compare(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Compa
     ends = [bar.end for row in rows for bar in row.this]
     reference_ends = [bar.end for row in rows for bar in row.reference]
     return Comparison(
-        name=line(this.name, 80),
-        this=_compared_saga(this, now),
-        reference=_compared_saga(reference, now),
+        this=this,
+        reference=reference,
         summary=tuple(f"{row.name}: {what}" for row in rows for what in row.differences),
         rows=tuple(row for row in rows if row in shown or row in others),
         rows_left_out=len(rows) - len(shown) - len(others),
@@ -119,13 +106,6 @@ def compare(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Compa
 
 def _duration_seconds(saga: schemas.SagaSummary) -> float:
     return ((saga.ended_at or saga.updated_at) - saga.started_at).total_seconds()
-
-
-def _compared_saga(saga: schemas.Saga, now: datetime) -> ComparedSaga:
-    address = SagaAddress(saga.name, saga.id, saga.environment, saga.run)
-    seconds = ((saga.ended_at or now) - saga.started_at).total_seconds()
-    duration_text = f"{'took' if saga.ended_at else 'open for'} {duration(seconds)}"
-    return ComparedSaga(line(saga.id, 60), address.href(), saga_style(saga), duration_text)
 
 
 def _rows(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Iterator[StepRow]:

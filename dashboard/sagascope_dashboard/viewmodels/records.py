@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import block, duration, epoch_ms, line
+from sagascope_dashboard.formatting import block, epoch_ms, line, took
 from sagascope_dashboard.palette import ATTEMPT
 
 Level = Literal["error", "warning", "note"]
@@ -147,17 +147,13 @@ def span_rows(tree: Iterable[TreeSpan]) -> list[dict[str, Any]]:
             "Span": INDENT * min(each.depth, 20) + ("└ " if each.depth else "") + line(span.name, 120),
             "Service": line(span.service, 60),
             "Started": span.started_at,
-            "Took": _took(span),
+            "Took": took(span.started_at, span.ended_at) or "open",
             "Status": line(span.status, 20),
             "Kind": line(span.kind, 20),
         }
         for each in tree
         for span in [each.span]
     ]
-
-
-def _took(span: schemas.Span) -> str:
-    return duration((span.ended_at - span.started_at).total_seconds()) if span.ended_at else "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +190,7 @@ def span_view(span: schemas.Span) -> RecordView:
         ("Process", span.instance),
         ("Kind", span.kind),
         ("Status", span.status),
-        ("Took", _took(span)),
+        ("Took", took(span.started_at, span.ended_at) or "open"),
         ("Trace", span.trace_id),
         ("Span", span.span_id),
         ("Parent", span.parent_id),

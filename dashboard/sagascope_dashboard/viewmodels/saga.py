@@ -10,8 +10,8 @@ from graphlib import CycleError, TopologicalSorter
 from urllib.parse import urlencode
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, block, duration, line
-from sagascope_dashboard.palette import ATTEMPT, ATTENTION, LEDGER, STATUS, STEP, Style
+from sagascope_dashboard.formatting import amounts_at_risk, line
+from sagascope_dashboard.palette import ATTENTION, LEDGER, STATUS, STEP, Style
 from sagascope_dashboard.urls import SAGA
 
 MAX_LEDGER_LINES = 500
@@ -59,26 +59,8 @@ class PlanGroup:
     current: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
-    """One attempt of one step, or several that are folded."""
-
-    step: str
-    step_id: str
-    type: str
-    number: int
-    folded: str
-    """For folded attempts, their line; else empty."""
-    is_unfolded: bool
-    """Whether its step has attempts that were folded before the reader unfolded them."""
-    style: Style
-    service: str
-    instance: str
-    started: datetime
-    duration: str
-    """How long it took; empty while it is open."""
-    error: str
-    stacktrace: str
+AttemptRow = tuple[schemas.Step, schemas.Attempt | schemas.FoldedAttempts]
+"""One attempt of a step, or several that are folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +83,8 @@ class SagaView:
     """The first `MAX_ATTEMPTS_SHOWN` rows of them."""
     rows_total: int
     attempts_total: int
+    unfolded: Collection[str]
+    """The steps, by `step_id`, whose attempts the reader has unfolded."""
 
 
 _SOURCES = {
@@ -133,6 +117,7 @@ def saga_view(saga: schemas.Saga, unfolded: Collection[str] = (), filter_text: s
         attempts=tuple(rows),
         rows_total=rows_total,
         attempts_total=sum(len(step.attempts) for step in shown.steps),
+        unfolded=unfolded,
     )
 
 
@@ -334,7 +319,7 @@ def _attempt_rows(steps: Sequence[schemas.Step], unfolded: Collection[str]) -> t
             first[key] = min(first.get(key, start), start)
     rows = [(_first(each).started_at, step, each) for step in steps for each in shown_attempts(step, unfolded)]
     rows.sort(key=lambda row: (_group_start(first, row[1], row[0]), row[1].name, row[1].key, row[0]))
-    return [_attempt_row(step, each, unfolded) for _, step, each in rows[:MAX_ATTEMPTS_SHOWN]], len(rows)
+    return [(step, each) for _, step, each in rows[:MAX_ATTEMPTS_SHOWN]], len(rows)
 
 
 def _group_start(first: Mapping[tuple[str, str], datetime], step: schemas.Step, start: datetime) -> datetime:
@@ -343,32 +328,3 @@ def _group_start(first: Mapping[tuple[str, str], datetime], step: schemas.Step, 
 
 def _first(shown: schemas.Attempt | schemas.FoldedAttempts) -> schemas.Attempt:
     return shown.attempts[0] if isinstance(shown, schemas.FoldedAttempts) else shown
-
-
-def _attempt_row(
-    step: schemas.Step, shown: schemas.Attempt | schemas.FoldedAttempts, unfolded: Collection[str]
-) -> AttemptRow:
-    folded = shown if isinstance(shown, schemas.FoldedAttempts) else None
-    attempt = _first(shown)
-    ended = (folded.attempts[-1] if folded else attempt).ended_at
-    return AttemptRow(
-        step=step_label(step),
-        step_id=step_id(step),
-        type=line(step.type, 20),
-        number=attempt.number,
-        folded=folded.text if folded else "",
-        is_unfolded=step_id(step) in unfolded,
-        style=ATTEMPT[attempt.state],
-        service=line(attempt.service or step.service, 60),
-        instance=line(attempt.instance, 60),
-        started=attempt.started_at,
-        duration=duration((ended - attempt.started_at).total_seconds()) if ended else "",
-        error=_error(attempt.error),
-        stacktrace=block(attempt.error.stacktrace) if attempt.error else "",
-    )
-
-
-def _error(error: schemas.ErrorText | None) -> str:
-    if error is None:
-        return ""
-    return ": ".join(line(part, 400) for part in (error.type, error.message) if part)

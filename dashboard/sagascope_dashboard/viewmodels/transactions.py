@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, duration, iso, line, local_sentence, local_time, place
+from sagascope_dashboard.formatting import amounts_at_risk, duration, iso, line, local_sentence, local_time, place, took
 from sagascope_dashboard.palette import saga_style
 from sagascope_dashboard.urls import NEWEST, Filters, SagaAddress
 
@@ -55,7 +55,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
         lambda saga, _: [f"{line(name, 40)} {line(value, 80)}" for name, value in saga.keys.items()], is_optional=True
     ),
     "Started": Column(lambda saga, _: saga.started_at, "-started"),
-    "Duration": Column(lambda saga, _: duration_text(saga), "-duration"),
+    "Duration": Column(lambda saga, _: took(saga.started_at, saga.ended_at), "-duration"),
     "Environment": Column(lambda saga, _: line(saga.environment, 40), is_optional=True),
     "Summary": Column(lambda saga, now: local_sentence(saga.headline, saga.headline_parts, now, 600)),
 }
@@ -124,11 +124,6 @@ def saga_table(
 def saga_href(saga: schemas.SagaSummary) -> str:
     """Returns the link to a saga of a list."""
     return SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None).href()
-
-
-def duration_text(saga: schemas.SagaSummary) -> str:
-    """Returns how long a saga took; empty while it is open."""
-    return duration((saga.ended_at - saga.started_at).total_seconds()) if saga.ended_at else ""
 
 
 def stuck_for(since: datetime, now: datetime) -> str:

@@ -191,7 +191,7 @@ class PreparedTelemetry:
     def _record(self, event_name: str, body: str, at: int, *, is_warning: bool) -> LogRecord:
         return LogRecord(
             resource=self.participant.resource,
-            trace_id=self._trace_id(),
+            trace_id=_trace_id(self.gid),
             span_id=self._span_id(semconv.TYPE_PREPARE),
             at=at,
             event_name=event_name,
@@ -204,7 +204,7 @@ class PreparedTelemetry:
         attempt: Attributes = {semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_ATTEMPT: 1}
         return Span(
             resource=self.participant.resource,
-            trace_id=self._trace_id(),
+            trace_id=_trace_id(self.gid),
             span_id=self._span_id(type_),
             name=_SPAN_NAMES[type_],
             start=at,
@@ -221,9 +221,6 @@ class PreparedTelemetry:
             semconv.PREPARED_OWNER: self.prepared.owner,
         }
         return {key: value for key, value in attributes.items() if value}
-
-    def _trace_id(self) -> bytes:
-        return _trace_id(self.gid)
 
     def _span_id(self, type_: str) -> bytes:
         prepared = self.prepared
