@@ -5,16 +5,18 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sagascope_collector.client import schemas
+from sagascope_dashboard.screens.transactions import pager
 from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.transactions import (
     CSV_COLUMNS,
-    Transactions,
+    Table,
     as_csv,
+    empty_text,
     filter_options,
+    limit_text,
     only_match,
     saga_table,
     sorted_by,
-    transactions,
 )
 from support.wires import at, needing, summary
 
@@ -62,14 +64,14 @@ def test_a_saga_that_stopped_at_an_unknown_moment_counts_from_its_start() -> Non
     assert cells(needing("a", "never_closed", since=None))["Stuck for"] == "12 min"
 
 
-def shown(known: schemas.Sagas, filters: Filters = Filters(), reason: str | None = None) -> Transactions:  # noqa: B008
-    return transactions(known, filters, at(721), found().model_copy(update={"reason": reason}))
+def shown(known: schemas.Sagas, filters: Filters = Filters()) -> Table:  # noqa: B008
+    return saga_table(known.items, filters, at(721))
 
 
 def test_the_table_has_the_cells_of_each_row() -> None:
     amounts = [schemas.AmountAtRisk(currency="EUR", certain="50.00", possible="0")]
     stuck = needing("8492", "hung", since=at(1), attempts=3, keys={"order": "A 1"}, amount_at_risk=amounts)
-    first, second = shown(page(stuck, summary(status="completed", ended_at=at(0.42)))).table.rows
+    first, second = shown(page(stuck, summary(status="completed", ended_at=at(0.42)))).rows
     assert (first["Status"], first["Stuck for"], first["Attempts"], first["Keys"]) == (
         ["Hung"],
         "12 min",
@@ -82,20 +84,20 @@ def test_the_table_has_the_cells_of_each_row() -> None:
 
 def test_a_list_by_words_shows_where_the_search_ended() -> None:
     everything = page(needing("1", "hung"))
-    assert shown(everything).limit_text == ""
-    many = shown(everything.model_copy(update={"words_limit": 1_000, "words_since": at(0)})).limit_text
+    assert limit_text(everything, at(721)) == ""
+    many = limit_text(everything.model_copy(update={"words_limit": 1_000, "words_since": at(0)}), at(721))
     assert many == "More than 1,000 transactions have these words; only the latest 1,000 are counted and listed."
-    late = shown(everything.model_copy(update={"words_since": at(0)})).limit_text
+    late = limit_text(everything.model_copy(update={"words_since": at(0)}), at(721))
     assert late == "Only error messages and log lines received since 14:02:10 were searched."
 
 
 def test_a_finished_saga_has_no_number_of_attempts_as_it_is_at_no_step() -> None:
-    (row,) = shown(page(summary(status="completed", ended_at=at(1), attempts=0))).table.rows
+    (row,) = shown(page(summary(status="completed", ended_at=at(1), attempts=0))).rows
     assert row["Attempts"] is None
 
 
 def test_each_row_leads_to_its_saga() -> None:
-    assert shown(page(needing("#1/2", "hung", environment="eu", run="r 1"))).table.hrefs == (
+    assert shown(page(needing("#1/2", "hung", environment="eu", run="r 1"))).hrefs == (
         "/saga?name=payment&id=%231%2F2&environment=eu&run=r+1",
     )
 
@@ -104,12 +106,12 @@ def test_the_summary_shows_times_in_the_readers_zone() -> None:
     parts = [{"text": "Stuck since "}, {"time": at(0.3)}, {"text": "."}]
     tokyo = at(60).astimezone(ZoneInfo("Asia/Tokyo"))
     stuck = page(needing("1", "hung", headline="Stuck since 14:02:10Z.", headline_parts=parts))
-    (row,) = transactions(stuck, Filters(), tokyo).table.rows
+    (row,) = saga_table(stuck.items, Filters(), tokyo).rows
     assert row["Summary"] == "Stuck since 23:02:10."
 
 
 def test_hostile_text_stays_text() -> None:
-    (row,) = shown(page(needing("a\x1b[31m", "hung", headline="\u202eevil" * 500, keys={"k": "\x1b"}))).table.rows
+    (row,) = shown(page(needing("a\x1b[31m", "hung", headline="\u202eevil" * 500, keys={"k": "\x1b"}))).rows
     assert row["Transaction"] == r"a\x1b[31m"
     assert row["Keys"] == [r"k \x1b"]
     assert row["Summary"].endswith("more characters)")
@@ -135,7 +137,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(received: str) -> None:
 def test_a_page_is_drawn_in_the_order_in_which_it_comes() -> None:
     items = [summary(id=name, ended_at=at(took), status="completed") for name, took in (("a", 2), ("b", 9), ("c", 1))]
     for sort in ("", "duration", "-id", "nonsense", "-"):
-        assert [row["Transaction"] for row in shown(page(*items), Filters(sort=sort)).table.rows] == ["a", "b", "c"]
+        assert [row["Transaction"] for row in shown(page(*items), Filters(sort=sort)).rows] == ["a", "b", "c"]
 
 
 def test_a_title_sorts_the_whole_list_in_one_direction_and_the_other() -> None:
@@ -148,22 +150,21 @@ def test_a_title_sorts_the_whole_list_in_one_direction_and_the_other() -> None:
 
 
 def test_the_title_of_the_sorted_column_has_an_arrow() -> None:
-    titles = shown(page(), Filters(sort="-amount")).table.titles
+    titles = shown(page(), Filters(sort="-amount")).titles
     assert [title for title in titles.values() if title[-1] in "↑↓"] == ["Amount at risk ↓"]
-    assert shown(page(), Filters(sort="since")).table.titles["Stuck for"] == "Stuck for ↑"
+    assert shown(page(), Filters(sort="since")).titles["Stuck for"] == "Stuck for ↑"
 
 
 def test_the_same_table_stays_from_refresh_to_refresh_and_another_list_is_another() -> None:
-    names = {
-        shown(known, Filters(sort=sort)).table.list_name for known in (page(), page(summary())) for sort in ("", "id")
-    }
+    names = {shown(known, Filters(sort=sort)).list_name for known in (page(), page(summary())) for sort in ("", "id")}
     assert len(names) == 2
 
 
 def test_pages_keep_their_filters() -> None:
-    second = shown(page(summary(), cursor="n+1"), Filters(status="running", cursor="n"))
-    assert second.next_href == "/transactions?status=running&cursor=n%2B1"
-    assert second.first_href == "/transactions?status=running"
+    second = str(pager(page(summary(), cursor="n+1"), Filters(status="running", cursor="n")))
+    assert "'/transactions?status=running&cursor=n%2B1', 'class': 'action'}, 'Next page'" in second
+    assert "'/transactions?status=running', 'class': 'action'}, 'First page'" in second
+    assert pager(page(summary()), Filters()) is None
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_pages_keep_their_filters() -> None:
     ],
 )
 def test_an_empty_page_gives_the_reason(filters: Filters, reason: str | None, said: str) -> None:
-    assert said in shown(page(), filters, reason).empty_text
+    assert said in empty_text(filters, found().model_copy(update={"reason": reason}))
 
 
 def test_one_id_leads_straight_to_its_saga() -> None:

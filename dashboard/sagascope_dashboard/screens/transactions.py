@@ -1,5 +1,7 @@
 """Transactions: filter, sort, page through."""
 
+from datetime import datetime
+
 import streamlit as st
 
 from sagascope_collector.client import schemas
@@ -11,7 +13,7 @@ from sagascope_dashboard.components.lists import chips, read_filters
 from sagascope_dashboard.formatting import plural
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.services import deployments
-from sagascope_dashboard.viewmodels.transactions import Transactions, as_csv, sorted_by, transactions
+from sagascope_dashboard.viewmodels.transactions import as_csv, empty_text, limit_text, saga_table, sorted_by
 
 FIELDS = ("status", "attention", "name", "service", "since", "step", "amount", "environment", "sort")
 
@@ -42,36 +44,40 @@ def _live_list(filters: Filters) -> None:
     listed = error_states.current("transactions", data.sagas(filters))
     if listed is None:
         return
-    nothing = data.search(filters.q).value if filters.q and not listed.items else None
-    shown = transactions(listed, filters, data.local_now(), nothing)
-    counts = data.counts(filters, filters.window(data.now())).value
-    render("transactions-total", _total(shown, counts))
+    now, counts = data.local_now(), data.counts(filters, filters.window(data.now())).value
+    render("transactions-total", _total(listed, filters, counts, now))
     chosen = None
-    if not shown.empty_text:
+    if listed.items:
         deployed = deployments(data.services().value)
         chosen = choose_started(counts, filters, filters.href(), deployed) if counts else None
-        chosen = lists.choose("Transactions", shown.table, lambda title: sorted_by(filters, title).href()) or chosen
-    render("transactions", _pager(shown), go=chosen)
+        table = saga_table(listed.items, filters, now)
+        chosen = lists.choose("Transactions", table, lambda title: sorted_by(filters, title).href()) or chosen
+    render("transactions", pager(listed, filters), go=chosen)
 
 
-def _total(shown: Transactions, counts: schemas.Counts | None) -> Element:
-    limit = h("p", shown.limit_text, cls="muted") if shown.limit_text else None
-    if shown.empty_text:
-        text = empty_state(shown.empty_text)
-        return h("div", text, limit, _unassigned(shown.unassigned))
+def _total(listed: schemas.Sagas, filters: Filters, counts: schemas.Counts | None, now: datetime) -> Element:
+    limit = h("p", text, cls="muted") if (text := limit_text(listed, now)) else None
+    if not listed.items:
+        nothing = data.search(filters.q).value if filters.q else None
+        return h("div", empty_state(empty_text(filters, nothing)), limit, _unassigned(nothing))
     return h("div", h("p", h("strong", plural(counts.total, "transaction")), cls="muted") if counts else None, limit)
 
 
-def _unassigned(found: schemas.Unassigned | None) -> Element | None:
+def _unassigned(nothing: schemas.SearchResult | None) -> Element | None:
+    """Builds what has the searched value and belongs to no transaction; None without any."""
+    found = nothing.unassigned if nothing else None
     if found is None:
         return None
     text = f"{plural(found.spans, 'span')} with this value in {found.attribute}. A rule of --mapping that takes them:"
     return h("div", h("p", text), h("pre", found.rule, tabindex=0))
 
 
-def _pager(shown: Transactions) -> Element | None:
+def pager(listed: schemas.Sagas, filters: Filters) -> Element | None:
+    """Builds the links to the first and to the next page of the list; None on its only page."""
+    targets = {"First page": "" if filters.cursor else None, "Next page": listed.next_cursor}
     links = [
-        link(shown.first_href, "First page", cls="action") if shown.first_href else None,
-        link(shown.next_href, "Next page", cls="action") if shown.next_href else None,
+        link(filters.with_changes(cursor=cursor).href(), name, cls="action")
+        for name, cursor in targets.items()
+        if cursor is not None
     ]
-    return h("nav", links, cls="pager", aria_label="Pages") if any(links) else None
+    return h("nav", links, cls="pager", aria_label="Pages") if links else None

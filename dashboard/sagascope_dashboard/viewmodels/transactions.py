@@ -76,36 +76,6 @@ class Table:
     """The titles of columns that are not their names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transactions:
-    """One page of the list."""
-
-    table: Table
-    next_href: str | None
-    first_href: str | None
-    """Back to the first page; None on it."""
-    empty_text: str
-    """Why the page has no rows; else empty."""
-    limit_text: str
-    """Up to where a search for words went; empty if it found all."""
-    unassigned: schemas.Unassigned | None
-    """What has the searched value and belongs to no transaction."""
-
-
-def transactions(
-    page: schemas.Sagas, filters: Filters, now: datetime, nothing: schemas.SearchResult | None = None
-) -> Transactions:
-    """Prepares one page, in the order received."""
-    return Transactions(
-        table=saga_table(page.items, filters, now),
-        next_href=filters.with_changes(cursor=page.next_cursor).href() if page.next_cursor else None,
-        first_href=filters.with_changes(cursor="").href() if filters.cursor else None,
-        empty_text="" if page.items else _empty_text(filters, nothing),
-        limit_text=_limit_text(page, now),
-        unassigned=nothing.unassigned if nothing is not None and not page.items else None,
-    )
-
-
 def saga_table(
     sagas: Sequence[schemas.SagaSummary], filters: Filters, now: datetime, columns: Iterable[str] = COLUMNS
 ) -> Table:
@@ -193,7 +163,8 @@ def _csv_cell(value: Any) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _limit_text(page: schemas.Sagas, now: datetime) -> str:
+def limit_text(page: schemas.Sagas, now: datetime) -> str:
+    """Returns up to where a search for words went; empty if it found all."""
     if page.words_limit is not None:
         number = f"{page.words_limit:,}"
         return f"More than {number} transactions have these words; only the latest {number} are counted and listed."
@@ -202,7 +173,8 @@ def _limit_text(page: schemas.Sagas, now: datetime) -> str:
     return ""
 
 
-def _empty_text(filters: Filters, nothing: schemas.SearchResult | None) -> str:
+def empty_text(filters: Filters, nothing: schemas.SearchResult | None) -> str:
+    """Returns why a list has no rows; `nothing` is what the search for its text found."""
     if filters.q and nothing is not None and nothing.reason is not None:
         return f"Nothing found for “{line(filters.q, 80)}”: {NOT_FOUND_TEXTS[nothing.reason]}"
     if filters.is_filtered():
