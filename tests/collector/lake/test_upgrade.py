@@ -26,42 +26,40 @@ def shown_by(collector: LakeProcess) -> list[int]:
 
 def test_processes_of_two_versions_run_beside_each_other_until_one_cannot(lake: LakePlace, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        receiver = stack.enter_context(lake.running("receive", tmp_path / "receiver"))
-        collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
-        assert receiver.send("/v1/traces", request(1))
-        wait_until(lambda: shown_by(collector) == [1], "the collector does not follow", 60)
+        earlier = stack.enter_context(lake.running("serve", tmp_path / "earlier"))
+        assert earlier.send("/v1/traces", request(1))
+        wait_until(lambda: shown_by(earlier) == [1], "the collector does not follow", 60)
 
-        later = lake.with_migrations(1)
-        later_receiver = stack.enter_context(later.running("receive", tmp_path / "later_receiver"))
-        later_collector = stack.enter_context(later.running("serve", tmp_path / "later_collector"))
-        assert later_receiver.send("/v1/traces", request(2))
+        next_version = lake.with_migrations(1)
+        later = stack.enter_context(next_version.running("serve", tmp_path / "later"))
+        assert later.send("/v1/traces", request(2))
         line = log("a line", attributes=of_saga("8492"))
-        for number, each in ((3, receiver), (4, later_receiver)):  # the earlier one goes on without the new columns
+        for number, each in ((3, earlier), (4, later)):  # the earlier one goes on without the new columns
             assert each.send("/v1/traces", request(number))
             assert each.send("/v1/logs", logs(line).SerializeToString())
         zones = {"span 1": None, "span 2": "north", "span 3": None, "span 4": "north"}
         assert dict(lake.query("SELECT name, zone FROM spans")) == zones  # type: ignore[arg-type]
         assert sorted(map(str, lake.query("SELECT zone FROM logs"))) == ["['north']", "[None]"]
-        collectors = [collector, later_collector, stack.enter_context(lake.running("serve", tmp_path / "fresh"))]
+        collectors = [earlier, later, stack.enter_context(lake.running("serve", tmp_path / "fresh"))]
         for each in collectors:
             wait_until(lambda each=each: shown_by(each) == [1, 2, 3, 4], "a collector misses records", 60)
 
         last = lake.with_migrations(2)
         with (
             pytest.raises(AssertionError, match=r"cannot go on after this upgrade\. Stop all of them first"),
-            last.running("receive", tmp_path / "refused"),
+            last.running("receive", tmp_path / "last"),
         ):
             pass
-        assert receiver.send("/v1/traces", request(5))
+        assert earlier.send("/v1/traces", request(5))
         for each in collectors:
             wait_until(lambda each=each: shown_by(each) == [1, 2, 3, 4, 5], "the refused upgrade changed it", 60)
     with lake.server.connect(lake.database) as connection:
         connection.execute("UPDATE sagascope_receivers SET seen_at = seen_at - interval '10 seconds'")
-    with last.running("receive", tmp_path / "last") as receiver, last.running("serve", tmp_path / "fresh") as collector:
-        assert receiver.send("/v1/traces", request(6))
+    with last.running("serve", tmp_path / "fresh") as collector:
+        assert collector.send("/v1/traces", request(6))
         wait_until(lambda: shown_by(collector) == [1, 2, 3, 4, 5, 6], "the upgrade loses records", 60)
         with (
             pytest.raises(AssertionError, match="was upgraded by a later version of Sagascope"),
-            later.running("receive", tmp_path / "later_receiver"),
+            lake.running("receive", tmp_path / "earlier"),
         ):
             pass
