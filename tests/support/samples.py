@@ -34,7 +34,7 @@ def wait_until(holds: Callable[[], Any], otherwise: str, seconds: float = DEADLI
 def growing_pauses() -> Iterator[float]:
     """Seconds between questions to another process: it works meanwhile, on the same processors."""
     for number in itertools.count():
-        yield min(0.02 * 1.3**number, 0.25)
+        yield min(0.02 * 1.3**number, 0.1)
 
 
 @dataclass
