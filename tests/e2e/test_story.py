@@ -1,8 +1,6 @@
 """The whole product as a user meets it: everything that was planted is found, and nothing else."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from sagascope_samples.demo.scenario import FAULT_BY_PAYMENT, PLANTED_FAULTS, ServiceFault
+from support import command
 from support.browser import PHONE, Grid, Watched, at_a_desk, running_browser
 from support.demo import RunningDemo, running_demo
 from support.samples import wait_until
@@ -86,8 +85,9 @@ def test_the_command_line_shows_it_too(demo: RunningDemo) -> None:
 
 
 def asked(demo: RunningDemo, *words: str) -> str:
-    command = [sys.executable, "-m", "sagascope_collector", *words, "--url", demo.addresses.api.url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    done = command.run(*words, url=demo.addresses.api.url)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.browser

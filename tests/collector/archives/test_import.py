@@ -2,10 +2,8 @@
 
 import gzip
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pyarrow as pa
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from support import preloaded
 from support.collector import RunningCollector, running_collector
 from support.command import run
 from support.otlp import SECOND, log, logs, of_saga, span, traces
@@ -179,16 +178,17 @@ def test_repeated_requests_are_stored_once(collector: RunningCollector, tmp_path
 def test_an_interrupted_import_can_be_repeated(collector: RunningCollector, tmp_path: Path) -> None:
     many = [traces(span(number, trace=62, attributes=of_saga("stopped"))) for number in range(1, 1501)]
     (tmp_path / "many").write_bytes(lines(many))
-    words = [sys.executable, "-m", "sagascope_collector", "import", str(tmp_path / "many"), "--url", collector.api]
+    words = ["import", str(tmp_path / "many"), "--url", collector.api]
     stored = status(collector)["stored"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    printed = tmp_path / "printed"
+    process = preloaded.start("sagascope_collector", *words, output=printed)
     deadline = time.monotonic() + 60
     while status(collector)["stored"] < stored + 50 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert (process.returncode, "Run the same command again" in said) in {(130, True), (0, False)}
-    assert run(*words[3:]).returncode == 0
+    ended = process.wait(60)
+    assert (ended, "Run the same command again" in printed.read_text()) in {(130, True), (0, False)}
+    assert run(*words).returncode == 0
     assert saga(collector, "stopped")["spans_total"] == 1500
 
 
@@ -197,15 +197,17 @@ def test_an_import_survives_a_restart_of_the_collector(tmp_path: Path) -> None:
     (tmp_path / "many").write_bytes(lines(many))
     with running_collector(tmp_path) as first:
         places = {name: getattr(first, name).removeprefix("http://") for name in ("otlp_http", "otlp_grpc", "api")}
-        words = [sys.executable, "-m", "sagascope_collector", "import", str(tmp_path / "many"), "--json"]
-        process = subprocess.Popen([*words, "--url", first.api], stdout=subprocess.PIPE, text=True)
+        told, errors = tmp_path / "told", tmp_path / "errors"
+        words = ["import", str(tmp_path / "many"), "--json", "--url", first.api]
+        process = preloaded.start("sagascope_collector", *words, output=told, errors=errors)
         deadline = time.monotonic() + 60
         while status(first)["stored"] < 20 and time.monotonic() < deadline:
             time.sleep(0.01)
         first.stop(signal.SIGKILL)
     with running_collector(tmp_path, addresses=places) as second:
-        told = json.loads(process.communicate(timeout=120)[0])
-        assert (process.returncode, told["ok"], told["spans"]) == (0, True, 1500)
+        ended = process.wait(120)
+        report = json.loads(told.read_text())
+        assert (ended, report["ok"], report["spans"]) == (0, True, 1500)
         assert saga(second, "restart")["spans_total"] == 1500
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -80,8 +79,7 @@ def test_a_healthy_collector_passes_and_returns_the_test_spans(collector: Runnin
 
 
 def test_each_check_is_printed_as_a_line(collector: RunningCollector) -> None:
-    command = [sys.executable, "-m", "sagascope_collector", "doctor", *addresses(collector)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"})
+    ran = preloaded.run("sagascope_collector", "doctor", *addresses(collector), environment={"COLUMNS": "200"})
     assert ran.returncode == 0
     assert "collector: A collector of version" in ran.stdout.splitlines()[0]
 
