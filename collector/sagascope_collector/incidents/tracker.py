@@ -1,4 +1,4 @@
-"""Background thread that updates incidents from their sagas."""
+"""Background thread that updates incidents from their sagas, and shares the changes with other collectors."""
 
 import threading
 import time

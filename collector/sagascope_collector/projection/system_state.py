@@ -1,4 +1,7 @@
-"""What many sagas tell of each: the latest success of each step, services that stopped reporting, stuck sagas."""
+"""What many sagas tell of each: the latest success of each step, services that stopped reporting, stuck sagas.
+
+Also which sagas rely on which processes.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence

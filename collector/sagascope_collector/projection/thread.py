@@ -1,4 +1,8 @@
-"""The background thread that keeps summaries up to date."""
+"""The background thread that keeps summaries up to date.
+
+Some sagas must be re-evaluated although nothing was received about them: a learned plan or a changed setting may change
+their verdict.
+"""
 
 import logging
 import math

@@ -1,4 +1,8 @@
-"""The rules of a scrubbing file, and their application to single texts and numbers."""
+"""The rules of a scrubbing file, and their application to single texts and numbers.
+
+A removed value may be replaced by a pseudonym: a keyed hash, so that equal values stay equal, and only the key reveals
+them. The key is never stored in the database, so a copy of the database does not reveal the values.
+"""
 
 import hmac
 import os
