@@ -146,9 +146,9 @@ class Collector:
             self._projection,
             self._outages,
             clock,
-            further=self._notices,
-            further_unready=self._lake_unready,
-            leads=self._leads,
+            self._notices,
+            self._lake_unready,
+            self._leads,
         )
         self._alerts = self._alerter(configuration.alerts) if configuration.alerts else None
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sagascope_collector.analysis.wording import datetime_text
@@ -190,43 +190,24 @@ class LivenessRecorder:
         self._outages.keep()
 
 
+@dataclass(eq=False)
 class ProcessHealth:
-    """`api.health.Health` of a collector."""
+    """`api.overview.Health` of a collector."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        ingest: Ingest,
-        projection: Projection,
-        outages: IngestOutages,
-        clock: Callable[[], int],
-        further: Callable[[], Sequence[str]] = tuple,
-        further_unready: Callable[[], str | None] = lambda: None,
-        leads: Callable[[], bool | None] = lambda: None,
-    ) -> None:
-        """Creates it.
-
-        Args:
-            storage: the database.
-            ingest: the queue of requests.
-            projection: what evaluates sagas.
-            outages: the ingest outages.
-            clock: returns nanoseconds since 1970.
-            further: returns notices of other parts.
-            further_unready: returns why other parts are not ready; None: they are.
-            leads: returns whether this collector leads its lake; None: it has no lake.
-        """
-        self.leads = leads
-        self._further_unready = further_unready
-        self._storage = storage
-        self._ingest = ingest
-        self._projection = projection
-        self._outages = outages
-        self._clock = clock
-        self._further = further
-        self._stopping = False
-        self._unwritable: str | None = None
-        self._otlp_addresses: Mapping[str, str] = {}
+    _storage: Storage
+    _ingest: Ingest
+    _projection: Projection
+    _outages: IngestOutages
+    _clock: Callable[[], int]
+    _further: Callable[[], Sequence[str]]
+    """Returns notices of other parts."""
+    _further_unready: Callable[[], str | None]
+    """Returns why other parts are not ready; None: they are."""
+    leads: Callable[[], bool | None]
+    """Returns whether this collector leads its lake; None: it has no lake."""
+    _stopping: bool = False
+    _unwritable: str | None = None
+    _otlp_addresses: Mapping[str, str] = field(default_factory=dict)
 
     def listens(self, otlp_http: str, otlp_grpc: str) -> None:
         """Sets the addresses of the OTLP receivers, as HOST:PORT."""

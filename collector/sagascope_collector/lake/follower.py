@@ -47,12 +47,7 @@ class Follower:
     """
 
     def __init__(self, lake: Lake, storage: Storage, secret: Secret) -> None:
-        """Reads the cursor.
-
-        Args:
-            lake: the lake.
-            storage: the local database.
-            secret: derives the key of the hashes by which erasures name sagas.
+        """Reads the cursor; `secret` derives the key of the hashes by which erasures name sagas.
 
         Raises:
             CannotStart: the database has the records of something else than this lake, or the lake does not answer.

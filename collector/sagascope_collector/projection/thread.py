@@ -110,12 +110,10 @@ class Projection:
     If the store is unavailable, the thread retries. A saga that cannot be read is logged once and skipped.
 
     Args:
-        storage: holds the records and the summaries.
         summarise: returns the summary to store for a saga and its diagnosis.
         context: returns the context of verdicts for a time in nanoseconds since 1970.
-        memory: learns from ended sagas; None: what is learned is not shared with the context.
+        learner: learns from ended sagas; None: what is learned is not shared with the context.
         system_state: tracks the context of single sagas; None: it is not shared with the context.
-        clock: returns the current time in nanoseconds since 1970.
         quiet: seconds without new records after which a saga is summarized, under high load: it may just have ended.
     """
 
