@@ -20,10 +20,9 @@ from sagascope_collector import json_values
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, TABLES, Lake, change
-from sagascope_collector.lake.erasure_record import Secret, digest
-from sagascope_collector.lake.follower import Follower
-from sagascope_collector.lake.instances import InstanceTable
-from sagascope_collector.lake.redaction import redact
+from sagascope_collector.lake.follower import Follower, Secret, digest
+from sagascope_collector.lake.incidents import redact
+from sagascope_collector.lake.records import InstanceTable
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import RetentionPolicy, Storage, schema, summaries
 from sagascope_collector.storage.records import without_links

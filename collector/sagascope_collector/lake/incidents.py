@@ -1,17 +1,20 @@
 """The incidents and notifications that all collectors of a lake share: rows of PostgreSQL.
 
-Each collector has a copy of the incidents.
+Each collector has a copy of the incidents. `redact` removes erased sagas from them, as `storage.erasure` does in a
+file, and `move_incidents` adds those of a database file.
 """
 
 import contextlib
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
+import orjson
 import psycopg
 import pyarrow as pa
 
@@ -20,8 +23,10 @@ from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incident_records import IncidentChange
 from sagascope_collector.lake.catalog import SHARED as SQL, Lake
 from sagascope_collector.lake.leader import Leader
+from sagascope_collector.records import SagaId
 from sagascope_collector.storage import AlertState, Notification, Pending, Storage
-from sagascope_collector.storage.incidents import SQL as LOCAL
+from sagascope_collector.storage.erasure import sought
+from sagascope_collector.storage.incidents import SQL as LOCAL, redacted
 from sagascope_collector.storage.schema import table
 
 IDLE_IN_TRANSACTION_SECONDS: Final = 8
@@ -230,3 +235,72 @@ class LakeAlerts:
     def _run(self, statement: str, values: Mapping[str, Any]) -> None:
         with self._catalog.transaction() as session:
             session.execute(SQL[statement], values)
+
+
+def redact(session: Any, ids: Sequence[SagaId], texts: Sequence[str], incidents: Sequence[str]) -> None:
+    """Removes sagas from incidents, always from those named, and clears notes and notifications that contain a text.
+
+    Raises:
+        psycopg.Error: nothing was changed.
+    """
+    wanted = sought([*(each.id for each in ids), *texts, *incidents])
+    with session.transaction():
+        session.execute(SQL["lock_incidents"])
+        for key, document, members in session.execute(SQL["select_all_incidents"]).fetchall():
+            left = _without_sagas(members, set(ids)) if members else None
+            if key in incidents or left != members or any(text in document for text in wanted):
+                values = {"key": key, "document": redacted(document, wanted), "members": left}
+                session.execute(SQL["update_incident"], values)
+        for revision, change in session.execute(SQL["select_changes"], {"after": 0}).fetchall():
+            known = orjson.loads(change)
+            if any(text in known["note"] for text in wanted):
+                without = orjson.dumps({**known, "note": ""}).decode()
+                session.execute(SQL["update_change"], {"revision": revision, "change": without})
+        session.execute(SQL["clear_notifications"], {"texts": wanted})
+
+
+def _without_sagas(members: str, ids: set[SagaId]) -> str:
+    known = orjson.loads(members)
+    left = [each for each in known["sagas"] if SagaId(each[0], each[2]) not in ids]
+    return members if len(left) == len(known["sagas"]) else orjson.dumps({**known, "sagas": left}).decode()
+
+
+def move_incidents(storage: Storage, session: Any) -> None:
+    """Adds the incidents that the lake does not have, in one transaction; the others stay as they are.
+
+    What receivers were notified of is not notified again.
+    """
+    with session.transaction(), session.cursor() as cursor:
+        cursor.execute(SQL["lock_incidents"])
+        known = {key for key, *_ in cursor.execute(SQL["select_all_incidents"]).fetchall()}
+        ((last,),) = cursor.execute(SQL["select_last_revision"]).fetchall()
+        documents = {key: text for key, text in storage.incidents.documents().items() if key not in known}
+        found = (IncidentChange(*row) for row in storage.database.rows(SQL["select_local_changes"]))
+        changes = [each for each in found if each.incident in documents]
+        numbered = {each.incident: revision for revision, each in enumerate(changes, last + 1)}
+        members = _members_by_incident(storage)
+        cursor.executemany(
+            SQL["insert_change"],
+            [
+                {"revision": revision, "change": json.dumps(each._asdict())}
+                for revision, each in enumerate(changes, last + 1)
+            ],
+        )
+        cursor.executemany(
+            SQL["put_incident"],
+            [
+                {"key": key, "revision": revision, "document": documents[key], "members": members.get(key)}
+                for key, revision in numbered.items()
+            ],
+        )
+        cursor.executemany(SQL["add_state"], [each._asdict() for each in storage.alerts.states()])
+        pending = [asdict(each.notification) for each in storage.alerts.pending()]
+        cursor.executemany(SQL["insert_notification"], pending)
+
+
+def _members_by_incident(storage: Storage) -> dict[str, str]:
+    """Returns the sagas of each incident when it was acknowledged, as `LakeIncidents` stores them."""
+    sagas: defaultdict[tuple[str, int], list[list[str]]] = defaultdict(list)
+    for key, at, *saga in storage.database.rows(SQL["select_local_members"]):
+        sagas[key, at].append(saga)
+    return {key: json.dumps({"acknowledged_at": at, "sagas": own}) for (key, at), own in sagas.items()}

@@ -15,7 +15,7 @@ from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, TABLES, Lake, change
 from sagascope_collector.lake.erasure import LakeErasure
 from sagascope_collector.lake.follower import Follower
-from sagascope_collector.lake.instances import InstanceTable
+from sagascope_collector.lake.records import InstanceTable
 from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.schema import table

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, StorageUnavailable
-from sagascope_collector.lake import decisions
+from sagascope_collector.lake import incidents
 from sagascope_collector.lake.catalog import SQL, Lake
 from sagascope_collector.lake.writer import LakeWriter
 from sagascope_collector.observations import Beat, KnownInstance, Observation, dump_observations
@@ -68,7 +68,7 @@ class Migration:
                 moved += self._move(part, is_last=part is parts[-1])
                 report(moved)
             with self._lake.session() as session:
-                decisions.move(self._storage, session)
+                incidents.move_incidents(self._storage, session)
             return moved
         except (duckdb.Error, psycopg.Error) as error:
             raise StorageUnavailable(f"The lake cannot be written: {self._lake.reason(error)}") from error

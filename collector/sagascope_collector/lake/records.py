@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sagascope_collector.lake.catalog import SQL
-from sagascope_collector.observations import Observation, load_observations
+from sagascope_collector.observations import Identity, Observation, load_observations
 from sagascope_collector.storage import Batch, Storage, schema
 
 
@@ -162,3 +162,24 @@ def _append(connection: duckdb.DuckDBPyConnection, storage: Storage, kind: str, 
                 storage.records.append(to_batch(None, rows, None, ()))
             end = max(end, int(pc.max(rows["row_number"]).as_py()) + 1)
     return end
+
+
+class InstanceTable:
+    """The table `sagascope_instances`, as a copy of the lake writes it. For one thread."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._written: dict[Identity, str] = {}
+
+    def write(self, session: Any) -> None:
+        """Stores all that the copy knows; only then may snapshots expire that it has copied.
+
+        Raises:
+            psycopg.Error: nothing was stored.
+        """
+        known = self._storage.instances.documents()
+        changed = [(*key, text) for key, text in known.items() if self._written.get(key) != text]
+        with session.transaction(), session.cursor() as cursor:
+            cursor.executemany(SQL["put_instance"], changed)
+            cursor.executemany(SQL["delete_instance"], [key for key in self._written if key not in known])
+        self._written = known

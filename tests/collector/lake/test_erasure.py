@@ -9,7 +9,7 @@ import duckdb
 import httpx
 import pytest
 
-from sagascope_collector.lake.erasure_record import digest
+from sagascope_collector.lake.follower import digest
 from sagascope_collector.scrubbing.rules import Pseudonyms
 from support.lake import KEY, LakePlace, LakeProcess, needs_extensions, object_store
 from support.otlp import any_value, log, logs, of_saga, span, traces
