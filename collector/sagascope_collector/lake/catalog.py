@@ -68,8 +68,9 @@ LOCK: Final = 8_492_017
 LOCK_TIMEOUT_SECONDS: Final = 10
 STATEMENT_TIMEOUT_SECONDS: Final = 2 * LOCK_TIMEOUT_SECONDS
 
-ANSWER_SECONDS: Final = 25.0
-"""Time after which a session gives up: PostgreSQL cannot keep to its own limits if its process is stopped."""
+ANSWER_SECONDS: Final = 5.0
+"""Time after its limit for statements at which a session gives up: PostgreSQL cannot keep to its own limits if its
+process is stopped."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 
@@ -100,16 +101,19 @@ _S3_OPTIONS: Final = {
 class Session(psycopg.Connection[Any]):
     """A session that is closed if PostgreSQL does not answer."""
 
+    answer_seconds = STATEMENT_TIMEOUT_SECONDS + ANSWER_SECONDS
+    """Time after which it gives up."""
+
     def wait(self, gen: Any, *rest: Any, **named: Any) -> Any:
         """Waits for an answer.
 
         Raises:
-            psycopg.Error: none came within `ANSWER_SECONDS`.
+            psycopg.Error: none came within `answer_seconds`.
         """
         return super().wait(self._limited(gen), *rest, **named)
 
     def _limited(self, answer: Any) -> Generator[Any, Any, Any]:
-        ends = time.monotonic() + ANSWER_SECONDS
+        ends = time.monotonic() + self.answer_seconds
         try:
             wanted = next(answer)
             while True:
@@ -117,7 +121,7 @@ class Session(psycopg.Connection[Any]):
                 wanted = answer.send(ready)
                 if not ready and time.monotonic() > ends:
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"no answer came within {ANSWER_SECONDS:.0f} s")
+                    raise psycopg.OperationalError(f"no answer came within {self.answer_seconds:.0f} s")
         except StopIteration as end:
             return end.value
 
@@ -175,14 +179,20 @@ class Lake:
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
 
-    def session(self, **settings: str) -> Any:
-        """Opens a session with PostgreSQL that commits each statement, with further settings of PostgreSQL.
+    def session(self, *, statement_seconds: int = STATEMENT_TIMEOUT_SECONDS, **settings: str) -> Any:
+        """Opens a session with PostgreSQL that commits each statement.
+
+        Args:
+            statement_seconds: how long a statement may take.
+            settings: further ones of PostgreSQL.
 
         Raises:
             psycopg.Error: it does not answer.
         """
-        timeouts = {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s", "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s"}
-        return Session.connect(self._conninfo(**{**timeouts, **settings}), autocommit=True)
+        timeouts = {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s", "statement_timeout": f"{statement_seconds}s"}
+        session = Session.connect(self._conninfo(**{**timeouts, **settings}), autocommit=True)
+        session.answer_seconds = statement_seconds + ANSWER_SECONDS
+        return session
 
     def _conninfo(self, **settings: str) -> str:
         limit = STATEMENT_TIMEOUT_SECONDS * 1000

@@ -48,8 +48,11 @@ VACUUMED: Final = (
 )
 """Tables of the catalog that held erased values, which PostgreSQL would keep in free space and statistics."""
 
-SESSION: Final = {"statement_timeout": "1h", "lock_timeout": "60s"}
-"""Settings of an erasure's session: its statements rewrite tables."""
+STATEMENT_SECONDS: Final = 3_600
+"""Maximum duration of a statement of an erasure: it rewrites tables."""
+
+LOCK_TIMEOUT: Final = "300s"
+"""Exceeds what maintenance may take while it holds the lock of commits."""
 
 
 class LakeErasure:
@@ -128,7 +131,7 @@ class LakeErasure:
         digests = [*(digest(secret, *each) for each in ids), *(digest(secret, each) for each in texts)]
         incidents = self._storage.incidents.named(summaries.ids_table(ids))
         request = orjson.dumps({"ids": [list(each) for each in ids], "texts": texts, "incidents": incidents}).decode()
-        with self._reporting(), self._lake.session(**SESSION) as session:
+        with self._reporting(), self._session() as session:
             values = {"request": request, "salt": salt, "digests": digests}
             ((number,),) = session.execute(SQL["insert_erasure"], values).fetchall()
             self._wait_for(lambda: self._takes_lock(session))
@@ -143,11 +146,14 @@ class LakeErasure:
         Raises:
             StorageUnavailable: they are still not finished.
         """
-        with self._reporting(), self._lake.session(**SESSION) as session:
+        with self._reporting(), self._session() as session:
             if not session.execute(SQL["select_unfinished_erasures"]).fetchall() or not self._takes_lock(session):
                 return
             for number, request in session.execute(SQL["select_unfinished_erasures"]).fetchall():
                 self._carry_out(session, number, request)
+
+    def _session(self) -> Any:
+        return self._lake.session(statement_seconds=STATEMENT_SECONDS, lock_timeout=LOCK_TIMEOUT)
 
     def _takes_lock(self, session: Any) -> bool:
         """Takes the lock of erasures until the session ends; returns whether it was free."""
@@ -207,8 +213,11 @@ class LakeErasure:
         """Removes old rows of tables from disk, once no transaction may still read them."""
         ((now,),) = session.execute(SQL["select_transaction"]).fetchall()
         self._wait_for(lambda: not session.execute(SQL["select_older_transactions"], {"now": now}).fetchall())
+        # commits wait behind it
+        session.execute("SET lock_timeout = '60s'")
         for name in tables:
             session.execute(f"VACUUM (FULL, ANALYZE) {name}")
+        session.execute("RESET lock_timeout")
 
     def _wait_for(self, is_done: Callable[[], bool], seconds: float = OWN_WAIT_SECONDS) -> None:
         end = time.monotonic() + seconds

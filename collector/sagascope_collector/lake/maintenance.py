@@ -85,7 +85,7 @@ class LakeMaintenance:
         self._session: Any = None
         self._due = {self._expire: 0.0, self._retain: 0.0}
         self._instances = InstanceTable(storage)
-        self._is_failing = False
+        self._failing = set[Callable[[], None]]()
         self._task = PeriodicTask("lake-maintenance", self.step, interval_seconds=INTERVAL_SECONDS)
 
     def start(self) -> None:
@@ -97,25 +97,29 @@ class LakeMaintenance:
         self._task.stop()
 
     def step(self) -> None:
-        """Does what is due. A failure is logged, and the step is repeated later."""
+        """Does what is due. What fails is logged, repeated later, and does not keep the rest from being done."""
         if not self._leads():
             self.close()
             return
+        self._succeeds(self._erasure.resume)
+        if self._follower.unready():
+            return
+        self._succeeds(self._merge)
+        for task, interval in ((self._retain, RETENTION_SECONDS), (self._expire, EXPIRE_SECONDS)):
+            if time.monotonic() >= self._due[task] and self._succeeds(task):
+                self._due[task] = time.monotonic() + interval
+
+    def _succeeds(self, task: Callable[[], None]) -> bool:
         try:
-            self._erasure.resume()
-            if self._follower.unready():
-                return
-            self._merge()
-            for task, interval in ((self._retain, RETENTION_SECONDS), (self._expire, EXPIRE_SECONDS)):
-                if time.monotonic() >= self._due[task]:
-                    task()
-                    self._due[task] = time.monotonic() + interval
-            self._is_failing = False
+            task()
         except (duckdb.Error, psycopg.Error, StorageUnavailable) as error:
-            if not self._is_failing:
+            if task not in self._failing:
                 _log.warning("The lake could not be maintained: %s", self._lake.reason(error))
-            self._is_failing = True
+            self._failing.add(task)
             self.close()
+            return False
+        self._failing.discard(task)
+        return True
 
     def close(self) -> None:
         """Closes the connection."""

@@ -1,6 +1,7 @@
 """Merging, retention and expiry of a lake beside receivers and collectors, as real processes with a real PostgreSQL."""
 
 import itertools
+import json
 import random
 import signal
 import threading
@@ -154,3 +155,19 @@ def test_old_records_are_deleted_but_those_of_open_transactions(lake: LakePlace,
         assert receiver.send("/v1/traces", request(4, "open"))
         with lake.running("serve", tmp_path / "fresh") as fresh:
             assert shown_by(fresh, "open") == [2, 4, 5]
+
+
+def test_an_erasure_that_fails_does_not_keep_files_from_being_merged(lake: LakePlace, tmp_path: Path) -> None:
+    with lake.running("receive", tmp_path / "receiver") as receiver:
+        for number in (1, 2, 3):
+            assert receiver.send("/v1/traces", request(number))
+        with lake.server.connect(lake.database) as connection:  # PostgreSQL cannot look for such a text
+            connection.execute(
+                "INSERT INTO sagascope_erasures (request, salt, digests) VALUES (%s, 'salt', '{}')",
+                [json.dumps({"ids": [], "texts": ["\0" * 40], "incidents": []})],
+            )
+        with lake.maintained(tmp_path / "copy.duckdb", is_failing=True, **AT_ONCE):
+            pass
+        assert len(lake.query("SELECT * FROM ducklake_list_files('lake', 'spans')")) == 1
+        assert numbers_in(lake) == [1, 2, 3]
+        assert len(lake.catalog("SELECT 1 FROM sagascope_erasures WHERE request IS NOT NULL")) == 1
