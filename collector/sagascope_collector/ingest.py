@@ -159,6 +159,8 @@ class Ingest:
         self._queue: FairQueue[_QueuedRequest] = FairQueue(limits.queue_bytes)
         self._changed = threading.Condition()
         self._closing = False
+        self._storing: int | None = None
+        """When the oldest request of the group that is being stored was received."""
         self._last_begun = -math.inf
         self._absent: Counter[str] = Counter()
         """The senders that the last commit answered and that have not sent again, with their numbers of requests."""
@@ -191,9 +193,10 @@ class Ingest:
         return waiting.answer
 
     def oldest(self) -> int | None:
-        """Returns when the request that waits longest was received; None if none waits."""
+        """Returns when the oldest request that is not answered was received; None if all are."""
         with self._changed:
-            return min((each.payload.received_at for each in self._queue.peek()), default=None)
+            waiting = [each.payload.received_at for each in self._queue.peek()]
+            return min(waiting if self._storing is None else [self._storing, *waiting], default=None)
 
     def waiting(self) -> tuple[int, int]:
         """Returns the number of waiting requests, and their bytes."""
@@ -214,7 +217,10 @@ class Ingest:
 
     def _run(self) -> None:
         while group := self._next_group():
-            _answer(group, self._stored(group))
+            outcomes = self._stored(group)
+            with self._changed:
+                self._storing = None
+            _answer(group, outcomes)
 
     def _next_group(self) -> list[_QueuedRequest]:
         """Waits for requests, and returns as many as one commit may hold; none at the end."""
@@ -227,6 +233,7 @@ class Ingest:
                 group.append(item.content)
                 taken += len(item.content.payload.body)
             self._absent = Counter(each.payload.sender for each in group)
+            self._storing = min((each.payload.received_at for each in group), default=None)
         return group
 
     def _sender_returned(self, sender: str) -> None:

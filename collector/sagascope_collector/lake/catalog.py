@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -78,8 +78,12 @@ HELD_SECONDS: Final = 20
 """Time after which PostgreSQL takes the lock of commits from a process that sends nothing: it was paused or cut off."""
 
 TRANSACTION_SECONDS: Final = 15
-"""Time after which PostgreSQL ends a transaction of DuckDB that sends nothing. More than a lock may take, and less than
-`HELD_SECONDS`: what a paused process has begun must have ended before another one commits."""
+"""Time after which PostgreSQL ends a transaction of DuckDB that sends nothing: it waits for the lock or for the object
+store, or the process is paused. More than a lock may take, and less than `HELD_SECONDS`: what a paused process has
+begun must have ended before another one commits."""
+
+STATEMENT_SECONDS: Final = 8
+"""Time for one statement of a commit. Less than `HELD_SECONDS`: the lock must not end while PostgreSQL works on it."""
 
 START_SECONDS: Final = 60
 """Time for the creation of tables."""
@@ -219,11 +223,12 @@ class Lake:
         if not was_held:
             raise psycopg.OperationalError("the lock of commits was lost during the commit")
 
-    def attached(self, seconds: int = 0) -> duckdb.DuckDBPyConnection:
+    def attached(self, seconds: int = 0, statement_seconds: int = 0) -> duckdb.DuckDBPyConnection:
         """Opens a database in memory with the lake attached and chosen. Only statements of this package run in it.
 
         Args:
             seconds: how long a transaction may send nothing to the catalog; 0: as long as this machine is reached.
+            statement_seconds: how long the catalog may work on a statement; 0: for ever.
 
         Raises:
             duckdb.Error: the catalog does not answer.
@@ -246,7 +251,7 @@ class Lake:
             connection.execute("SET GLOBAL http_timeout = 10")
             connection.execute("SET GLOBAL http_retries = 2")
             connection.execute(f"CREATE SECRET (TYPE s3, {self._s3_secret()})")
-        catalog, data = quoted(f"ducklake:postgres:{self._address(seconds)}"), quoted(self.data)
+        catalog, data = quoted(f"ducklake:postgres:{self._address(seconds, statement_seconds)}"), quoted(self.data)
         # without the limit, small commits would be rows in PostgreSQL, which cost fifty times more
         connection.execute(f"ATTACH {catalog} AS lake (DATA_PATH {data}, DATA_INLINING_ROW_LIMIT 0)")
         connection.execute("USE lake")
@@ -261,8 +266,10 @@ class Lake:
             Path(folder).mkdir(parents=True, exist_ok=True)
         return f"{folder}/{uuid4()}.parquet"
 
-    def _address(self, seconds: int) -> str:
-        return self._conninfo(idle_in_transaction_session_timeout=f"{seconds}s")
+    def _address(self, seconds: int, statement_seconds: int = 0) -> str:
+        return self._conninfo(
+            idle_in_transaction_session_timeout=f"{seconds}s", statement_timeout=f"{statement_seconds}s"
+        )
 
     def _s3_secret(self) -> str:
         found = {option: self.environment.get(variable) for option, variable in _S3_OPTIONS.items()}
@@ -289,14 +296,24 @@ def change(connection: duckdb.DuckDBPyConnection, *statements: str, values: Any 
         duckdb.Error: they may or may not be committed.
     """
     connection.begin()
-    found = [connection.execute(each, values).to_arrow_table() for each in statements]
-    connection.execute(SQL["disable_file_systems"])
+    try:
+        found = [connection.execute(each, values).to_arrow_table() for each in statements]
+        connection.execute(SQL["disable_file_systems"])
+    except duckdb.Error:
+        roll_back(connection)
+        raise
     try:
         connection.commit()
     except duckdb.Error as error:
         # instead of the attempt to delete files
         raise duckdb.TransactionException("A commit failed, or its answer was lost.") from error
     return found
+
+
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """Ends a transaction, if there is one. If PostgreSQL is lost, closing the connection in one aborts the process."""
+    with suppress(duckdb.Error):
+        connection.rollback()
 
 
 def _check_key(session: Any, digest: str) -> None:

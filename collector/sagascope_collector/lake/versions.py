@@ -5,13 +5,17 @@ part of it changes nothing the second time: a killed process repeats it. One tha
 sets `sagascope_version.oldest` to its number in its catalog part, and is applied while none of them runs.
 """
 
+from contextlib import suppress
+from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
 from sagascope_collector.errors import CannotStart, NewerDatabase
 from sagascope_collector.storage.connection import Statements
+
+EXCLUDED: Final = "The lake was upgraded by a later version of Sagascope. Upgrade this process."
 
 
 class Version(NamedTuple):
@@ -24,16 +28,17 @@ class Version(NamedTuple):
     """Statements of DuckLake, one transaction."""
 
 
-def known() -> list[Version]:
+@cache
+def known() -> tuple[Version, ...]:
     """Returns every migration that this version of Sagascope knows, in order."""
     texts = {
         each.name: each.read_text(encoding="utf-8") for each in files(__package__).joinpath("migrations").iterdir()
     }
     names = sorted(name.removesuffix(".catalog.sql") for name in texts if name.endswith(".catalog.sql"))
-    return [
+    return tuple(
         Version(int(each[:4]), texts[f"{each}.catalog.sql"], texts.get(f"{each}.lake.sql", "SELECT 1"))
         for each in names
-    ]
+    )
 
 
 def upgrade(session: Any, connection: duckdb.DuckDBPyConnection, sql: Statements) -> None:
@@ -50,22 +55,34 @@ def upgrade(session: Any, connection: duckdb.DuckDBPyConnection, sql: Statements
         psycopg.Error: the catalog does not answer; the next start goes on.
         duckdb.Error: likewise.
     """
-    version, oldest = _current(session, sql)
-    last = known()[-1].number
-    if oldest > last:
-        raise NewerDatabase(
-            f"The lake was upgraded by a later version of Sagascope (tables {version}, for processes that know "
-            f"{oldest} or later; this one knows {last}). Upgrade this process."
-        )
+    version = check(session, sql)
     for each in (each for each in known() if each.number > version):
         with session.transaction():
             session.execute(each.catalog)
             if version and _current(session, sql)[1] == each.number:
                 _require_alone(session, sql)
         connection.begin()
-        connection.execute(each.lake)
-        connection.commit()
+        try:
+            connection.execute(each.lake)
+            connection.commit()
+        except duckdb.Error:
+            with suppress(duckdb.Error):
+                connection.rollback()
+            raise
         session.execute(sql["update_version"], [each.number])
+
+
+def check(session: Any, sql: Statements) -> int:
+    """Returns the last migration that was applied to a lake; 0: none was.
+
+    Raises:
+        NewerDatabase: the lake cannot be used by this version any more.
+        psycopg.Error: the catalog does not answer.
+    """
+    version, oldest = _current(session, sql)
+    if oldest > known()[-1].number:
+        raise NewerDatabase(EXCLUDED)
+    return version
 
 
 def _current(session: Any, sql: Statements) -> tuple[int, int]:

@@ -12,8 +12,9 @@ import psycopg
 import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.lake.catalog import SQL, STOP_SECONDS, TRANSACTION_SECONDS, Lake
+from sagascope_collector.errors import NewerDatabase, StorageUnavailable
+from sagascope_collector.lake import versions
+from sagascope_collector.lake.catalog import SQL, STATEMENT_SECONDS, STOP_SECONDS, TRANSACTION_SECONDS, Lake, roll_back
 from sagascope_collector.lake.records import links_to_lake, to_lake
 from sagascope_collector.observations import dump_observations
 from sagascope_collector.storage import Batch
@@ -26,6 +27,8 @@ LIVE_SECONDS: Final = 10.0
 
 FAILURE_SECONDS: Final = 10.0
 """Time after a failed commit in which senders may retry; until then, later telemetry counts as missing."""
+
+OVERTAKEN: Final = "maintenance has overtaken the commit"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class LakeWriter:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._session: Any = None
         self._failing: tuple[float, float] | None = None
-        """The times of the first and the latest failure since the last success, by the steady clock."""
+        """The begin of the first failed commit since the last success, and the latest failure, by the steady clock."""
+        self._version = versions.known()[-1].number
 
     def failing_seconds(self) -> float:
         """Returns for how long telemetry has been refused; 0 if it is stored."""
@@ -71,12 +75,13 @@ class LakeWriter:
 
     def put(self, tables: Mapping[str, pa.Table], observations: str) -> None:
         """Commits rows of tables, and a text with observations of processes; raises the error of `append`."""
+        begun = time.monotonic()
         try:
             self._commit({name: rows for name, rows in tables.items() if rows.num_rows}, observations)
         except (duckdb.Error, psycopg.Error) as error:
             now = time.monotonic()
             is_new = self._failing is None or now - self._failing[1] > FAILURE_SECONDS
-            self._failing = (now, now) if is_new or self._failing is None else (self._failing[0], now)
+            self._failing = (begun, now) if is_new or self._failing is None else (self._failing[0], now)
             self.close()
             raise StorageUnavailable(f"The lake cannot be written: {self._lake.reason(error)}") from error
         self._failing = None
@@ -85,19 +90,24 @@ class LakeWriter:
         if self._session is None:
             self._session = self._lake.session()
         if self._connection is None:
-            self._connection = self._lake.attached(TRANSACTION_SECONDS)
+            self._connection = self._lake.attached(TRANSACTION_SECONDS, STATEMENT_SECONDS)
         connection, session = self._connection, self._session
         files = [self._write(connection, name, rows) for name, rows in tables.items()]
+        # before the lock, since reading the files takes time; what is committed meanwhile does not matter to rows added
         connection.begin()
         for file in files:
             connection.execute(SQL["add_file"], {"table": file.table, "path": file.path})
         connection.execute("CALL lake.set_commit_message(?, '', extra_info => ?)", [self._name, observations])
         ((snapshot,),) = connection.execute(SQL["select_snapshot"]).fetchall()
-        values = {"files": [each.id for each in files], "snapshot": snapshot}
+        values = {"files": [each.id for each in files], "snapshot": snapshot, "version": self._version}
         with self._lake.exclusive(session):
-            ((is_committable,),) = session.execute(SQL["select_is_committable"], values).fetchall()
-            if not is_committable:
-                raise psycopg.OperationalError("maintenance has overtaken the commit")
+            ((is_known, is_committable),) = session.execute(SQL["select_is_committable"], values).fetchall()
+            if not (is_known and is_committable):
+                # maintenance may have given up a file before it was written
+                session.execute(SQL["delete_files"], values)
+                for file in files:
+                    session.execute(SQL["insert_file"], {"path": file.path})
+                raise psycopg.OperationalError(versions.EXCLUDED if not is_known else OVERTAKEN)
             connection.commit()
         session.execute(SQL["delete_files"], values)
 
@@ -112,6 +122,8 @@ class LakeWriter:
 
     def close(self) -> None:
         """Closes the connections; the next append opens new ones. What was not committed is rolled back."""
+        if self._connection is not None:
+            roll_back(self._connection)
         for opened in (self._connection, self._session):
             with contextlib.suppress(duckdb.Error, psycopg.Error):
                 if opened is not None:
@@ -159,6 +171,8 @@ class Heartbeat:
             try:
                 self._report()
                 self._failure, self._reported_at = None, time.monotonic()
+            except NewerDatabase as error:
+                self._failure = str(error)
             except psycopg.Error as error:
                 self._failure = f"The lake's catalog does not answer: {self._lake.reason(error)}"
                 self._session = None
@@ -170,6 +184,7 @@ class Heartbeat:
             self._session = self._lake.session()
         clock = self._lake.clock
         clock.adjust(self._session)
+        versions.check(self._session, SQL)
         oldest = self._oldest()
         waiting = max(0.0, (clock() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
         values = {"receiver": self._name, "waiting": max(waiting, self._writer.failing_seconds())}

@@ -1,5 +1,7 @@
 """Commits of receivers: files are written before the lock is taken, and named by a commit under it, or deleted."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,3 +146,68 @@ def test_a_commit_whose_answer_was_lost_leaves_the_lake_readable(lake: LakePlace
             assert stored_numbers(lake) == [1, 2, 2]
         with lake.running("serve", tmp_path / "collector") as collector:
             assert shown_by(collector) == [1, 2]
+
+
+def test_a_receiver_outlives_the_end_of_its_transaction(lake: LakePlace, tmp_path: Path) -> None:
+    lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+    with lake.running("receive", tmp_path) as receiver:
+        with receiver_before_its_commit(lake, receiver, 1) as sending:
+            assert lake.catalog(lost) == [(True,)]
+        assert not sending.is_acknowledged
+        assert receiver.send("/v1/traces", request(1))
+    assert stored_numbers(lake) == [1]
+
+
+LOSE = """
+import sys
+import duckdb, psycopg
+from sagascope_collector.lake import Lake
+from sagascope_collector.lake.catalog import change
+
+lake = Lake(*sys.argv[1:])
+
+def lose() -> int:
+    with lake.session() as session:
+        lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+        return len(session.execute(lost).fetchall())
+
+try:
+    with lake.attached() as connection:
+        connection.create_function("lose", lose, [], "BIGINT", side_effects=True)
+        change(connection, "DELETE FROM spans", "SELECT lose()", "DELETE FROM logs")
+except duckdb.Error as error:
+    print("caught")
+"""
+
+
+def test_maintenance_outlives_the_end_of_its_transaction(lake: LakePlace, tmp_path: Path) -> None:
+    with lake.running("receive", tmp_path) as receiver:
+        assert receiver.send("/v1/traces", request(1))
+        place = [lake.server.dsn(lake.database), lake.data]
+        command = [sys.executable, "-c", LOSE, *place]
+        done = subprocess.run(command, env=lake.variables(), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "caught\n"), done.stderr
+    assert stored_numbers(lake) == [1]
+
+
+def test_a_request_whose_commit_waits_counts_as_lag(lake: LakePlace, tmp_path: Path) -> None:
+    def lag() -> float:
+        ((seconds,),) = lake.catalog(SQL["select_lag"])
+        return float(seconds)
+
+    with lake.running("receive", tmp_path) as receiver:
+        with receiver_before_its_commit(lake, receiver, 1):
+            wait_until(lambda: lag() > 4, "the receiver claims to have committed everything", 60)
+        wait_until(lambda: receiver.send("/v1/traces", request(1)), "the receiver does not recover", 60)
+
+
+def test_a_commit_that_the_catalog_holds_up_ends_before_the_lock_does(lake: LakePlace, tmp_path: Path) -> None:
+    working = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with lake.running("receive", tmp_path) as receiver:
+        assert receiver.send("/v1/traces", request(1))
+        with lake.server.connect(lake.database) as session, session.transaction():
+            session.execute("LOCK TABLE ducklake_file_column_stats IN ACCESS EXCLUSIVE MODE")
+            assert not receiver.send("/v1/traces", request(2))
+            assert lake.catalog(working) == [(0,)]
+        assert receiver.send("/v1/traces", request(2))
+    assert stored_numbers(lake) == [1, 2]

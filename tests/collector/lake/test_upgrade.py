@@ -1,5 +1,6 @@
 """Processes of two versions on one lake, while the later one changes its tables: real processes."""
 
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -53,9 +54,16 @@ def test_processes_of_two_versions_run_beside_each_other_until_one_cannot(lake: 
         assert earlier.send("/v1/traces", request(5))
         for each in collectors:
             wait_until(lambda each=each: shown_by(each) == [1, 2, 3, 4, 5], "the refused upgrade changed it", 60)
+    paused = ExitStack()
+    receiver = paused.enter_context(next_version.running("receive", tmp_path / "paused"))
+    receiver.process.send_signal(signal.SIGSTOP)  # after 10 s, nothing tells it from one that ended
+    paused.callback(receiver.process.send_signal, signal.SIGCONT)
     with lake.server.connect(lake.database) as connection:
         connection.execute("UPDATE sagascope_receivers SET seen_at = seen_at - interval '10 seconds'")
-    with last.running("serve", tmp_path / "fresh") as collector:
+    with paused, last.running("serve", tmp_path / "fresh") as collector:
+        receiver.process.send_signal(signal.SIGCONT)
+        assert not receiver.send("/v1/traces", request(7))
+        wait_until(lambda: not receiver.is_ready(), "an excluded receiver is ready", 60)
         assert collector.send("/v1/traces", request(6))
         wait_until(lambda: shown_by(collector) == [1, 2, 3, 4, 5, 6], "the upgrade loses records", 60)
         with (

@@ -24,5 +24,5 @@ def _with_zone(table: pa.Table, origins: pa.Table) -> pa.Table:
     return rows.append_column("zone", pa.array(["north"] * rows.num_rows, pa.string()))
 
 
-versions.known = lambda: [*_known(), _ADDS, _EXCLUDES][: _last + int(os.environ["FURTHER_MIGRATIONS"])]
+versions.known = lambda: (*_known(), _ADDS, _EXCLUDES)[: _last + int(os.environ["FURTHER_MIGRATIONS"])]
 writer.to_lake = _with_zone

@@ -33,9 +33,10 @@ SELECT true
 INSERT INTO sagascope_files (path, written_at) VALUES (%(path)s, clock_timestamp()) RETURNING file_id
 
 -- name: select_is_committable
--- whether no maintenance has given up the files, and DuckLake notices what was committed after a snapshot: it tries to
+-- whether this version may write at all; and whether no maintenance has given up the files, and DuckLake notices what was committed after a snapshot: it tries to
 -- use the next number, which must not have expired
 SELECT
+    (SELECT oldest FROM sagascope_version) <= %(version)s,
     (SELECT count(*) FROM sagascope_files WHERE file_id = ANY(%(files)s)) = cardinality(%(files)s)
     AND (
         EXISTS (SELECT FROM ducklake_snapshot WHERE snapshot_id = %(snapshot)s + 1)
