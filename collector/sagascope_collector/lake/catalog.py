@@ -102,6 +102,16 @@ _S3_OPTIONS: Final = {
 }
 
 
+_CAUSES: Final = re.compile(
+    r"No space left on device|out of memory|out of shared memory|deadlock detected|Connection refused"
+    r"|too many clients already|server closed the connection unexpectedly|the database system is (?:starting up|"
+    r"shutting down|in recovery mode)|cannot execute [A-Z]+ in a read-only transaction|permission denied"
+    r"|terminating connection due to (?:administrator command|idle-session timeout|idle-in-transaction timeout)"
+    r"|canceling statement due to (?:statement timeout|lock timeout|user request)"
+)
+"""What an error may show of its further lines: the rest can be SQL with telemetry."""
+
+
 class Session(psycopg.Connection[Any]):
     """A session that is closed if PostgreSQL does not answer."""
 
@@ -174,14 +184,25 @@ class Lake:
         try:
             with self.session() as session:
                 self.clock.adjust(session)
-                with self.exclusive(session, START_SECONDS):
-                    with self.attached() as connection:
-                        versions.upgrade(session, connection, SQL)
+                if versions.check(session, SQL) >= versions.known()[-1].number:
+                    self.attached().close()  # checks the place of the data
+                else:
+                    with self.exclusive(session, START_SECONDS), self.attached(START_SECONDS // 2) as connection:
                         connection.execute(SQL["set_file_size"])
-                    if key_digest:
-                        _check_key(session, key_digest)
+                        versions.upgrade(session, connection, SQL)
+                if key_digest:
+                    self._check_key(session, key_digest)
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
+
+    def _check_key(self, session: Any, digest: str) -> None:
+        """Checks that this process has the key of those that started before: erasures name sagas by hashes with it."""
+        if not session.execute(SHARED["select_key_digest"]).fetchall():
+            with self.exclusive(session):
+                session.execute(SHARED["insert_key_digest"], {"digest": digest})
+        ((known,),) = session.execute(SHARED["select_key_digest"]).fetchall()
+        if known != digest:
+            raise CannotStart("The key for pseudonyms is not the one of the lake's other processes.")
 
     def session(self, *, statement_seconds: int = STATEMENT_TIMEOUT_SECONDS, **settings: str) -> Any:
         """Opens a session with PostgreSQL that commits each statement.
@@ -212,7 +233,7 @@ class Lake:
 
         Args:
             session: of the catalog.
-            seconds: how long the block may take; 0: as long as this machine is reached.
+            seconds: how long the block may send nothing in this session.
 
         Raises:
             psycopg.Error: it was not held all the time. The caller closes the session after any error.
@@ -280,10 +301,22 @@ class Lake:
         return ", ".join(parts)
 
     def reason(self, error: Exception) -> str:
-        """Returns the first line of an error, without the address of the catalog, which may hold a password."""
+        """Returns the first line of an error, and what PostgreSQL said if that is known.
+
+        It is without the address of the catalog, which may hold a password, and without SQL, which may hold telemetry.
+        """
         known = re.escape(self._address(0)).replace("=0s", r"=\d+s")
         lines = re.sub(known, "the catalog", str(error)).replace(self.catalog, "the catalog").splitlines()
-        return lines[0] if lines else type(error).__name__
+        line = re.sub(r'execute query ".*', "execute a query", lines[0]) if lines else type(error).__name__
+        cause = _cause(error)
+        return line if cause in line else f"{line.rstrip('.')}: {cause}"
+
+
+def _cause(error: Exception) -> str:
+    """Returns which of `_CAUSES` an error of DuckDB contains; empty if none."""
+    text = str(error)
+    found = _CAUSES.findall(text)
+    return found[-1] if found else "PostgreSQL did not answer" if text.rstrip().endswith('":') else ""
 
 
 def change(connection: duckdb.DuckDBPyConnection, *statements: str, values: Any = None) -> list[pa.Table]:
@@ -306,7 +339,9 @@ def change(connection: duckdb.DuckDBPyConnection, *statements: str, values: Any 
         connection.commit()
     except duckdb.Error as error:
         # instead of the attempt to delete files
-        raise duckdb.TransactionException("A commit failed, or its answer was lost.") from error
+        cause = _cause(error)
+        failure = f"A commit failed, or its answer was lost{f': {cause}' if cause else '.'}"
+        raise duckdb.TransactionException(failure) from error
     return found
 
 
@@ -314,11 +349,3 @@ def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
     """Ends a transaction, if there is one. If PostgreSQL is lost, closing the connection in one aborts the process."""
     with suppress(duckdb.Error):
         connection.rollback()
-
-
-def _check_key(session: Any, digest: str) -> None:
-    """Checks that this process has the key of those that started before: erasures name sagas by hashes with it."""
-    session.execute(SHARED["insert_key_digest"], {"digest": digest})
-    ((known,),) = session.execute(SHARED["select_key_digest"]).fetchall()
-    if known != digest:
-        raise CannotStart("The key for pseudonyms is not the one of the lake's other processes.")

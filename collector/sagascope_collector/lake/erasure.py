@@ -51,6 +51,9 @@ VACUUMED: Final = (
 STATEMENT_SECONDS: Final = 3_600
 """Maximum duration of a statement of an erasure: it rewrites tables."""
 
+STEP_SECONDS: Final = 1_200
+"""Maximum duration of the rewriting of a table: an eraser that was paused holds up all commits for so long."""
+
 LOCK_TIMEOUT: Final = "300s"
 """Exceeds what maintenance may take while it holds the lock of commits."""
 
@@ -171,12 +174,13 @@ class LakeErasure:
         """Erases what a request names; returns the number of records that were in the lake."""
         said = orjson.loads(request)
         ids = [SagaId(*each) for each in said["ids"]]
-        with self._lake.exclusive(session, 0):
+        with self._lake.exclusive(session, STEP_SECONDS):
             # first: a collector that sees a snapshot of the erasure must see that there is one
             session.execute(SQL["begin_erasure"], {"erasure": number})
             records = self._delete(ids)
             for name in TABLES:
-                with self._lake.attached() as connection:
+                session.execute(SQL["confirm_leader_lock"])  # each step may take so long
+                with self._lake.attached(STEP_SECONDS // 2) as connection:
                     change(connection, SQL["rewrite_erased_files"], values={"table": name})
             session.execute(SQL["update_table_statistics"])
             ((last,),) = session.execute(SQL["end_erasure"], {"erasure": number}).fetchall()
@@ -184,7 +188,7 @@ class LakeErasure:
         self._wait_for_others(session, last)
         self._instances.write(session)
         redact(session, ids, said["texts"], said["incidents"])
-        with self._lake.exclusive(session, 0), self._lake.attached() as connection:
+        with self._lake.exclusive(session, STEP_SECONDS), self._lake.attached(STEP_SECONDS // 2) as connection:
             expired = session.execute(SQL["select_snapshots_before"], {"snapshot": last}).fetchall()
             connection.execute(SQL["expire_versions"], {"versions": [each for (each,) in expired]})
             ((until,),) = session.execute(SQL["select_last_replaced"]).fetchall()
@@ -197,14 +201,14 @@ class LakeErasure:
     def _delete(self, ids: Sequence[SagaId]) -> int:
         """Deletes the rows of sagas, and links to them; returns the number of records."""
         gone, named = summaries.ids_table(ids), {each.id for each in ids}
-        with self._lake.attached() as connection:
+        with self._lake.attached(STEP_SECONDS // 2) as connection:
             connection.register("gone", gone)
             found = connection.execute(SQL["select_linking"]).fetchall()
             if rows := [(*each, without_links(each[2], named)) for each in found]:
                 types = {"trace_id": pa.binary(), "span_id": pa.binary()}
                 connection.register("changed", schema.table("trace_id span_id earlier links", rows, **types))
                 change(connection, SQL["update_links"], SQL["mark_erasure"])
-        with self._lake.attached() as connection:
+        with self._lake.attached(STEP_SECONDS // 2) as connection:
             connection.register("gone", gone)
             _, *counts = change(connection, SQL["erase_links"], SQL["erase_spans"], SQL["erase_logs"])
             return sum(each["Count"][0].as_py() for each in counts)

@@ -3,11 +3,14 @@
 import os
 import signal
 
+import duckdb
 import psycopg
 import pytest
 
 from sagascope_collector.lake import Lake
-from support.lake import LakePlace
+from sagascope_collector.lake.catalog import LOCK
+from support import preloaded
+from support.lake import LakePlace, needs_extensions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
@@ -31,3 +34,41 @@ def test_a_session_gives_up_only_after_the_limit_of_its_statements(lake: LakePla
             session.execute("SELECT 1")
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def create(place: LakePlace) -> None:
+    """What each process does at its start."""
+    program = "import sys; from sagascope_collector.lake import Lake; Lake(*sys.argv[1:]).create('a digest')"
+    arguments = (place.server.dsn(place.database), place.data)
+    done = preloaded.run("-c", program, *arguments, environment=place.variables())
+    assert done.returncode == 0, done.stderr
+
+
+@needs_extensions
+def test_a_process_starts_while_another_one_commits(lake: LakePlace) -> None:
+    create(lake)
+    with lake.server.connect(lake.database) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        create(lake)
+    assert lake.catalog("SELECT digest FROM sagascope_pseudonym_key") == [("a digest",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "Failed to commit: Failed to commit DuckLake transaction.\nFailed to flush changes: "
+            "Failed to execute query \"INSERT INTO t VALUES ('person-4711')\": "
+            'ERROR:  could not extend file "base/1": No space left on device\nHINT:  Check free disk space.',
+            "Failed to commit: Failed to commit DuckLake transaction: No space left on device",
+        ),
+        (
+            "Failed to execute query \"INSERT INTO t VALUES ('person-4711')\": ERROR:  value too long: person-4711",
+            "Failed to execute a query",
+        ),
+        ('Failed to execute query "ROLLBACK": ', "Failed to execute a query: PostgreSQL did not answer"),
+    ],
+)
+def test_the_reason_of_a_failure_shows_what_postgresql_said_and_no_telemetry(text: str, shown: str) -> None:
+    error = duckdb.TransactionException(text)
+    assert Lake("postgresql://user:password@127.0.0.1/lake", "data").reason(error) == shown
