@@ -58,7 +58,7 @@ def stalled(store: Storage) -> Iterator[None]:
 async def filled(ingest: Ingest) -> AsyncIterator[list[asyncio.Future]]:
     """The writer is busy, and its queue is full."""
     waiting = [ingest.submit(payload(1))]
-    while ingest.oldest():
+    while ingest.waiting()[0]:
         await asyncio.sleep(0)
     waiting += [ingest.submit(payload(number)) for number in range(2, 2 + QUEUED)]
     yield waiting
