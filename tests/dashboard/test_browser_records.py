@@ -83,6 +83,7 @@ def test_spans_are_a_tree_that_is_filtered_with_what_is_above(page: Page) -> Non
     expect(table.rows()).to_have_count(4)
     page.keyboard.press("ArrowLeft")
     expect(page.get_by_role("tab", name="Logs (3)")).to_have_attribute("aria-selected", "true")
+    expect(table.root).to_have_count(0)
     page.keyboard.press("ArrowRight")
     expect(table.rows()).to_have_count(4)
     assert [cell.strip() for cell in table.texts("Span")] == [

@@ -167,6 +167,7 @@ class Grid:
 
     def texts(self, column: str) -> list[str]:
         """The visible cells of a column."""
+        expect(self.root.locator("thead th", has_text=column).first).to_be_attached()
         titles = [each.rstrip(" ↑↓") for each in self.root.locator("thead th").all_inner_texts()]
         return self.root.locator(f"tbody tr td:nth-child({titles.index(column) + 1})").all_inner_texts()
 

@@ -170,9 +170,10 @@ def _events(records: Iterable[Span | Log], offsets: Mapping[ProcessKey, int]) ->
 def block_reports(
     spans: Sequence[Span], logs: Iterable[Log], steps: Sequence[Step], offsets: Mapping[ProcessKey, int]
 ) -> tuple[BlockReport, ...]:
-    """Returns the reports about open spans that were not withdrawn: those on the whole saga first, then the earliest.
+    """Returns the reports that were not withdrawn: those on the whole saga first, then the earliest.
 
-    The latest report of each span counts; another cause starts a new report. Work retried since is not blocked.
+    A report is about an open span, or was made after the latest attempt of a step had failed. The latest report of each
+    span counts; another cause starts a new report. Work retried since is not blocked.
     """
     latest: dict[str, list[Log]] = {}
     for log in logs:
@@ -184,15 +185,21 @@ def block_reports(
     blocked = {span_id: row for span_id, row in latest.items() if _cause(row[-1])}
     if not blocked:
         return ()
-    found = [_report(span, blocked[span.span_id], offsets) for span in _open(spans, steps) if span.span_id in blocked]
+    found = [
+        _report(span, blocked[span.span_id], offsets)
+        for span in _unfinished(spans, steps)
+        if span.span_id in blocked and blocked[span.span_id][-1].at >= span.end
+    ]
     return tuple(sorted(found, key=lambda each: (each.step is not None, each.since, each.span_id)))
 
 
-def _open(spans: Sequence[Span], steps: Sequence[Step]) -> Iterator[Span]:
-    """The open spans; for each step, those of its latest attempt."""
+def _unfinished(spans: Sequence[Span], steps: Sequence[Step]) -> Iterator[Span]:
+    """The open spans, and those of failed attempts that may be retried; for each step, those of its latest attempt."""
     left = {view.span_id for step in steps for attempt in step.attempts[:-1] for view in attempt.views}
     left -= {view.span_id for step in steps for attempt in step.attempts[-1:] for view in attempt.views}
-    return (span for span in spans if not span.end and span.span_id not in left)
+    last = (step.attempts[-1] for step in steps if step.attempts)
+    failed = {view.span_id for each in last if each.state is not AttemptState.OK for view in each.views}
+    return (span for span in spans if span.span_id in failed or not (span.end or span.span_id in left))
 
 
 def _cause(log: Log) -> str:

@@ -78,7 +78,10 @@ def test_restarts_of_all_parts_lose_and_repeat_nothing(tmp_path: Path) -> None:
             assert attempts(more)[: len(attempts(before))] == attempts(before)
             assert more["anomalies"] == []
             pause(address, "failing/1")
-            paused = once(collector, "failing/1", headline_contains("the activity is paused"))
+            # the state of the activity may be shown before the report that it blocks the saga is received
+            paused = once(
+                collector, "failing/1", lambda saga: saga["verdict"] and "the activity is paused" in headline(saga)
+            )
             assert "by kim" in paused["headline"]
             assert "bank maintenance" in paused["headline"]
             command = "temporal activity unpause --workflow-id failing/1 --activity-id 1 --namespace default"

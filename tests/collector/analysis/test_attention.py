@@ -68,6 +68,17 @@ def test_a_report_of_the_whole_saga_names_no_step() -> None:
     assert verdict.headline.startswith("Blocked since 11:06:45Z: its task fails: KeyError.")
 
 
+@pytest.mark.parametrize("error", ["Refused: no", "Timeout: slow"])
+def test_a_report_about_a_failed_attempt_counts_if_it_was_made_after_the_failure(error: str) -> None:
+    story = f"""{BASE}{BEATS}ledger-1 3..4 run ledger.record as=failed attempt=1 retry_in=60 error="{error}"
+engine-1 {{}} log "the activity is paused" in=failed {REPORT}=paused
+"""
+    assert diagnosed(story.format(3.5)).verdict is None
+    verdict = diagnosed(story.format(5)).verdict
+    assert verdict is not None
+    assert (verdict.reason, verdict.step, verdict.since) == ("blocked", "ledger.record", STARTED + 5 * SECOND)
+
+
 def test_a_report_of_a_process_that_stopped_reporting_is_at_most_likely() -> None:
     story = f'{BASE}engine-1 0..6 beats every=1\nengine-1 5 log "paused" in=root {REPORT}=paused'
     verdict = diagnosed(story, 60).verdict
