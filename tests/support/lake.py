@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from support import preloaded
+from support.otlp import of_saga, span, traces
 from support.postgres import Server
 from support.preloaded import OTHER_DUCKDB
 from support.samples import wait_until
@@ -167,6 +168,24 @@ class LakeProcess:
         """Ends it with SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
+
+
+def request(number: int, saga: str = "8492", **more: Any) -> bytes:
+    """A request with one span, which has a number."""
+    return traces(span(number, name=f"span {number}", attributes={**of_saga(saga), **more})).SerializeToString()
+
+
+def stored_numbers(lake: LakePlace) -> list[int]:
+    """The numbers of the spans in a lake."""
+    return sorted(int(str(name).split()[1]) for (name,) in lake.query("SELECT name FROM spans"))
+
+
+def shown_by(collector: LakeProcess, saga: str = "8492") -> list[int]:
+    """The numbers of the spans that a collector shows of a payment."""
+    asked = {"name": "payment", "id": saga}
+    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
+    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
+    return sorted(int(each["name"].split()[1]) for each in found)
 
 
 class ObjectStore:

@@ -14,7 +14,7 @@ import pytest
 
 from support.disks import fill, small_disk
 from support.failing_store import Proxy, running_proxy
-from support.lake import LakePlace, LakeProcess, needs_extensions
+from support.lake import LakePlace, LakeProcess, needs_extensions, request
 from support.otlp import of_saga, span, traces
 from support.postgres import running_postgres
 from support.samples import wait_until
@@ -39,10 +39,6 @@ def disk() -> Iterator[Path]:
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user
         with small_disk(Path(folder), "160m") as mounted:
             yield mounted
-
-
-def request(number: int) -> bytes:
-    return traces(span(number, name=f"span {number}", attributes=of_saga("8492"))).SerializeToString()
 
 
 def in_flight(number: int, saga: str) -> bytes:

@@ -9,33 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from sagascope_collector.lake.catalog import LOCK, SQL
-from support.lake import LakePlace, LakeProcess, needs_extensions
-from support.otlp import of_saga, span, traces
+from support.lake import LakePlace, LakeProcess, needs_extensions, request, shown_by, stored_numbers
 from support.proxy import proxy_to
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
 AT_ONCE = {"EXPIRE_SECONDS": 0, "FILE_SECONDS": 0, "UNCOMMITTED_SECONDS": 0}
-
-
-def request(number: int) -> bytes:
-    return traces(span(number, name=f"span {number}", attributes=of_saga("8492"))).SerializeToString()
-
-
-def stored_numbers(lake: LakePlace) -> list[int]:
-    return sorted(int(str(name).split()[1]) for (name,) in lake.query("SELECT name FROM spans"))
-
-
-def shown_by(collector: LakeProcess) -> list[int]:
-    asked = {"name": "payment", "id": "8492"}
-    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
-    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
-    return sorted(int(each["name"].split()[1]) for each in found)
 
 
 class Sending:

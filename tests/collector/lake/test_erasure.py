@@ -11,7 +11,7 @@ import pytest
 
 from sagascope_collector.lake.follower import digest
 from sagascope_collector.scrubbing.rules import Pseudonyms
-from support.lake import KEY, LakePlace, LakeProcess, needs_extensions, object_store
+from support.lake import KEY, LakePlace, LakeProcess, needs_extensions, object_store, request, shown_by
 from support.otlp import any_value, log, logs, of_saga, span, traces
 from support.postgres import Server
 from support.samples import wait_until
@@ -23,21 +23,10 @@ SAGA = "zz-erased-9"
 """The greatest id of all, so that it is the maximum of a column."""
 
 
-def request(number: int, saga: str, **more: Any) -> bytes:
-    return traces(span(number, name=f"span {number}", attributes={**of_saga(saga), **more})).SerializeToString()
-
-
 def of_person(number: int) -> bytes:
     """A step that failed for good, of a person."""
     more = {"saga.key.customer": PERSON, "email": f"{PERSON}@example.com"}
     return request(number, SAGA, **more, **{"saga.role": "step", "saga.step.name": "charge"})
-
-
-def shown_by(collector: LakeProcess, saga: str) -> list[int]:
-    asked = {"name": "payment", "id": saga}
-    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
-    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
-    return sorted(int(each["name"].split()[1]) for each in found)
 
 
 def listed(collector: LakeProcess) -> list[str]:

@@ -7,31 +7,14 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 from support.failing_store import Mode, running_proxy
-from support.lake import LakePlace, LakeProcess, needs_extensions, object_store
-from support.otlp import of_saga, span, traces
+from support.lake import LakePlace, LakeProcess, needs_extensions, object_store, request, shown_by, stored_numbers
 from support.postgres import running_postgres
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
-
-
-def request(number: int) -> bytes:
-    return traces(span(number, name=f"span {number}", attributes=of_saga("8492"))).SerializeToString()
-
-
-def stored_numbers(lake: LakePlace) -> list[int]:
-    return sorted(int(str(name).split()[1]) for (name,) in lake.query("SELECT name FROM spans"))
-
-
-def shown_by(collector: LakeProcess) -> list[int]:
-    asked = {"name": "payment", "id": "8492"}
-    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
-    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
-    return sorted(int(each["name"].split()[1]) for each in found)
 
 
 def test_what_was_acknowledged_survives_the_death_of_all_processes_at_once(tmp_path: Path) -> None:

@@ -13,22 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.lake import LakePlace, LakeProcess, needs_extensions, object_store
-from support.otlp import of_saga, span, traces
+from support.lake import LakePlace, LakeProcess, needs_extensions, object_store, request, stored_numbers
 from support.postgres import Server
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
 ENDED_BEFORE_NS = 60_000_000_000
-
-
-def request(number: int) -> bytes:
-    return traces(span(number, name=f"span {number}", attributes=of_saga("8492"))).SerializeToString()
-
-
-def stored_numbers(lake: LakePlace) -> list[int]:
-    return sorted(int(str(name).split()[1]) for (name,) in lake.query("SELECT name FROM spans"))
 
 
 def shown(collector: LakeProcess, **asked: str) -> dict[str, object] | None:

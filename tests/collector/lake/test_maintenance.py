@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.lake import LakePlace, LakeProcess, needs_extensions
+from support.lake import LakePlace, LakeProcess, needs_extensions, request, shown_by, stored_numbers
 from support.otlp import heartbeat, logs, of_saga, resource, span, traces
 from support.samples import wait_until
 
@@ -20,21 +20,6 @@ pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake"
 
 AT_ONCE = {"SMALL_FILES": 2, "EXPIRE_SECONDS": 0, "RETENTION_SECONDS": 0, "SNAPSHOT_SECONDS": 0, "FILE_SECONDS": 0}
 """Limits with which maintenance does all that it can."""
-
-
-def request(number: int, saga: str = "8492") -> bytes:
-    return traces(span(number, name=f"span {number}", attributes=of_saga(saga))).SerializeToString()
-
-
-def numbers_in(lake: LakePlace) -> list[int]:
-    return sorted(int(str(name).split()[1]) for (name,) in lake.query("SELECT name FROM spans"))
-
-
-def shown_by(collector: LakeProcess, saga: str = "8492") -> list[int]:
-    asked = {"name": "payment", "id": saga}
-    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
-    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
-    return sorted(int(each["name"].split()[1]) for each in found)
 
 
 def instances(collector: LakeProcess) -> object:
@@ -79,7 +64,7 @@ def test_nothing_acknowledged_is_lost_while_files_are_merged_and_snapshots_expir
                 over.set()
                 for each in threads:
                     each.join()
-        stored = numbers_in(lake)
+        stored = stored_numbers(lake)
         assert not acknowledged - set(stored)
         wait_until(lambda: shown_by(collector) == sorted(set(stored)), "the collector misses records", 30)
         ((commits,),) = lake.catalog("SELECT max(snapshot_id) FROM ducklake_snapshot")
@@ -135,7 +120,7 @@ def test_replaced_files_are_deleted_later_only(lake: LakePlace, tmp_path: Path) 
             pass
         assert not before & lake.files()
         assert "of_another_lake.parquet" in lake.files()
-        assert numbers_in(lake) == [1, 2, 3]
+        assert stored_numbers(lake) == [1, 2, 3]
 
 
 def test_old_records_are_deleted_but_those_of_open_transactions(lake: LakePlace, tmp_path: Path) -> None:
@@ -149,7 +134,7 @@ def test_old_records_are_deleted_but_those_of_open_transactions(lake: LakePlace,
         assert receiver.send("/v1/logs", logs(heartbeat(1)).SerializeToString())
         with lake.maintained(tmp_path / "copy.duckdb", keep="0.001", **{**AT_ONCE, "DAY_NS": 0}):
             pass
-        assert numbers_in(lake) == [2, 5]
+        assert stored_numbers(lake) == [2, 5]
         assert lake.query("SELECT saga_id FROM linked_spans") == [["open"]]
         assert lake.query("SELECT saga_id FROM logs") == []
         assert receiver.send("/v1/traces", request(4, "open"))
@@ -169,5 +154,5 @@ def test_an_erasure_that_fails_does_not_keep_files_from_being_merged(lake: LakeP
         with lake.maintained(tmp_path / "copy.duckdb", is_failing=True, **AT_ONCE):
             pass
         assert len(lake.query("SELECT * FROM ducklake_list_files('lake', 'spans')")) == 1
-        assert numbers_in(lake) == [1, 2, 3]
+        assert stored_numbers(lake) == [1, 2, 3]
         assert len(lake.catalog("SELECT 1 FROM sagascope_erasures WHERE request IS NOT NULL")) == 1

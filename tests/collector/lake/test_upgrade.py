@@ -4,25 +4,13 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
-from support.lake import LakePlace, LakeProcess, needs_extensions
-from support.otlp import log, logs, of_saga, span, traces
+from support.lake import LakePlace, needs_extensions, request, shown_by
+from support.otlp import log, logs, of_saga
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
-
-
-def request(number: int) -> bytes:
-    return traces(span(number, name=f"span {number}", attributes=of_saga("8492"))).SerializeToString()
-
-
-def shown_by(collector: LakeProcess) -> list[int]:
-    asked = {"name": "payment", "id": "8492"}
-    answer = httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=30)
-    found = answer.json()["spans"] if answer.status_code == httpx.codes.OK else []
-    return sorted(int(each["name"].split()[1]) for each in found)
 
 
 def test_processes_of_two_versions_run_beside_each_other_until_one_cannot(lake: LakePlace, tmp_path: Path) -> None:
