@@ -47,7 +47,7 @@ class CatalogClock:
             psycopg.Error: PostgreSQL does not answer.
         """
         asked = self()
-        ((at,),) = session.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchall()
+        ((at,),) = session.execute(SQL["select_time"]).fetchall()
         deviation = at - (asked + self()) // 2
         if abs(deviation) > TOLERANCE_NS:
             self._offset_ns += deviation

@@ -2,6 +2,10 @@
 -- what one merge writes at most, while receivers wait
 CALL lake.set_option('target_file_size', '64MB')
 
+-- name: select_time
+-- nanoseconds since 1970
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint
+
 -- name: select_has_versions
 SELECT to_regclass('sagascope_version') IS NOT NULL
 
