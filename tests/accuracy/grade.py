@@ -36,7 +36,7 @@ from sagascope_collector.analysis.spans import (
     process_key,
     processes,
 )
-from sagascope_collector.analysis.verdict import Action
+from sagascope_collector.analysis.wording import Action
 from sagascope_collector.records import Facts, Instance
 
 REQUIRED_AFTER_SECONDS = 2.0

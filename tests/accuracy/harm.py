@@ -11,7 +11,7 @@ from accuracy.shapes import Step
 from accuracy.telemetry import key_of
 from accuracy.world import Story
 from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Saga
-from sagascope_collector.analysis.verdict import Action, ActionKind
+from sagascope_collector.analysis.wording import Action, ActionKind
 
 KNOWN_AFTER_SECONDS = 6.5
 """What happened so shortly before need not be known yet: a process that was lost is missed with its next heartbeat."""

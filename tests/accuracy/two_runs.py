@@ -18,7 +18,7 @@ from accuracy.world import Story, play
 from sagascope import semconv
 from sagascope_collector.analysis import Context, diagnosis, rebuild
 from sagascope_collector.analysis.case import Case
-from sagascope_collector.analysis.verdict import Action, ActionKind
+from sagascope_collector.analysis.wording import Action, ActionKind
 from sagascope_collector.records import Facts, Instance, Log, Process, Span
 
 Record = TypeVar("Record", Span, Log)

@@ -12,8 +12,8 @@ from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_l
 from sagascope_collector.analysis.headline import about, because
 from sagascope_collector.analysis.ledger import is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
-from sagascope_collector.analysis.verdict import Action
 from sagascope_collector.analysis.wording import (
+    Action,
     Text,
     capitalized,
     phrase,

@@ -463,12 +463,3 @@ def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:
     """
     promised = round((SILENT_INTERVALS * beat.interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
     return not beat.final and instance.reported_at + promised >= now
-
-
-def runners(saga: Saga) -> dict[str, str]:
-    """The service that ran each step of a saga, by step name; steps with an unknown service are left out."""
-    return {
-        step.name: step.service
-        for step in saga.steps
-        if step.service and any(each.is_executor_known for each in step.attempts)
-    }

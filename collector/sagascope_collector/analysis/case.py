@@ -8,9 +8,8 @@ from typing import NamedTuple, Self
 from sagascope import semconv
 from sagascope_collector.analysis import ledger, plans
 from sagascope_collector.analysis.baseline import Baseline
-from sagascope_collector.analysis.context import Context, EvaluationClock, StepSuccess
+from sagascope_collector.analysis.context import Context, EvaluationClock, Liveness, StepSuccess
 from sagascope_collector.analysis.ledger import StepEffect, step_effects
-from sagascope_collector.analysis.liveness import Liveness
 from sagascope_collector.analysis.model import (
     Attempt,
     AttemptState,

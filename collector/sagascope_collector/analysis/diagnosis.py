@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from sagascope_collector.analysis import actions, headline, integrity_rules, progress_rules, two_phase
@@ -12,13 +13,58 @@ from sagascope_collector.analysis.context import Context
 from sagascope_collector.analysis.evidence import evidence
 from sagascope_collector.analysis.ledger import has_ended
 from sagascope_collector.analysis.ledger_text import customer_line
-from sagascope_collector.analysis.model import Failure, Phase, Saga, Status, Step
+from sagascope_collector.analysis.model import Confidence, Failure, Phase, Saga, Status, Step
 from sagascope_collector.analysis.runbooks import KEY_PREFIX
 from sagascope_collector.analysis.spans import FINAL_SPAN_GRACE_NS, is_unlisted
-from sagascope_collector.analysis.verdict import Action, ActionKind, Diagnosis, Verdict
-from sagascope_collector.analysis.wording import Text, datetime_text, midnight_after, run_name
+from sagascope_collector.analysis.wording import (
+    Action,
+    ActionKind,
+    Evidence,
+    Text,
+    datetime_text,
+    midnight_after,
+    run_name,
+)
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a saga needs attention."""
+
+    reason: AttentionCode
+    phase: Phase
+    step: str | None
+    service: str | None
+    instance: str | None
+    since: int
+    headline: Text
+    evidence: tuple[Evidence, ...]
+    actions: tuple[Text, ...]
+    confidence: Confidence
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The diagnosis of a saga at one moment."""
+
+    step: str | None
+    """The current step; None once the saga has ended and needs no attention."""
+    service: str | None
+    attempts: int
+    """Attempts of the current step."""
+    error: Failure | None
+    """The latest error of the current step."""
+    verdict: Verdict | None
+    headline: Text
+    """The headline of the verdict; without a verdict, the saga's current state."""
+    customer_line: Text
+    """One sentence for people outside engineering: whether the customer was charged or refunded, as far as known."""
+    due_at: int | None
+    """The next time at which this diagnosis may change without a new fact; None: never."""
+    report_deadlines: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    """The report deadlines of processes that the diagnosis relies on, by (service, identity): see `must_report_by`."""
 
 
 class Rule(NamedTuple):

@@ -13,8 +13,7 @@ from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row
 from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence
 from sagascope_collector.analysis.spans import is_sampled
-from sagascope_collector.analysis.verdict import Evidence
-from sagascope_collector.analysis.wording import Text, phrase, process_label, shortened
+from sagascope_collector.analysis.wording import Evidence, Text, phrase, process_label, shortened
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Instance, Process, Span, as_text

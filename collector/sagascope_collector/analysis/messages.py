@@ -15,8 +15,7 @@ from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.failures import failure
 from sagascope_collector.analysis.model import Attempt, AttemptState, Saga
 from sagascope_collector.analysis.spans import RECEIVING_KINDS, SpanTree, keyed, process_key
-from sagascope_collector.analysis.verdict import Action, Evidence
-from sagascope_collector.analysis.wording import Text, phrase, process_label, shortened, time_text
+from sagascope_collector.analysis.wording import Action, Evidence, Text, phrase, process_label, shortened, time_text
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span

@@ -9,8 +9,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.model import AttemptState
-from sagascope_collector.analysis.verdict import Action
-from sagascope_collector.analysis.wording import Text, joined, name_list, phrase, process_label, time_text
+from sagascope_collector.analysis.wording import Action, Text, joined, name_list, phrase, process_label, time_text
 
 DECISION_VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
 DECISION_PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}

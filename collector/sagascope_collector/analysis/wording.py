@@ -1,8 +1,13 @@
-"""Sentences with separate times, so that a screen can show them in its reader's time zone."""
+"""Texts for people: sentences, recommended actions and evidence.
+
+The times of a text are kept apart, so that a screen can show them in its reader's time zone.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import NamedTuple, Self
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -151,11 +156,82 @@ def shortened(text: str) -> str:
     return line if len(line) <= MAX_ERROR_CHARACTERS else f"{line[: MAX_ERROR_CHARACTERS - 1]}…"
 
 
-def times(number: int) -> str:
-    """Formats a count: ``once``, ``twice``, ``3 times``."""
-    return {1: "once", 2: "twice"}.get(number, f"{number} times")
-
-
 def run_name(key: SagaKey, unknown: str = "a newer run") -> str:
     """Returns how sentences name a run of a saga."""
     return f"run {key.run}" if key.run else unknown
+
+
+class ActionKind(StrEnum):
+    """The kind of work that an action requires from a person."""
+
+    INSPECT = "inspect"
+    """Find or fix a cause; changes nothing in the saga."""
+    START = "start"
+    """Start or resume the process that runs sagas; the saga then continues by itself."""
+    VERIFY = "verify"
+    """Verify what took effect."""
+    REPEAT = "repeat"
+    """Run work again, or run work that may have run already."""
+    REVERSE = "reverse"
+    """Compensate committed work."""
+    CLOSE = "close"
+    """Close a saga of which every step is known to have ended."""
+
+    @property
+    def changes_work(self) -> bool:
+        """Whether the action causes harm if the evidence is wrong."""
+        return self in (ActionKind.REPEAT, ActionKind.REVERSE)
+
+
+class Action(NamedTuple):
+    """One recommended action.
+
+    Tests verify by kind that an action that repeats, reverses or continues work names an idempotency key, or follows an
+    action that verifies.
+    """
+
+    kind: ActionKind
+    text: Text
+    key: str | None = None
+    """The idempotency key that makes the action harmless; the text contains it."""
+
+    @classmethod
+    def inspect(cls, template: str, *values: str | int) -> Self:
+        """Returns an action that finds or fixes a cause."""
+        return cls(ActionKind.INSPECT, sentences(phrase(template, *values)))
+
+    @classmethod
+    def start(cls, template: str, *values: str | int) -> Self:
+        """Returns an action that starts or resumes the process that runs the saga."""
+        return cls(ActionKind.START, sentences(phrase(template, *values)))
+
+    @classmethod
+    def verify(cls, template: str, *values: str | int) -> Self:
+        """Returns an action that verifies what took effect."""
+        return cls(ActionKind.VERIFY, sentences(phrase(template, *values)))
+
+    @classmethod
+    def repeat(cls, template: str, *values: str | int, key: str | None = None) -> Self:
+        """Returns an action that runs work."""
+        return cls(ActionKind.REPEAT, sentences(phrase(template, *values)), key)
+
+    @classmethod
+    def reverse(cls, template: str, *values: str | int, key: str | None = None) -> Self:
+        """Returns an action that compensates work."""
+        return cls(ActionKind.REVERSE, sentences(phrase(template, *values)), key)
+
+    @classmethod
+    def close(cls, template: str, *values: str | int) -> Self:
+        """Returns an action that closes the saga."""
+        return cls(ActionKind.CLOSE, sentences(phrase(template, *values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One received fact behind a verdict."""
+
+    text: Text
+    at: int
+    service: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None

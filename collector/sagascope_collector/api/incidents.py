@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
-from sagascope_collector.analysis.verdict import Diagnosis
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import IncidentListing, NoParameters, TaskListing, new_router
 from sagascope_collector.api.present import amounts_at_risk, moment, parts

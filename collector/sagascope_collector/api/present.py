@@ -10,8 +10,8 @@ from typing import Any
 
 from sagascope_collector import incident_records, records
 from sagascope_collector.analysis import model, plans
-from sagascope_collector.analysis.verdict import Diagnosis, Evidence, Verdict
-from sagascope_collector.analysis.wording import Text, Time as TextTime
+from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
+from sagascope_collector.analysis.wording import Evidence, Text, Time as TextTime
 from sagascope_collector.client import schemas
 from sagascope_collector.json_values import non_finite_name
 from sagascope_collector.records import Attributes, Value

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.model import (
     Attempt,
     AttemptState,
@@ -17,7 +18,6 @@ from sagascope_collector.analysis.model import (
     Saga,
     Step,
 )
-from sagascope_collector.analysis.verdict import Diagnosis, Verdict
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
 

@@ -7,7 +7,7 @@ from threading import Event
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
-from sagascope_collector.analysis.verdict import Diagnosis
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import incident_saga

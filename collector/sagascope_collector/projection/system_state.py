@@ -9,8 +9,8 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.context import StepSuccess
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.analysis.messages import published_at
-from sagascope_collector.analysis.verdict import Diagnosis
 from sagascope_collector.analysis.wording import datetime_text
 from sagascope_collector.records import Instance, SagaId
 

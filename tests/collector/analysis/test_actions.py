@@ -13,7 +13,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import Context, diagnosis, rebuild
 from sagascope_collector.analysis.case import Case, Finding
 from sagascope_collector.analysis.model import Saga
-from sagascope_collector.analysis.verdict import Action, ActionKind
+from sagascope_collector.analysis.wording import Action, ActionKind
 from sagascope_collector.attention_codes import AttentionCode
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, Seen, seen

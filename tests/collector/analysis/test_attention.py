@@ -6,8 +6,8 @@ import pytest
 
 from sagascope import semconv
 from sagascope_collector.analysis import Context, diagnose, diagnosis, rebuild
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.analysis.model import Confidence
-from sagascope_collector.analysis.verdict import Diagnosis
 from sagascope_collector.analysis.wording import Text, Time, capitalized, phrase, sentences
 from sagascope_collector.api.present import parts
 from sagascope_collector.attention_codes import AttentionCode

@@ -7,9 +7,9 @@ import pytest
 
 from sagascope_collector.analysis import Context, Diagnosis, diagnose, outages, rebuild
 from sagascope_collector.analysis.context import StepSuccess
+from sagascope_collector.analysis.diagnosis import Verdict
 from sagascope_collector.analysis.model import Confidence
 from sagascope_collector.analysis.spans import is_sampled
-from sagascope_collector.analysis.verdict import Verdict
 from sagascope_collector.records import BridgeState, Process, SagaKey
 from support.storied_facts import STARTED, Seen, seen
 from support.telemetry import SECOND, emit

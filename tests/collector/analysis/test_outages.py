@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from sagascope_collector.analysis import Context, outages
-from sagascope_collector.analysis.liveness import is_alive
+from sagascope_collector.analysis.context import is_alive
 from sagascope_collector.records import Heartbeat, Instance, Process
 
 SECOND = 1_000_000_000

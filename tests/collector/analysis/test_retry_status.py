@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sagascope_collector.analysis import Context, diagnose, rebuild
-from sagascope_collector.analysis.verdict import Diagnosis, Verdict
+from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.wording import Time
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, seen

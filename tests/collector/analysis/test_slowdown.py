@@ -1,8 +1,7 @@
 """A general slowdown is one notice and raises the limits; one slow step does neither."""
 
 from sagascope_collector.analysis import SagaSample, SlowdownDetector, learn_baseline
-from sagascope_collector.analysis.baseline import MIN_LIMIT_SECONDS
-from sagascope_collector.analysis.learned_plan import StepSample
+from sagascope_collector.analysis.baseline import MIN_LIMIT_SECONDS, StepSample
 from sagascope_collector.records import SagaKey
 
 MILLISECOND = 1_000_000

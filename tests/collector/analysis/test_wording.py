@@ -3,8 +3,8 @@
 import pytest
 
 from sagascope_collector.analysis import Context, diagnose, rebuild
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.analysis.runbooks import as_text, parse
-from sagascope_collector.analysis.verdict import Diagnosis
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, emit
 

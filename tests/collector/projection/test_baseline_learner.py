@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from sagascope_collector.analysis import Context, SagaSample, load_sample
-from sagascope_collector.analysis.baseline import MAX_SAMPLES
-from sagascope_collector.analysis.learned_plan import StepSample
+from sagascope_collector.analysis.baseline import MAX_SAMPLES, StepSample
 from sagascope_collector.api import present
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.projection import BaselineLearner, Projection, baseline_learner

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sagascope_collector.analysis import Context, model
-from sagascope_collector.analysis.verdict import Diagnosis
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.api import present
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
