@@ -7,7 +7,11 @@ Records are stored unchanged. The saga of a record is decided once, when the rec
 
 from sagascope_collector.engines.dbos import step_of_log as step_of_log, with_logged_attempt as with_logged_attempt
 from sagascope_collector.engines.engine import Engine as Engine, RecordFields as RecordFields
-from sagascope_collector.engines.mapping import read_mapping as read_mapping
+from sagascope_collector.engines.mapping import (
+    BUILT_IN as BUILT_IN,
+    AttributeMapping as AttributeMapping,
+    read_mapping as read_mapping,
+)
 from sagascope_collector.engines.open_spans import (
     PARTIAL_EVENT as PARTIAL_EVENT,
     Partial as Partial,
@@ -17,9 +21,4 @@ from sagascope_collector.engines.open_spans import (
     open_span as open_span,
     parse_partial as parse_partial,
 )
-from sagascope_collector.engines.registry import (
-    BUILT_IN as BUILT_IN,
-    AttributeMapping as AttributeMapping,
-    NormalizedSpans as NormalizedSpans,
-    normalize as normalize,
-)
+from sagascope_collector.engines.registry import NormalizedSpans as NormalizedSpans, normalize as normalize

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span, as_text
 
@@ -49,8 +49,8 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     if any(semconv.CELERY_ROOT_ID in span.attributes for span in spans):
         return _interpret_joined(spans)
     runs = in_order(_as_failed(span) if span.attributes.get(STATE) == RETRY else span for span in spans)
-    attempts = saga_spans.numbered_attempts(runs, _task_id)
-    return EngineSpans([saga_spans.with_outcome(span, _outcome(span)) for span in attempts])
+    attempts = engine.numbered_attempts(runs, _task_id)
+    return EngineSpans([engine.with_outcome(span, _outcome(span)) for span in attempts])
 
 
 def _interpret_joined(spans: Sequence[Span]) -> EngineSpans:
@@ -60,21 +60,21 @@ def _interpret_joined(spans: Sequence[Span]) -> EngineSpans:
     for run in in_order(span for span in spans if span.name.partition("/")[0] != APPLY):
         failed = _as_failed(run) if run.attributes.get(STATE) == RETRY else run
         tasks.setdefault(_task_id(run), []).append(failed)
-    participants = [saga_spans.producer(span) for span in publications]
+    participants = [engine.producer(span) for span in publications]
     attempts, counts = list[Span](), dict[str, int]()
     for runs in sorted(filter(None, tasks.values()), key=lambda runs: runs[0].start):
         step = runs[0].mark.step
         if step.startswith(INTERNAL):
-            participants += map(saga_spans.participant, runs)
+            participants += map(engine.participant, runs)
             continue
         counts[step] = counts.get(step, 0) + 1
-        key = saga_spans.repetition_key(counts[step])
-        attempts += [saga_spans.attempt(run, number, key) for number, run in enumerate(runs, 1)]
+        key = engine.repetition_key(counts[step])
+        attempts += [engine.attempt(run, number, key) for number, run in enumerate(runs, 1)]
     outcomes = [_outcome(runs[-1]) if runs else "" for runs in tasks.values()]
     if attempts and all(outcomes):
         outcome = semconv.OUTCOME_FAILED if semconv.OUTCOME_FAILED in outcomes else semconv.OUTCOME_COMPLETED
         last = max(range(len(attempts)), key=lambda position: attempts[position].end)
-        attempts[last] = saga_spans.with_outcome(attempts[last], outcome)
+        attempts[last] = engine.with_outcome(attempts[last], outcome)
     return EngineSpans([*participants, *attempts])
 
 
@@ -93,7 +93,7 @@ def _as_failed(span: Span) -> Span:
 
 
 def _outcome(span: Span) -> str:
-    return "" if span.attributes.get(STATE) == RETRY else saga_spans.outcome_by_status(span)
+    return "" if span.attributes.get(STATE) == RETRY else engine.outcome_by_status(span)
 
 
 ENGINE: Final = Engine(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span, as_text
 
@@ -39,8 +39,8 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     executed = [span for span in steps if span.kind not in ("client", "producer")] or steps
     scheduling = [span for span in steps if not any(span is each for each in executed)]
     roots = [_workflow(span) for span in spans if not span.mark.step]
-    attempts = saga_spans.with_compensations(saga_spans.numbered_attempts(executed, _execution_id))
-    return EngineSpans([*roots, *map(saga_spans.producer, scheduling), *attempts])
+    attempts = engine.with_compensations(engine.numbered_attempts(executed, _execution_id))
+    return EngineSpans([*roots, *map(engine.producer, scheduling), *attempts])
 
 
 def _execution_id(span: Span) -> str:
@@ -50,7 +50,7 @@ def _execution_id(span: Span) -> str:
 
 
 def _workflow(span: Span) -> Span:
-    return saga_spans.producer(span) if span.name.startswith(CREATE) else saga_spans.root(span)
+    return engine.producer(span) if span.name.startswith(CREATE) else engine.root(span)
 
 
 ENGINE: Final = Engine(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Event, Log, Mark, Span, as_text
 
@@ -53,14 +53,14 @@ def mark(record: RecordFields) -> Mark | None:
 
 def interpret(spans: Sequence[Span]) -> EngineSpans:
     """Rewrites the spans of one workflow, including those of all its recoveries."""
-    roots = [saga_spans.root(span) for span in spans if not span.mark.step]
+    roots = [engine.root(span) for span in spans if not span.mark.step]
     works = [
         span
         for (_, number), runs in sorted(_repetitions(span for span in spans if span.mark.step).items())
-        for span in _attempts(runs, saga_spans.repetition_key(number))
+        for span in _attempts(runs, engine.repetition_key(number))
     ]
     attempts, repeated = [span for span in works if span.mark.role], [span for span in works if not span.mark.role]
-    return EngineSpans([*roots, *saga_spans.with_compensations(attempts), *repeated])
+    return EngineSpans([*roots, *engine.with_compensations(attempts), *repeated])
 
 
 def step_of_log(log: Log) -> Span | None:
@@ -117,17 +117,17 @@ def _attempts(runs: Iterable[Span], key: str) -> Iterable[Span]:
     number, is_done = 0, False
     for span in runs:
         if is_done:
-            yield saga_spans.participant(span)
+            yield engine.participant(span)
             continue
         start = span.start
         for event in _failure_events(span):
             number += 1
-            yield saga_spans.attempt(_failed_attempt(span, start, event), number, key)
+            yield engine.attempt(_failed_attempt(span, start, event), number, key)
             start = event.at
         if IS_FROM_LOGS in span.attributes:
             continue  # whether the next attempt has started is unknown
         number += 1
-        yield saga_spans.attempt(replace(span, start=start), number, key)
+        yield engine.attempt(replace(span, start=start), number, key)
         is_done = span.has_succeeded
 
 

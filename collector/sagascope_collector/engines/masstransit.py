@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span, as_text
 
@@ -49,8 +49,8 @@ def _unqualified(type_: str) -> str:
 
 def interpret(spans: Sequence[Span]) -> EngineSpans:
     """Rewrites the spans of one instance of a state machine. Its final state ends the saga."""
-    attempts = saga_spans.numbered_attempts(span for span in spans if span.mark.step)
-    return EngineSpans([saga_spans.with_outcome(span, _outcome(span)) for span in in_order(attempts)])
+    attempts = engine.numbered_attempts(span for span in spans if span.mark.step)
+    return EngineSpans([engine.with_outcome(span, _outcome(span)) for span in in_order(attempts)])
 
 
 def _outcome(span: Span) -> str:

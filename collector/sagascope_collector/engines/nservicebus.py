@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span
 
@@ -24,7 +24,7 @@ def mark(record: RecordFields) -> Mark | None:
 
 def interpret(spans: Sequence[Span]) -> EngineSpans:
     """Rewrites the spans of one saga."""
-    return EngineSpans(saga_spans.numbered_attempts(spans))
+    return EngineSpans(engine.numbered_attempts(spans))
 
 
 ENGINE: Final = Engine(

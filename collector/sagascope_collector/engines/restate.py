@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span
 
@@ -50,15 +50,15 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     executed = [span for span in ordered if span.mark.step and not any(span is each for each in suspended)]
     return EngineSpans(
         [
-            *map(saga_spans.participant, suspended),
-            *(saga_spans.with_outcome(saga_spans.participant(span), _outcome(span)) for span in ends),
-            *saga_spans.with_compensations(saga_spans.numbered_attempts(executed)),
+            *map(engine.participant, suspended),
+            *(engine.with_outcome(engine.participant(span), _outcome(span)) for span in ends),
+            *engine.with_compensations(engine.numbered_attempts(executed)),
         ]
     )
 
 
 def _outcome(end: Span) -> str:
-    return semconv.OUTCOME_FAILED if end.attributes.get(RESULT) == "failure" else saga_spans.outcome_by_status(end)
+    return semconv.OUTCOME_FAILED if end.attributes.get(RESULT) == "failure" else engine.outcome_by_status(end)
 
 
 ENGINE: Final = Engine(

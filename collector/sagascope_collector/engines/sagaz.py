@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span
 
@@ -39,8 +39,8 @@ def mark(record: RecordFields) -> Mark | None:
 
 def interpret(spans: Sequence[Span]) -> EngineSpans:
     """Rewrites the spans of one saga. A compensation has the name of the step that it compensates."""
-    roots = [saga_spans.root(span, _outcome(span)) for span in spans if not _is_step(span)]
-    return EngineSpans([*roots, *map(_with_compensates, saga_spans.numbered_attempts(filter(_is_step, spans)))])
+    roots = [engine.root(span, _outcome(span)) for span in spans if not _is_step(span)]
+    return EngineSpans([*roots, *map(_with_compensates, engine.numbered_attempts(filter(_is_step, spans)))])
 
 
 def _outcome(span: Span) -> str:

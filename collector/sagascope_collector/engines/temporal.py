@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span
 
@@ -58,10 +58,10 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     starts = [span for operation in START_WORKFLOW for span in by_operation.get(operation, ())]
     runs, completions = by_operation.get(RUN_WORKFLOW, []), by_operation.get(COMPLETE_WORKFLOW, [])
     completion = completions[0] if completions else None
-    interpreted = EngineSpans([saga_spans.producer(span) for span in starts])
-    interpreted.spans += map(saga_spans.participant, completions)
-    interpreted.spans += [_root(span, completion) if span is runs[0] else saga_spans.participant(span) for span in runs]
-    interpreted.continued |= {span.span_id for span in [*runs, *completions] if saga_spans.continues_as_new(span)}
+    interpreted = EngineSpans([engine.producer(span) for span in starts])
+    interpreted.spans += map(engine.participant, completions)
+    interpreted.spans += [_root(span, completion) if span is runs[0] else engine.participant(span) for span in runs]
+    interpreted.continued |= {span.span_id for span in [*runs, *completions] if engine.continues_as_new(span)}
     is_over = completion is not None or any(span.end > span.start for span in runs)
     latest_start = max((span.start for span in spans), default=0)
     activities = _activities(by_operation.get(START_ACTIVITY, []), by_operation.get(RUN_ACTIVITY, []))
@@ -73,16 +73,16 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
 
 def _root(run: Span, completion: Span | None) -> Span:
     if run.end > run.start:  # this SDK ends the span with the workflow
-        return saga_spans.root(run, semconv.OUTCOME_COMPLETED if saga_spans.continues_as_new(run) else "")
+        return engine.root(run, semconv.OUTCOME_COMPLETED if engine.continues_as_new(run) else "")
     if completion is None:
-        return saga_spans.root(run, end=0)
+        return engine.root(run, end=0)
     has_failed = completion.status == "error" or any(
-        event.name == saga_spans.EXCEPTION and not saga_spans.is_control_flow(event) for event in completion.events
+        event.name == engine.EXCEPTION and not engine.is_control_flow(event) for event in completion.events
     )
     outcome = semconv.OUTCOME_FAILED if has_failed else semconv.OUTCOME_COMPLETED
     status, message = ("error", completion.status_message) if has_failed else (run.status, run.status_message)
     events = (*run.events, *completion.events)
-    return saga_spans.root(run, outcome, end=completion.start, status=status, status_message=message, events=events)
+    return engine.root(run, outcome, end=completion.start, status=status, status_message=message, events=events)
 
 
 @dataclass(slots=True)
@@ -104,9 +104,9 @@ class _Activity:
 
     def compensate(self, step: str) -> None:
         """Makes the activity the compensation of a step."""
-        self.attempts = [saga_spans.compensating(span, step) for span in self.attempts]
+        self.attempts = [engine.compensating(span, step) for span in self.attempts]
         if self.scheduled is not None:
-            self.scheduled = saga_spans.compensating(self.scheduled, step)
+            self.scheduled = engine.compensating(self.scheduled, step)
 
     def order(self) -> tuple[int, int, str]:
         """Returns the sort key. Activities that one workflow task schedules have one time; their ids differ."""
@@ -123,16 +123,16 @@ class _Activity:
             latest_start: the latest start of a span of the run.
         """
         scheduled, attempts = self.scheduled, in_order(self.attempts)
-        key = saga_spans.repetition_key(self.repetition)
+        key = engine.repetition_key(self.repetition)
         for number, span in enumerate(attempts, 1):
-            interpreted.spans.append(saga_spans.attempt(span, number, key, kind="consumer"))
+            interpreted.spans.append(engine.attempt(span, number, key, kind="consumer"))
         interpreted.unknown |= {span.span_id for span in attempts[:-1] if span.has_succeeded}
         if scheduled is None:
             return
         if scheduled.end > scheduled.start and not attempts:  # this SDK ends the span with the activity
-            interpreted.spans.append(saga_spans.attempt(scheduled, 1, key))
+            interpreted.spans.append(engine.attempt(scheduled, 1, key))
             return
-        interpreted.spans.append(saga_spans.producer(scheduled))
+        interpreted.spans.append(engine.producer(scheduled))
         has_succeeded = any(span.has_succeeded for span in attempts)
         if has_succeeded or not _is_outstanding(attempts, is_over=is_over, latest_start=latest_start):
             return
@@ -140,19 +140,19 @@ class _Activity:
             interpreted.lost.add(scheduled.span_id)
         start = max([scheduled.start, *(span.end for span in attempts)])
         outstanding = replace(scheduled, start=start, end=0, kind="producer")
-        interpreted.spans.append(saga_spans.attempt(outstanding, len(attempts) + 1, key))
+        interpreted.spans.append(engine.attempt(outstanding, len(attempts) + 1, key))
 
 
 def _recognise_compensations(activities: Sequence[_Activity]) -> None:
     """Recognises compensations by their names, unless an attribute or a rule of the user declares them."""
     works = [_work(activity) for activity in activities]
-    for activity, step in zip(activities, saga_spans.compensated_steps(works), strict=True):
+    for activity, step in zip(activities, engine.compensated_steps(works), strict=True):
         if step:
             activity.compensate(step)
 
 
-def _work(activity: _Activity) -> saga_spans.Work:
-    work = saga_spans.Work.of([activity.first_span, *activity.attempts])
+def _work(activity: _Activity) -> engine.Work:
+    work = engine.Work.of([activity.first_span, *activity.attempts])
     return replace(
         work, start=activity.first_span.start, succeeded_at=activity.succeeded_at, is_tried=bool(activity.attempts)
     )

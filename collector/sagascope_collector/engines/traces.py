@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines import engine
 from sagascope_collector.engines.engine import EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span, Value, as_text, count
 
@@ -125,7 +125,7 @@ class _Interpretation:
         """Yields each span as the root, an attempt, the caller's view of one, or participant work."""
         named = {id(span): name for span in self._own if (name := self._step(span))}
         executing = [self._attempt(span, named[id(span)]) for span in self._own if id(span) in named]
-        numbered = saga_spans.numbered_attempts(executing)
+        numbered = engine.numbered_attempts(executing)
         marks = {(span.trace_id, span.span_id): span.mark for span in numbered}
         yield from numbered
         for span in self._own:
@@ -135,7 +135,7 @@ class _Interpretation:
             elif receiver and (receiver.trace_id, receiver.span_id) in marks:
                 yield replace(span, mark=marks[receiver.trace_id, receiver.span_id])
             elif id(span) not in named:
-                yield saga_spans.participant(span)
+                yield engine.participant(span)
 
     def _step(self, span: Span) -> str:
         """Returns the name of the step that the span executes; ``""`` if it executes none."""
@@ -186,12 +186,12 @@ class _Interpretation:
         if semconv.AMOUNT not in root.attributes:
             root = replace(root, attributes={**root.attributes, **self._amount()})
         if not root.end:
-            return saga_spans.root(root)
+            return engine.root(root)
         last = max(attempts, key=lambda each: (each.end, each.span_id), default=root)
-        outcome = saga_spans.outcome_by_status(last if root.status != "error" else root)
+        outcome = engine.outcome_by_status(last if root.status != "error" else root)
         if outcome == semconv.OUTCOME_COMPLETED and last.mark.type.startswith(semconv.TYPE_COMPENSATION):
             outcome = semconv.OUTCOME_COMPENSATED
-        return saga_spans.root(root, outcome, end=max(root.end, last.end))
+        return engine.root(root, outcome, end=max(root.end, last.end))
 
     def _amount(self) -> Mapping[str, Value]:
         """Returns the amount of the saga, from the earliest span that has one and has no rule for steps."""

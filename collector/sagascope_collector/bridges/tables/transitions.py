@@ -10,7 +10,7 @@ from sagascope_collector.bridges.otlp import LogRecord, Resource, Span, Telemetr
 from sagascope_collector.bridges.tables.mapping import FINAL_STATES, State, Table
 from sagascope_collector.bridges.tables.rows import Attempt, OpenRow, Row
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.engines.saga_spans import Work, compensated_steps
+from sagascope_collector.engines.engine import Work, compensated_steps
 
 SCHEDULE_MARGIN_SECONDS: Final = 30.0
 """How long after its time a scheduled row may still be taken."""
