@@ -1,9 +1,9 @@
-"""Maps records without ``saga.*`` attributes to sagas: by the built-in engines, and by the user's rules (``--mapping``)."""
+"""Maps records without ``saga.*`` attributes to sagas, by the built-in engines and the rules of ``--mapping``."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -372,25 +372,19 @@ MIN_ONE_PASS_BYTES: Final = 128 * 1024
 """Size of requests below which one search a term takes less time than to compile the pattern of all."""
 
 
-@dataclass(frozen=True)
 class AttributeMapping:
     """Maps records without ``saga.*`` attributes to sagas, by the built-in engines and the user's rules."""
 
-    rules: MappingFile = field(default_factory=MappingFile)
-    keys: frozenset[str] = field(init=False)
-    """The attribute keys that the engines and the rules read."""
-    digest: str = field(init=False)
-    """A text that differs between rules with another effect; ``""`` without rules."""
-    _terms: tuple[bytes, ...] = field(init=False, repr=False)
-    _pattern: str = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keys", ENGINE_KEYS | self.rules.keys)
-        object.__setattr__(self, "digest", self.rules.digest)
+    def __init__(self, rules: MappingFile) -> None:
+        self.rules = rules
+        self.keys = ENGINE_KEYS | rules.keys
+        """The attribute keys that the engines and the rules read."""
+        self.digest = rules.digest
+        """A text that differs between rules with another effect; ``""`` without rules."""
         terms = [term for engine in ENGINES for term in engine.prefilter_terms]
-        terms += [open_spans.PARTIAL_EVENT, *self.rules.prefilter_terms]
-        object.__setattr__(self, "_terms", tuple(term.encode() for term in dict.fromkeys(terms)))
-        object.__setattr__(self, "_pattern", "|".join(map(re.escape, dict.fromkeys(terms))))
+        terms = list(dict.fromkeys([*terms, open_spans.PARTIAL_EVENT, *rules.prefilter_terms]))
+        self._terms = [term.encode() for term in terms]
+        self._pattern = "|".join(map(re.escape, terms))
 
     def prefilter(self, bodies: Sequence[bytes]) -> Sequence[bool]:
         """Returns for each request in protobuf whether it can hold a record of an engine.
@@ -442,7 +436,7 @@ def _merged(first: Mark, second: Mark) -> Mark:
     )
 
 
-BUILT_IN: Final = AttributeMapping()
+BUILT_IN: Final = AttributeMapping(MappingFile())
 """The mapping without user rules."""
 
 
