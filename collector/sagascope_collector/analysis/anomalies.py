@@ -100,13 +100,13 @@ def compensated_without_action(saga: AnomalyContext) -> Iterator[Found]:
 
 def forward_after_compensation(saga: AnomalyContext) -> Iterator[Found]:
     """An action that started after the first compensation."""
-    drive_at = saga.restarts[0] if saga.restarts else 0
+    restarted_at = saga.restarts[0] if saga.restarts else 0
     compensating = [
         attempt
         for step in saga.steps
         if step.type == semconv.TYPE_COMPENSATION
         for attempt in step.attempts
-        if attempt.called_at >= drive_at
+        if attempt.called_at >= restarted_at
     ]
     if not compensating:
         return
@@ -129,9 +129,9 @@ def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
     for step in saga.steps:
         if step.attempts and step.phase is Phase.FORWARD:
             first.setdefault(step.name, step.attempts[0])
-    befores = plans.prerequisites(saga.plan)
+    needs = plans.prerequisites(saga.plan)
     for name, attempt in first.items():
-        for before in befores.get(name, ()):
+        for before in needs.get(name, ()):
             if before in first and began_after(first[before], attempt):
                 at, earlier = saga.at(attempt.started_at), saga.at(first[before].started_at)
                 when = f"{name} started at {at}, {before} at {earlier}"

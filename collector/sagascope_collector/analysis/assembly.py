@@ -49,7 +49,7 @@ NO_BASELINES: Final[Mapping[tuple[str, str], Baseline]] = {}
 
 
 def rebuild(
-    facts: Facts, now: int | None = None, baseline: Mapping[tuple[str, str], Baseline] = NO_BASELINES
+    facts: Facts, now: int | None = None, baselines: Mapping[tuple[str, str], Baseline] = NO_BASELINES
 ) -> list[Saga]:
     """Returns the sagas of one id, one for each name and run, the latest started first.
 
@@ -58,7 +58,9 @@ def rebuild(
     """
     instances = processes(facts.instances)
     moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
-    sagas = [_saga(key, facts, instances, moment, baseline) for key, facts in facts_by_saga(facts).items()]
+    sagas = [
+        _rebuild_with_type(key, facts, instances, moment, baselines) for key, facts in facts_by_saga(facts).items()
+    ]
 
     def is_open(span: Span) -> bool:
         instance = instances.get(process_key(span.process))
@@ -69,20 +71,20 @@ def rebuild(
     return sorted(relate_runs(sagas, is_open), key=lambda saga: (-saga.started_at, saga.key))
 
 
-def _saga(
+def _rebuild_with_type(
     key: SagaKey,
     facts: SagaFacts,
     instances: Mapping[ProcessKey, Instance],
     now: int,
-    baseline: Mapping[tuple[str, str], Baseline],
+    baselines: Mapping[tuple[str, str], Baseline],
 ) -> Saga:
-    saga = fold(key, facts, instances, now, baseline.get((key.environment, key.name)))
+    saga = _rebuild_saga(key, facts, instances, now, baselines.get((key.environment, key.name)))
     if key.name != UNKNOWN_NAME:
         return saga
-    inferred = infer(key.environment, saga.steps, baseline)
+    inferred = infer(key.environment, saga.steps, baselines)
     if inferred.name is None:
         return replace(saga, longest_pause=inferred.longest_pause)
-    known = fold(key, facts, instances, now, baseline[key.environment, inferred.name])
+    known = _rebuild_saga(key, facts, instances, now, baselines[key.environment, inferred.name])
     return replace(known, inferred_name=inferred.name)
 
 
@@ -94,7 +96,7 @@ STATUS_BY_OUTCOME = {
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Lifespan:
     """The root spans and the end of a saga."""
 
     roots: tuple[Span, ...]
@@ -105,14 +107,13 @@ class Frame:
     """The times at which a new root span restarted the saga after it had ended, the latest first."""
 
 
-def fold(
-    key: SagaKey, facts: SagaFacts, instances: Mapping[ProcessKey, Instance], now: int, baseline: Baseline | None = None
+def _rebuild_saga(
+    key: SagaKey, facts: SagaFacts, instances: Mapping[ProcessKey, Instance], now: int, baseline: Baseline | None
 ) -> Saga:
     """Rebuilds one saga from its facts, in any order of arrival.
 
     A saga whose root span has not arrived is running, never dropped. Repeated facts have no effect. ``now`` decides
-    only which open spans that their process no longer lists count as lost. The learned plan is used if none is
-    declared.
+    only which open spans count as lost. If no plan is declared, the learned one applies.
     """
     sent_spans, sent_logs, impossible = values.plausible_times(facts.spans, facts.logs)
     joined = join_records(sent_spans, sent_logs)
@@ -120,16 +121,16 @@ def fold(
     spans = sorted(normalized.spans.values(), key=_span_order)
     logs = _distinct(sent_logs)
     tree = SpanTree(normalized.spans)
-    frame = find_frame(spans, tree)
-    declared = plans.declared([*frame.roots, *spans])
-    if declared is plans.NO_PLAN and baseline is not None and (spans or logs):
-        declared = baseline.plan((spans or logs)[0].process.version) or declared
+    lifespan = find_lifespan(spans, tree)
+    plan = plans.declared([*lifespan.roots, *spans])
+    if plan is plans.NO_PLAN and baseline is not None and (spans or logs):
+        plan = baseline.plan((spans or logs)[0].process.version) or plan
     edges = clocks.edges(spans, tree)
     only_logged = logged_steps(
-        logs, [*spans, *normalized.further_attempts], frame.closing.end if frame.closing else None
+        logs, [*spans, *normalized.further_attempts], lifespan.closing.end if lifespan.closing else None
     )
-    offsets, delay = _offsets(sent_spans, sent_logs, frame, edges, instances)
-    about = AttemptContext(
+    offsets, delay = _offsets(sent_spans, sent_logs, lifespan, edges, instances)
+    context = AttemptContext(
         tree,
         (lost_spans(joined, instances, now) if joined.announced else frozenset()) | normalized.lost,
         offsets,
@@ -140,17 +141,17 @@ def fold(
         {id(each.span): each for each in only_logged},
         not normalized.continued.isdisjoint(span.span_id for span in spans),
     )
-    compensations = [step.compensation for step in declared.steps if step.compensation]
+    compensations = [step.compensation for step in plan.steps if step.compensation]
     reporting_spans = [
         *spans,
         *joined.further_attempts,
         *normalized.further_attempts,
         *(each.span for each in only_logged),
     ]
-    found = steps.from_attempts(attempts.collect(reporting_spans, tree, compensations), about, declared)
-    lacks = lacks_records(spans, found, about, declared)
-    may_lack = lacks or may_lack_telemetry(spans, frame, found, about, instances, now, declared)
-    saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, lacks, may_lack).saga()
+    attempted = steps.from_attempts(attempts.collect(reporting_spans, tree, compensations), context, plan)
+    lacks = lacks_records(spans, attempted, context, plan)
+    may_lack = lacks or may_lack_telemetry(spans, lifespan, attempted, context, instances, now, plan)
+    saga = _Assembly(key, spans, logs, lifespan, plan, context, attempted, edges, impossible, lacks, may_lack).saga()
     saga = replace(saga, delay=delay) if delay else saga
     return (
         saga if normalized.is_unchanged else replace(saga, spans=tuple(sorted(joined.spans.values(), key=_span_order)))
@@ -160,96 +161,95 @@ def fold(
 def _offsets(
     spans: Iterable[Span],
     logs: Iterable[Log],
-    frame: Frame,
+    lifespan: Lifespan,
     edges: Sequence[Edge],
     instances: Mapping[ProcessKey, Instance],
 ) -> tuple[Mapping[ProcessKey, int], int]:
-    """Nanoseconds to add to each clock, and by which all is received late.
+    """Nanoseconds to add to each clock, and nanoseconds by which all telemetry is received late.
 
-    Times of receipt are considered while the saga is open.
+    Times of receipt are considered only while the saga is open.
     """
-    root = process_key(frame.roots[0].process) if frame.roots else None
+    root = process_key(lifespan.roots[0].process) if lifespan.roots else None
     agreed = clocks.offsets(edges, root) if edges else {}
-    if frame.closing:
+    if lifespan.closing:
         return agreed, 0
     leads = clocks.max_leads(spans, logs)
     lags = {key: lag for key in leads if (each := instances.get(key)) and (lag := each.lag) is not None}
     return clocks.offsets_by_receipt(agreed, edges, leads, lags, root)
 
 
+@dataclass(frozen=True, slots=True)
 class _Assembly:
     """Builds the parts of a saga."""
 
-    def __init__(
-        self,
-        key: SagaKey,
-        spans: Sequence[Span],
-        logs: Sequence[Log],
-        frame: Frame,
-        declared: Plan,
-        about: AttemptContext,
-        found: Sequence[Step],
-        edges: Sequence[Edge],
-        impossible: Sequence[ImpossibleTime],
-        lacks: bool,
-        may_lack: bool,
-    ) -> None:
-        self._key, self._spans, self._logs, self._frame = key, spans, logs, frame
-        self._plan, self._about, self._found, self._edges = declared, about, found, edges
-        self._impossible, self._lacks, self._may_lack = impossible, lacks, may_lack
+    key: SagaKey
+    spans: Sequence[Span]
+    logs: Sequence[Log]
+    lifespan: Lifespan
+    plan: Plan
+    context: AttemptContext
+    attempted: Sequence[Step]
+    edges: Sequence[Edge]
+    impossible: Sequence[ImpossibleTime]
+    lacks: bool
+    """Whether records are known to be missing: `Saga.lacks_records`."""
+    may_lack: bool
+    """Whether records may be missing: `Saga.may_lack_telemetry`."""
 
     def saga(self) -> Saga:
-        frame, found, declared = self._frame, self._found, self._plan
-        root = frame.roots[0] if frame.roots else None
-        status = status_of(frame, found)
-        effects = step_effects(found, declared)
-        lines = ledger.entries(effects, declared, status, is_complete=not self._may_lack)
-        amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
-        settled = steps.settled(found, lines, declared, self._unstarted(status))
-        if declared.source != "declared":
+        lifespan, attempted, plan = self.lifespan, self.attempted, self.plan
+        root = lifespan.roots[0] if lifespan.roots else None
+        status = status_of(lifespan, attempted)
+        effects = step_effects(attempted, plan)
+        lines = ledger.entries(effects, plan, status, is_complete=not self.may_lack)
+        amount, currency = self._amount_and_currency(
+            lifespan.roots or [span for span in self.spans if not span.mark.step]
+        )
+        settled = steps.settled(attempted, lines, plan, self._unstarted(status))
+        if plan.source != "declared":
             names = {step.name for step in settled}
-            settled += tuple(step for step in steps.unseen_participants(found) if step.name not in names)
-        ended = frame.closing is not None
+            settled += tuple(step for step in steps.unseen_participants(attempted) if step.name not in names)
+        ended = lifespan.closing is not None
         blocked = () if ended else self._block_reports()
-        awaited = None if ended else steps.awaited_event(self._spans, self._logs, found, self._about.offsets)
+        awaited = None if ended else steps.awaited_event(self.spans, self.logs, attempted, self.context.offsets)
         return Saga(
-            key=self._key,
+            key=self.key,
             status=status,
-            plan=declared,
+            plan=plan,
             steps=settled,
             root=root,
             started_at=self._started_at(),
             updated_at=self._updated_at(),
-            ended_at=frame.closing.end if frame.closing else None,
+            ended_at=lifespan.closing.end if lifespan.closing else None,
             timeout=values.seconds(root.attributes.get(semconv.SAGA_TIMEOUT)) if root else None,
             amount=amount,
             currency=currency,
             keys=self._keys(),
-            ledger=(*lines, *ledger.entries_without_attempts(found, declared, lines, self._not_done(status))),
+            ledger=(*lines, *ledger.entries_without_attempts(attempted, plan, lines, self._not_done(status))),
             amount_at_risk=amounts_at_risk(effects, lines, status, amount, currency),
             anomalies=anomalies.find(self._anomaly_context(effects, status)),
-            spans=tuple(self._spans),
-            logs=tuple(self._logs),
-            closing=frame.closing,
-            waits=tuple(steps.declared_waits(self._spans, self._logs, frame.roots, self._about.offsets)),
-            restarts=frame.restarts,
-            announced=dict(self._about.announced),
-            lost_spans=self._about.lost_spans,
+            spans=tuple(self.spans),
+            logs=tuple(self.logs),
+            closing=lifespan.closing,
+            waits=tuple(steps.declared_waits(self.spans, self.logs, lifespan.roots, self.context.offsets)),
+            restarts=lifespan.restarts,
+            announced=dict(self.context.announced),
+            lost_spans=self.context.lost_spans,
             awaited_event=awaited if awaited and awaited.name else None,
             resumed_at=awaited.declared_at if awaited and not awaited.name else 0,
             blocked=tuple(each for each in blocked if each.cause != LOST_WORKER),
             lost_workers=tuple(each for each in blocked if each.cause == LOST_WORKER),
-            mixed_outcomes=steps.mixed_outcomes(found),
+            mixed_outcomes=steps.mixed_outcomes(attempted),
             continued_as=self._continued_as(root),
             parent=self._parent(root),
-            may_lack_telemetry=self._may_lack,
-            lacks_records=self._lacks,
-            offsets=dict(self._about.offsets),
+            may_lack_telemetry=self.may_lack,
+            lacks_records=self.lacks,
+            offsets=dict(self.context.offsets),
         )
 
     def _block_reports(self) -> tuple[BlockReport, ...]:
-        reported = self._spans, self._logs, self._found, self._about.offsets
-        is_led = bool(self._frame.roots)
+        reported = self.spans, self.logs, self.attempted, self.context.offsets
+        is_led = bool(self.lifespan.roots)
         return (*steps.block_reports(*reported), *dead_letters(*reported, is_led))
 
     def _unstarted(self, status: Status) -> set[str]:
@@ -257,10 +257,10 @@ class _Assembly:
 
         A step that could start before the saga ended or failed is excluded: it may have, with its records lost.
         """
-        if self._may_lack:
+        if self.may_lack:
             return set()
-        unstarted = {step.name for step in self._plan.steps} - {step.name for step in self._found}
-        return unstarted if status is Status.RUNNING else unstarted - plans.ready_steps(self._plan, self._found)
+        unstarted = {step.name for step in self.plan.steps} - {step.name for step in self.attempted}
+        return unstarted if status is Status.RUNNING else unstarted - plans.ready_steps(self.plan, self.attempted)
 
     def _not_done(self, status: Status) -> set[str]:
         """The planned steps that certainly took no effect: they wait for one that fails or was not finished.
@@ -270,46 +270,46 @@ class _Assembly:
         """
         if status is Status.RUNNING and not self._is_busy():
             return set()
-        return self._unstarted(status) - plans.ready_steps(self._plan, self._found)
+        return self._unstarted(status) - plans.ready_steps(self.plan, self.attempted)
 
     def _is_busy(self) -> bool:
         states = (StepState.IN_FLIGHT, StepState.FAILED)
-        return any(step.state in states and step.phase is Phase.FORWARD for step in self._found)
+        return any(step.state in states and step.phase is Phase.FORWARD for step in self.attempted)
 
     def _continued_as(self, root: Span | None) -> SagaKey | None:
         """The run as which this run continued; its id may be unknown until the other run is seen."""
         run = values.text(root.attributes.get(semconv.TEMPORAL_NEW_RUN)) if root is not None else None
-        return self._key._replace(run=run or "") if run or self._about.continued else None
+        return self.key._replace(run=run or "") if run or self.context.continued else None
 
     def _parent(self, root: Span | None) -> SagaKey | None:
         parent = values.text(root.attributes.get(semconv.TEMPORAL_PARENT_ID)) if root is not None else None
-        return SagaKey(self._key.environment, "", parent, "") if parent else None
+        return SagaKey(self.key.environment, "", parent, "") if parent else None
 
     def _anomaly_context(self, effects: Sequence[StepEffect], status: Status) -> AnomalyContext:
         return AnomalyContext(
-            steps=self._found,
+            steps=self.attempted,
             effects=effects,
-            plan=self._plan,
+            plan=self.plan,
             status=status,
-            closing=self._frame.closing,
-            restarts=self._frame.restarts,
-            spans=self._spans,
-            edges=self._edges,
-            impossible=self._impossible,
-            lost_spans=self._about.lost_spans,
+            closing=self.lifespan.closing,
+            restarts=self.lifespan.restarts,
+            spans=self.spans,
+            edges=self.edges,
+            impossible=self.impossible,
+            lost_spans=self.context.lost_spans,
             started_at=self._started_at(),
         )
 
     def _started_at(self) -> int:
-        if self._frame.roots:
-            return min(span.start for span in self._frame.roots)
-        return min([*(span.start for span in self._spans[:1]), *(log.at for log in self._logs[:1])])
+        if self.lifespan.roots:
+            return min(span.start for span in self.lifespan.roots)
+        return min([*(span.start for span in self.spans[:1]), *(log.at for log in self.logs[:1])])
 
     def _updated_at(self) -> int:
-        latest = max((span.end or span.start for span in self._spans), default=0)
-        return max(latest, self._logs[-1].at if self._logs else 0)
+        latest = max((span.end or span.start for span in self.spans), default=0)
+        return max(latest, self.logs[-1].at if self.logs else 0)
 
-    def _value(self, roots: Sequence[Span]) -> tuple[Decimal | None, str | None]:
+    def _amount_and_currency(self, roots: Sequence[Span]) -> tuple[Decimal | None, str | None]:
         """The saga's own amount and currency, from the first root span that has one.
 
         Without a root span, they come from the spans beside its steps.
@@ -326,7 +326,7 @@ class _Assembly:
         """Business keys; if spans disagree about a key, the latest span's value."""
         keys: dict[str, str] = {}
         others: set[str] = set()
-        records: list[Span | Log] = [*self._logs, *self._spans]
+        records: list[Span | Log] = [*self.logs, *self.spans]
         for record in records:
             if not others.issuperset(record.attributes):
                 keys |= values.business_keys(record.attributes)
@@ -351,7 +351,7 @@ def _log_order(log: Log) -> tuple[int, int, str, str, str, str]:
     return log.at, log.observed_at, log.trace_id, log.span_id, log.event_name, log.process.identity
 
 
-def find_frame(spans: Iterable[Span], tree: SpanTree) -> Frame:
+def find_lifespan(spans: Iterable[Span], tree: SpanTree) -> Lifespan:
     """Finds the root spans and the end. A later root reopens a saga that an earlier one had ended."""
     roots, closers = [], []
     for span in spans:
@@ -367,20 +367,20 @@ def find_frame(spans: Iterable[Span], tree: SpanTree) -> Frame:
     if roots:
         closing = roots[0] if roots[0].end else None
         restarts = tuple(new.start for new, old in pairwise(roots) if 0 < old.end <= new.start)
-        return Frame(tuple(roots), closing, restarts)
-    return Frame((), max(closers, key=lambda span: (span.end, span.span_id), default=None))
+        return Lifespan(tuple(roots), closing, restarts)
+    return Lifespan((), max(closers, key=lambda span: (span.end, span.span_id), default=None))
 
 
-def status_of(frame: Frame, steps: Sequence[Step]) -> Status:
+def status_of(lifespan: Lifespan, steps: Sequence[Step]) -> Status:
     """The saga's status. A reported outcome takes precedence over the status of the span that reports it."""
-    if frame.closing is not None:
-        outcome = frame.closing.attributes.get(semconv.SAGA_OUTCOME)
+    if lifespan.closing is not None:
+        outcome = lifespan.closing.attributes.get(semconv.SAGA_OUTCOME)
         if isinstance(outcome, str) and outcome in STATUS_BY_OUTCOME:
             return STATUS_BY_OUTCOME[outcome]
-        return Status.FAILED if frame.closing.status == "error" else Status.COMPLETED
-    drive_at = frame.restarts[0] if frame.restarts else 0
+        return Status.FAILED if lifespan.closing.status == "error" else Status.COMPLETED
+    restarted_at = lifespan.restarts[0] if lifespan.restarts else 0
     for step in steps:
-        if step.type == semconv.TYPE_COMPENSATION and any(each.called_at >= drive_at for each in step.attempts):
+        if step.type == semconv.TYPE_COMPENSATION and any(each.called_at >= restarted_at for each in step.attempts):
             return Status.COMPENSATING
     return Status.RUNNING
 
@@ -388,62 +388,64 @@ def status_of(frame: Frame, steps: Sequence[Step]) -> Status:
 LATE_DELIVERY_NS: Final = 5 * NANOSECONDS_PER_SECOND
 """Nanoseconds by which a record may be received later than its process's heartbeats, before others may follow."""
 
-SILENT_INTERVALS: Final = 1
+MISSED_INTERVALS: Final = 1
 """Heartbeat intervals without a report after which a process may have done unreported work."""
 
 
 def may_lack_telemetry(
     spans: Sequence[Span],
-    frame: Frame,
+    lifespan: Lifespan,
     steps: Sequence[Step],
-    about: AttemptContext,
+    context: AttemptContext,
     instances: Mapping[ProcessKey, Instance],
     now: int,
     plan: Plan,
 ) -> bool:
     """Whether telemetry of a started step may be missing.
 
-    False only if the process of the root span calls the steps itself, so that it reports each of them, and sends
-    heartbeats, which report what it could not send; while the saga is open, the process must still report.
-    In addition, none of these may be missing: dropped or unsampled records, the end of a span that it no longer lists
-    as open, the success of a step that an observed one depends on, a step that a completed saga may have executed, the
-    failure for which another saga ended, or the step that a compensation reverses.
-    Nor may a record of the process have been received late, although its heartbeats were not: others may follow.
+    It cannot be only if the process of the root span, the orchestrator, calls every step itself and so reports each of
+    them, and if it sends heartbeats, which report what it could not send. While the saga is open, it must still report.
+    In addition, nothing shows that a record is missing: no records were dropped, no traces were sampled, and these were
+    received: the end of each span that it no longer lists as open, the success of each step that an observed step
+    depends on, every step of a completed saga, the failure for which any other saga ended, and the step that a
+    compensation reverses. No record was received later than the heartbeats; otherwise more may follow.
     """
-    if not frame.roots:
+    if not lifespan.roots:
         return True
-    driver = process_key(frame.roots[0].process)
+    orchestrator = process_key(lifespan.roots[0].process)
     callers = {process_key(each.views[0].process) for step in steps for each in step.attempts if each.views}
-    instance = instances.get(driver)
+    instance = instances.get(orchestrator)
     beat = instance.heartbeat if instance is not None else None
-    if callers != {driver} or instance is None or beat is None or beat.dropped > 0:
+    if callers != {orchestrator} or instance is None or beat is None or beat.dropped > 0:
         return True
-    if frame.closing is None and not reports_in_time(instance, beat, now):
+    if lifespan.closing is None and not reports_in_time(instance, beat, now):
         return True
     if any(is_sampled(span.trace_state) for span in spans):
         return True
-    own = [span for span in spans if process_key(span.process) == driver]
+    own = [span for span in spans if process_key(span.process) == orchestrator]
     if instance.lag is not None and any(_is_late(span, instance.lag) for span in own):
         return True
     opened = [span.span_id for span in own if not span.end]
-    if any(each in about.lost_spans or is_unlisted(each, about.announced.get(each, beat.at), beat) for each in opened):
+    if any(
+        each in context.lost_spans or is_unlisted(each, context.announced.get(each, beat.at), beat) for each in opened
+    ):
         return True
-    if frame.closing is not None and _lacks_reason(status_of(frame, steps), plan, steps):
+    if lifespan.closing is not None and _lacks_reason(status_of(lifespan, steps), plan, steps):
         return True
     names = {step.name for step in steps}
     if any(step.compensates and step.compensates not in names for step in steps):
         return True
-    return bool(plans.passed_failures(plan, steps))
+    return bool(plans.bypassed_failures(plan, steps))
 
 
 def _is_late(span: Span, lag: int) -> bool:
     return 0 < span.end < span.received_at - lag - LATE_DELIVERY_NS
 
 
-def lacks_records(spans: Sequence[Span], steps: Sequence[Step], about: AttemptContext, plan: Plan) -> bool:
+def lacks_records(spans: Sequence[Span], steps: Sequence[Step], context: AttemptContext, plan: Plan) -> bool:
     """Whether records of the saga are known to be missing: see `Saga.lacks_records`."""
     is_any_skipped = any(map(skips_attempts, steps)) or bool(plans.unseen_required_steps(plan, steps))
-    return is_any_skipped or bool(about.lost_spans or orphans(spans))
+    return is_any_skipped or bool(context.lost_spans or orphans(spans))
 
 
 def _lacks_reason(status: Status, plan: Plan, steps: Sequence[Step]) -> bool:
@@ -461,5 +463,5 @@ def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:
 
     False after a shutdown: the process may not have reported its last calls.
     """
-    promised = round((SILENT_INTERVALS * beat.interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
+    promised = round((MISSED_INTERVALS * beat.interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
     return not beat.final and instance.reported_at + promised >= now

@@ -105,8 +105,8 @@ def _groups(spans: list[Span], tree: SpanTree, compensations: frozenset[str]) ->
             numbered[mark.attempt] = [span]
         else:
             group.append(span)
-    for step, step_attempts in unnumbered.items():
-        _number(step, step_attempts, groups.setdefault(step, {}), tree)
+    for step, spans_of_step in unnumbered.items():
+        _number(step, spans_of_step, groups.setdefault(step, {}), tree)
     return groups
 
 
@@ -128,11 +128,11 @@ def _type(span: Span, typed: frozenset[str], compensations: frozenset[str], tree
     return semconv.TYPE_ACTION
 
 
-def _number(step: StepKey, step_attempts: list[Span], numbered: Numbered, tree: SpanTree) -> None:
+def _number(step: StepKey, spans_of_step: list[Span], numbered: Numbered, tree: SpanTree) -> None:
     """Numbers attempts without a number: by their caller's number, else in order of start within their service."""
     known = {id(span): number for number, group in numbered.items() for span in group}
     counted: dict[str, int] = {}
-    for span in sorted(step_attempts, key=lambda each: (_depth(each, step, tree), each.start, each.span_id)):
+    for span in sorted(spans_of_step, key=lambda each: (_depth(each, step, tree), each.start, each.span_id)):
         number = next((known[id(each)] for each in tree.above(span) if id(each) in known), 0)
         if not number:
             number = counted[span.process.service] = counted.get(span.process.service, 0) + 1
@@ -219,8 +219,8 @@ def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[
     """Adds the first participant's span that received the work, if only the caller has a step span."""
     only_called = {
         (views.spans[0].trace_id, views.spans[0].span_id): (step, views)
-        for step, step_attempts in collected.items()
-        for views in step_attempts
+        for step, attempts_of_step in collected.items()
+        for views in attempts_of_step
         if len(views.spans) == 1 and not tree.received_here(views.spans[0])
     }
     if not only_called:
@@ -274,30 +274,30 @@ class AttemptContext(NamedTuple):
 def attempt(views: Views, context: AttemptContext) -> Attempt:
     """Builds one attempt from all records received about it."""
     spans, receiver = views.spans, views.receiver
-    shown = spans[-1]
+    executor = spans[-1]
     state = _state(views, context)
     views_of_attempt = tuple(spans) if receiver is None else (*spans, receiver)
     return Attempt(
         views.number,
-        shown.process if receiver is None else receiver.process,
-        shown.trace_id,
-        shown.span_id,
-        shown.start,
-        shown.end or None if state is not AttemptState.IN_FLIGHT else None,
+        executor.process if receiver is None else receiver.process,
+        executor.trace_id,
+        executor.span_id,
+        executor.start,
+        executor.end or None if state is not AttemptState.IN_FLIGHT else None,
         state,
         _error(views_of_attempt, context) if state is AttemptState.ERROR or state is AttemptState.UNKNOWN else None,
         **details(spans),
         views=views_of_attempt,
-        offset=context.offsets.get(process_key(shown.process), 0) if context.offsets else 0,
+        offset=context.offsets.get(process_key(executor.process), 0) if context.offsets else 0,
         called_at=spans[0].start + (context.offsets.get(process_key(spans[0].process), 0) if context.offsets else 0),
         finished_at=None if state is AttemptState.IN_FLIGHT else _finished_at(views_of_attempt, context),
         lost_spans=frozenset(each.span_id for each in views_of_attempt if each.span_id in context.lost_spans)
         if context.lost_spans
         else context.lost_spans,
-        is_executor_known=len(views_of_attempt) > 1 or state is AttemptState.OK or context.tree.received_here(shown),
+        is_executor_known=len(views_of_attempt) > 1 or state is AttemptState.OK or context.tree.received_here(executor),
         skew=context.skew,
-        logged_until=_logged_until(shown, context),
-        child=_child(shown),
+        logged_until=_logged_until(executor, context),
+        child=_child(executor),
     )
 
 

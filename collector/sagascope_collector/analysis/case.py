@@ -191,8 +191,8 @@ class Case:
 
     @cached_property
     def _dependencies(self) -> dict[str, set[str]]:
-        order = plans.order(self.saga.plan)
-        return {name: plans.passed(order, [name]) for name in order}
+        needs = plans.predecessors(self.saga.plan)
+        return {name: plans.ancestors(needs, [name]) for name in needs}
 
     def _may_be_open(self, attempt: Attempt, moment: int) -> bool:
         """Whether the attempt may be open after this time: a later heartbeat lists it, or its process sends none."""

@@ -93,7 +93,7 @@ def _after(value: Any) -> tuple[str, ...] | None:
 
 
 class _ListAttribute:
-    """Returns a list attribute; empty if absent."""
+    """A list attribute; without items if it is absent."""
 
     def __init__(self, value: Any) -> None:
         self.given = isinstance(value, list | tuple)
@@ -110,7 +110,7 @@ def without_cycles(steps: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
     """
     if _is_in_order(steps):
         return tuple(steps)
-    return _Plan(steps).without_cycles()
+    return _Dependencies(steps).without_cycles()
 
 
 def _is_in_order(steps: Sequence[PlannedStep]) -> bool:
@@ -123,7 +123,7 @@ def _is_in_order(steps: Sequence[PlannedStep]) -> bool:
     return True
 
 
-class _Plan:
+class _Dependencies:
     """Orders the steps by their dependencies."""
 
     def __init__(self, steps: Sequence[PlannedStep]) -> None:
@@ -174,7 +174,7 @@ def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
 
     An optional step is never due.
     """
-    ahead = waiting(plan, steps)
+    ahead = startable(plan, steps)
     required = [step for step in ahead if not step.optional]
     return required[0] if required else None
 
@@ -189,7 +189,7 @@ def next_learned(plan: Plan, steps: Sequence[Step], last: str | None) -> str | N
     If only required steps are left, the plan decides; else the usual successor of the last step.
     """
     wanted = next_forward(plan, steps)
-    if not any(step.optional for step in waiting(plan, steps)):
+    if not any(step.optional for step in startable(plan, steps)):
         return wanted.name if wanted else ""
     started = {step.name for step in steps if step.attempts}
     shares = {name: share for name, share in plan.follows.get(last or "", {}).items() if name not in started}
@@ -207,18 +207,17 @@ def has_unlearned_step(plan: Plan, steps: Sequence[Step]) -> bool:
     return any(step.attempts and step.type in FORWARD_TYPES and step.name not in known for step in steps)
 
 
-def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
+def startable(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     """Returns the planned steps that can start, in plan order; skipped steps only if no others are left.
 
-    A step whose outcome was not received, although a later one started, can not start: it has.
+    A step whose outcome was not received, although a later one started, has started already.
     """
     done = _done(steps)
     started = {step.name for step in steps if step.attempts and step.phase is Phase.FORWARD}
-    befores = prerequisites(plan)
+    needs = prerequisites(plan)
     open_steps = [step for step in plan.steps if step.name not in done]
-    latest_success = passed(befores, started)
-    met = done | latest_success
-    ahead = [step for step in open_steps if step.name not in latest_success and befores[step.name] <= met]
+    begun = ancestors(needs, started)
+    ahead = [step for step in open_steps if step.name not in begun and needs[step.name] <= done | begun]
     unresolved = {step.name for step in steps if step.state in (StepState.IN_FLIGHT, StepState.UNKNOWN)}
     return ahead or [step for step in open_steps if not step.optional and step.name not in unresolved]
 
@@ -229,32 +228,32 @@ def _done(steps: Iterable[Step]) -> set[str]:
     for step in steps:
         if step.phase is Phase.FORWARD and step.attempts:
             states.setdefault(step.name, []).append(step)
-    return {name for name, step_attempts in states.items() if _all_done(step_attempts)}
+    return {name for name, repetitions in states.items() if _all_done(repetitions)}
 
 
-def _all_done(step_attempts: Sequence[Step]) -> bool:
+def _all_done(repetitions: Sequence[Step]) -> bool:
     ended = {StepState.DONE, StepState.COMPENSATED}
-    prepared = {step.key for step in step_attempts if step.type == semconv.TYPE_PREPARE}
-    committed = {step.key for step in step_attempts if step.type == semconv.TYPE_COMMIT and step.state in ended}
-    return prepared <= committed and all(step.state in ended for step in step_attempts)
+    prepared = {step.key for step in repetitions if step.type == semconv.TYPE_PREPARE}
+    committed = {step.key for step in repetitions if step.type == semconv.TYPE_COMMIT and step.state in ended}
+    return prepared <= committed and all(step.state in ended for step in repetitions)
 
 
-def order(plan: Plan) -> dict[str, frozenset[str]]:
+def predecessors(plan: Plan) -> dict[str, frozenset[str]]:
     """Returns the names that each planned step follows; without ``after``, the previous step."""
-    befores: dict[str, frozenset[str]] = {}
+    found: dict[str, frozenset[str]] = {}
     names = {step.name for step in plan.steps}
     before: frozenset[str] = frozenset()
     for step in plan.steps:
-        befores[step.name] = before if step.after is None else frozenset(step.after) & names - {step.name}
+        found[step.name] = before if step.after is None else frozenset(step.after) & names - {step.name}
         before = frozenset({step.name})
-    return befores
+    return found
 
 
 def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
     """Returns the names that each planned step waits for: an optional step is replaced by its own prerequisites."""
-    befores = order(plan)
-    optional = {step.name: befores[step.name] for step in plan.steps if step.optional}
-    return {name: _required_prerequisites(needs, optional) for name, needs in befores.items()} if optional else befores
+    before = predecessors(plan)
+    optional = {step.name: before[step.name] for step in plan.steps if step.optional}
+    return {name: _required_prerequisites(needs, optional) for name, needs in before.items()} if optional else before
 
 
 def _required_prerequisites(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> frozenset[str]:
@@ -271,28 +270,28 @@ def _required_prerequisites(needs: frozenset[str], optional: Mapping[str, frozen
 
 def dependencies(plan: Plan, names: Iterable[str]) -> set[str]:
     """Returns the steps on which any of these steps depends, directly or not."""
-    return passed(prerequisites(plan), names)
+    return ancestors(prerequisites(plan), names)
 
 
-def passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> set[str]:
-    """Returns the steps on which a started one depends, directly or not."""
-    behind = [need for name in started for need in befores.get(name, ())]
-    seen = set(behind)
-    for each in behind:
-        further = befores[each] - seen
-        seen |= further
-        behind += further
-    return seen
+def ancestors(needs: Mapping[str, frozenset[str]], names: Iterable[str]) -> set[str]:
+    """Returns the steps that any of these steps needs, directly or not. ``needs`` holds the direct ones of each."""
+    waiting = [need for name in names for need in needs.get(name, ())]
+    found = set(waiting)
+    for each in waiting:
+        further = needs[each] - found
+        found |= further
+        waiting += further
+    return found
 
 
 def unseen_required_steps(plan: Plan, steps: Sequence[Step]) -> list[str]:
     """Returns the required steps without a received record, although a step that waits for them has started."""
     started = {step.name for step in steps if step.attempts and step.phase is Phase.FORWARD}
-    latest_success = dependencies(plan, started) - started
-    return [step.name for step in plan.steps if step.name in latest_success and not step.optional]
+    unseen = dependencies(plan, started) - started
+    return [step.name for step in plan.steps if step.name in unseen and not step.optional]
 
 
-def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
+def bypassed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
     """Returns the required steps with received failures only, although a step that waits for them has started.
 
     Without a plan, any step that was called after such a failure may have waited for it.
@@ -320,14 +319,14 @@ def unfinished(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
 
 
 def next_compensation(
-    effects: Iterable[tuple[StepEffect, LedgerEntry]], status: Status, passed: Collection[str] = ()
+    effects: Iterable[tuple[StepEffect, LedgerEntry]], status: Status, superseded: Collection[str] = ()
 ) -> tuple[str, str | None] | None:
     """Returns the next (step, compensation) that is due: the latest step that is still committed.
 
-    Steps in `passed` have ended although the end was not received: one that waits for them has started.
+    Steps in `superseded` have ended although the end was not received: one that waits for them has started.
     """
-    for account, entry in reversed(list(effects)):
-        is_pending = entry.step not in passed and ledger.is_pending(account, status)
+    for effect, entry in reversed(list(effects)):
+        is_pending = entry.step not in superseded and ledger.is_pending(effect, status)
         if entry.state in COMPENSABLE_STATES and entry.compensation and not is_pending:
             return entry.step, entry.compensation
     return None

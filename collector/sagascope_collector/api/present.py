@@ -186,7 +186,7 @@ def _anomaly(anomaly: model.Anomaly) -> schemas.Anomaly:
 
 
 def _plan(plan: model.Plan) -> schemas.Plan:
-    order = plans.order(plan)
+    order = plans.predecessors(plan)
     names = [step.name for step in plan.steps]
     steps = [
         schemas.PlannedStep(
