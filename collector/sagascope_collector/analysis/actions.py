@@ -8,8 +8,8 @@ import shlex
 from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, plans, progress_rules, two_phase, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
-from sagascope_collector.analysis.headline import about, because
+from sagascope_collector.analysis.deadlines import consecutive_failures, is_retrier_lost
+from sagascope_collector.analysis.headline import bracketed_error, subject_of
 from sagascope_collector.analysis.ledger import is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
 from sagascope_collector.analysis.wording import (
@@ -46,12 +46,12 @@ def instance_lost(case: Case, finding: Finding) -> list[Action]:
 
 def retrying(case: Case, finding: Finding) -> list[Action]:
     """A step keeps failing and is retried."""
-    row = failed_in_a_row(about(finding))
-    error = shortened(row[-1].attempt.error_text)
+    failures = consecutive_failures(subject_of(finding))
+    error = shortened(failures[-1].attempt.error_text)
     why = f": {error}" if error else ""
     cause = Action.inspect("Fix what makes {} fail in {}{}.", _step(finding), _service(finding), why)
-    coming = capitalized(deadlines.expected(case, row[-1])) or Text("It is still being retried")
-    if any(each.attempt.state is AttemptState.UNKNOWN and not each.attempt.idempotency_key for each in row):
+    coming = capitalized(deadlines.forecast_text(case, failures[-1])) or Text("It is still being retried")
+    if any(each.attempt.state is AttemptState.UNKNOWN and not each.attempt.idempotency_key for each in failures):
         text = (
             "Verify in {} whether an attempt of {} took effect for {}: without a key, each retry may execute it again."
         )
@@ -67,7 +67,7 @@ def hung(case: Case, finding: Finding) -> list[Action]:
     """An attempt exceeded its deadline, in a process that reports or in an unknown process."""
     if found := messages.actions(case, finding):
         return found
-    subject = about(finding)
+    subject = subject_of(finding)
     if (child := subject.attempt.child) is not None:
         return [
             Action.inspect("Open {} {}, for which it waits, and follow its actions.", child.name or "saga", child.id)
@@ -132,8 +132,8 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
         return _of_unread_steps(case)
     step, compensation = _step(finding), _compensation(case, finding)
     service, key = _service(finding), _key_of(case, compensation)
-    line = case.line(finding.step)
-    if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
+    entry = case.ledger_entry(finding.step)
+    if entry is not None and entry.state is LedgerState.COMPENSATION_UNKNOWN:
         check = Action.verify("Verify in {} whether {} took effect for {}.", service, compensation, case.saga.label)
         return [check, _compensate("Only if it did not take effect, run it", key)]
     text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
@@ -145,9 +145,9 @@ def compensation_failed(case: Case, finding: Finding) -> list[Action]:
     """A compensation failed and is not retried."""
     if case.has_unread_steps:
         return _of_unread_steps(case)
-    step, attempt = about(finding)
+    step, attempt = subject_of(finding)
     text = "Verify in {} whether {} took effect for {} in spite of the error{}."
-    check = Action.verify(text, _service(finding), step.name, case.saga.label, because(attempt))
+    check = Action.verify(text, _service(finding), step.name, case.saga.label, bracketed_error(attempt))
     return [
         check,
         _compensate(f"Only if it did not take effect, fix the error and run {step.name}", attempt.idempotency_key),
@@ -173,7 +173,7 @@ def _compensate(text: str, key: str | None) -> Action:
 
 def applied_twice(case: Case, finding: Finding) -> list[Action]:
     """Something was executed twice, or after its compensation."""
-    second, first = about(finding), finding.other
+    second, first = subject_of(finding), finding.other
     service, step = _service(finding), second.step.name
     if first is not None and first.step.type != second.step.type:
         text = "Verify in {} whether {} is in effect for {}: it was executed after {}."
@@ -310,10 +310,11 @@ def _of_unfinished_steps(case: Case) -> list[Action]:
 
 def _of_unknown_steps(case: Case) -> list[Action]:
     """Verifies, while the saga is compensated, the steps whose outcome was not received."""
-    unknown = [line for line in case.saga.ledger if case.is_compensating and line.state is LedgerState.UNKNOWN]
+    unknown = [entry for entry in case.saga.ledger if case.is_compensating and entry.state is LedgerState.UNKNOWN]
     text = "Verify in {} whether {} is in effect for {}: its outcome was not received."
     return [
-        Action.verify(text, case.service_of(line.step) or "its service", line.step, case.saga.label) for line in unknown
+        Action.verify(text, case.service_of(entry.step) or "its service", entry.step, case.saga.label)
+        for entry in unknown
     ]
 
 
@@ -338,7 +339,7 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
     key = next((each.attempt.idempotency_key for each in reversed(case.step_attempts) if each.step.name == step), None)
     with_key = phrase(", with idempotency key {}", key) if key else ""
     going = f"continue {after} with {step}" if after else f"continue with {step}"
-    compensated = next((line.step for line in case.saga.ledger if line.compensation == step), None)
+    compensated = next((entry.step for entry in case.saga.ledger if entry.compensation == step), None)
     if compensated is not None:
         text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
         check = Action.verify(text, service, compensated, case.saga.label, step)
@@ -378,8 +379,8 @@ def _find_cause(case: Case, finding: Finding) -> Action:
 
 
 def _compensation(case: Case, finding: Finding) -> str:
-    line = case.line(finding.step)
-    return (line.compensation if line is not None else None) or "its compensation"
+    entry = case.ledger_entry(finding.step)
+    return (entry.compensation if entry is not None else None) or "its compensation"
 
 
 def _key_of(case: Case, step: str) -> str | None:

@@ -201,11 +201,11 @@ class _Assembly:
         root = lifespan.roots[0] if lifespan.roots else None
         status = status_of(lifespan, attempted)
         effects = step_effects(attempted, plan)
-        lines = ledger.entries(effects, plan, status, is_complete=not self.may_lack)
+        entries = ledger.entries_with_attempts(effects, plan, status, is_complete=not self.may_lack)
         amount, currency = self._amount_and_currency(
             lifespan.roots or [span for span in self.spans if not span.mark.step]
         )
-        settled = steps.settled(attempted, lines, plan, self._unstarted(status))
+        settled = steps.settled(attempted, entries, plan, self._unstarted(status))
         if plan.source != "declared":
             names = {step.name for step in settled}
             settled += tuple(step for step in steps.unseen_participants(attempted) if step.name not in names)
@@ -225,8 +225,8 @@ class _Assembly:
             amount=amount,
             currency=currency,
             keys=self._keys(),
-            ledger=(*lines, *ledger.entries_without_attempts(attempted, plan, lines, self._not_done(status))),
-            amount_at_risk=amounts_at_risk(effects, lines, status, amount, currency),
+            ledger=(*entries, *ledger.entries_without_attempts(attempted, plan, entries, self._not_done(status))),
+            amount_at_risk=amounts_at_risk(effects, entries, status, amount, currency),
             anomalies=anomalies.find(self._anomaly_context(effects, status)),
             spans=tuple(self.spans),
             logs=tuple(self.logs),

@@ -117,10 +117,10 @@ class Case:
     @cached_property
     def effects(self) -> list[tuple[StepEffect, LedgerEntry]]:
         """The effects, each with its ledger entry."""
-        lines = ledger.entries(
+        entries = ledger.entries_with_attempts(
             self.step_effects, self.saga.plan, self.saga.status, is_complete=not self.saga.may_lack_telemetry
         )
-        return list(zip(self.step_effects, lines, strict=True))
+        return list(zip(self.step_effects, entries, strict=True))
 
     @property
     def next_compensation(self) -> tuple[str, str | None] | None:
@@ -373,7 +373,7 @@ class Case:
         latest = self.context.latest_successes.get((*self.type, step or ""))
         return latest if latest is not None and latest.key != self.saga.key and latest.at > moment else None
 
-    def line(self, step: str | None) -> LedgerEntry | None:
+    def ledger_entry(self, step: str | None) -> LedgerEntry | None:
         """The first ledger entry of a step."""
         return next((each for each in self.saga.ledger if each.step == step), None)
 

@@ -61,7 +61,7 @@ def of_next(case: Case, step: str | None, start: int) -> Deadline:
     return _deadline(case, step, None, start, transition_limits)
 
 
-def of_retry(case: Case, failed: StepAttempt) -> Deadline:
+def _of_next_attempt(case: Case, failed: StepAttempt) -> Deadline:
     """The deadline of the retry of a failed attempt, or of what follows the last one."""
     finished_at = failed.attempt.finished_at or 0
     wait = _wait(case, failed.attempt)
@@ -122,7 +122,7 @@ def _latest_inside(case: Case, in_flight_attempt: StepAttempt) -> int:
     return max(inside, default=0)
 
 
-FAILURES_IN_A_ROW = 3
+MIN_CONSECUTIVE_FAILURES = 3
 """Minimum number of consecutive failed attempts for `retrying`."""
 
 BACKOFF_FACTOR = 2
@@ -132,9 +132,9 @@ MAX_EXTRA_WAIT_NS = 3_600_000_000_000
 """Maximum nanoseconds by which an unannounced wait may exceed the longest earlier wait."""
 
 
-def overdue(case: Case) -> StepAttempt | None:
+def overdue_retry(case: Case) -> StepAttempt | None:
     """The latest failed attempt of a retried step whose next attempt is overdue."""
-    return next((each for each in retried_rows(case) if is_overdue(case, each)), None)
+    return next((each for each in retried_steps(case) if is_overdue(case, each)), None)
 
 
 def is_overdue(case: Case, failed: StepAttempt) -> bool:
@@ -147,25 +147,25 @@ def is_overdue(case: Case, failed: StepAttempt) -> bool:
         return False
     if failed.attempt.retry_in is None and any(_is_parallel(case, failed, each) for each in case.in_flight):
         return False
-    return is_late(case, deadline_of_retry(case, failed))
+    return is_late(case, of_retry(case, failed))
 
 
-def deadline_of_retry(case: Case, failed: StepAttempt) -> Deadline:
+def of_retry(case: Case, failed: StepAttempt) -> Deadline:
     """The deadline of the next attempt; if its wait was not announced, from earlier waits and the parallel steps."""
-    deadline = of_retry(case, failed)
+    deadline = _of_next_attempt(case, failed)
     if failed.attempt.retry_in is not None:
         return deadline
     parallel = [each.attempt.finished_at or 0 for each in case.step_attempts if _is_parallel(case, failed, each)]
     deadline = deadline._replace(start=max([deadline.start, *parallel]))
-    row = failed_in_a_row(failed)
-    if len(row) < FAILURES_IN_A_ROW or ledger.is_for_good(failed.attempt, case.saga.status):
+    failures = consecutive_failures(failed)
+    if len(failures) < MIN_CONSECUTIVE_FAILURES or ledger.is_for_good(failed.attempt, case.saga.status):
         return deadline
-    ends = [each.attempt.finished_at or each.attempt.called_at for each in row]
-    waits = [max(after.attempt.called_at - end, 0) for end, after in zip(ends, row[1:], strict=False)]
+    ends = [each.attempt.finished_at or each.attempt.called_at for each in failures]
+    waits = [max(after.attempt.called_at - end, 0) for end, after in zip(ends, failures[1:], strict=False)]
     is_engines = failed.step.attempts[-1].is_only_requested
     factor = MAX_BACKOFF_FACTOR if is_engines else BACKOFF_FACTOR
-    expected = ends[-1] + round(min(factor * max(waits), max(waits) + MAX_EXTRA_WAIT_NS))
-    return deadline._replace(start=max(deadline.start, expected))
+    next_due = ends[-1] + round(min(factor * max(waits), max(waits) + MAX_EXTRA_WAIT_NS))
+    return deadline._replace(start=max(deadline.start, next_due))
 
 
 def _is_parallel(case: Case, failed: StepAttempt, other: StepAttempt) -> bool:
@@ -194,7 +194,7 @@ def is_retried(case: Case, failed: StepAttempt) -> bool:
     """Whether another attempt is expected: it was announced, or there were several attempts."""
     if ledger.is_for_good(failed.attempt, case.saga.status):
         return False
-    return failed.attempt.retry_in is not None or len(failed_in_a_row(failed)) >= FAILURES_IN_A_ROW
+    return failed.attempt.retry_in is not None or len(consecutive_failures(failed)) >= MIN_CONSECUTIVE_FAILURES
 
 
 def is_retrier_lost(case: Case, finding: Finding) -> bool:
@@ -210,25 +210,25 @@ def is_retrier_lost(case: Case, finding: Finding) -> bool:
     return has_failed and finding.step == subject.step.name and is_retried(case, subject)
 
 
-def failed_in_a_row(latest: StepAttempt) -> list[StepAttempt]:
+def consecutive_failures(latest: StepAttempt) -> list[StepAttempt]:
     """The failed attempts of a step after its last success, earliest first."""
-    row: list[StepAttempt] = []
+    failures: list[StepAttempt] = []
     for attempt in reversed(latest.step.attempts):
         if attempt.state is AttemptState.OK:
             break
         if attempt.state is not AttemptState.IN_FLIGHT:
-            row.append(StepAttempt(latest.step, attempt))
-    return row[::-1]
+            failures.append(StepAttempt(latest.step, attempt))
+    return failures[::-1]
 
 
-def retried_rows(case: Case) -> Iterator[StepAttempt]:
-    """The latest failed attempt of each step with at least `FAILURES_IN_A_ROW` failures that is still retried."""
+def retried_steps(case: Case) -> Iterator[StepAttempt]:
+    """The latest failed attempt of each step that is still retried after `MIN_CONSECUTIVE_FAILURES` failures."""
     for each in reversed(case.step_attempts):
         step, attempt = each
         ended = (one for one in reversed(step.attempts) if one.state is not AttemptState.IN_FLIGHT)
         if attempt is not next(ended, None) or ledger.is_for_good(attempt, case.saga.status):
             continue
-        if len(failed_in_a_row(each)) >= FAILURES_IN_A_ROW and not _is_given_up(case, each):
+        if len(consecutive_failures(each)) >= MIN_CONSECUTIVE_FAILURES and not _is_given_up(case, each):
             yield each
 
 
@@ -276,7 +276,7 @@ def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
     return Forecast(next_attempt, ends, len(compensated) if forward else 0)
 
 
-def expected(case: Case, failed: StepAttempt) -> Text:
+def forecast_text(case: Case, failed: StepAttempt) -> Text:
     """Returns the forecast as a sentence, without times in the past; "" if there is no forecast."""
     coming = forecast(case, failed)
     if coming is None:

@@ -10,7 +10,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import messages
 from sagascope_collector.analysis.anomalies import orphans
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.deadlines import failed_in_a_row
+from sagascope_collector.analysis.deadlines import consecutive_failures
 from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence
 from sagascope_collector.analysis.spans import is_sampled
 from sagascope_collector.analysis.wording import Evidence, Text, phrase, process_label, shortened
@@ -78,9 +78,9 @@ def _attempts(case: Case, finding: Finding) -> Iterator[StepAttempt]:
         yield from [each for each in case.step_attempts if each.step.compensates == finding.step][-1:]
         errors = [each for each in case.step_attempts if each.attempt.state is AttemptState.ERROR]
         failed = case.failing or (errors[-1] if errors else None)
-    row = failed_in_a_row(failed) if failed is not None else []
-    yield from row[:1]
-    yield from row[-1:]
+    failures = consecutive_failures(failed) if failed is not None else []
+    yield from failures[:1]
+    yield from failures[-1:]
 
 
 def _of_saga(case: Case) -> Iterator[Evidence]:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, plans
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
+from sagascope_collector.analysis.deadlines import consecutive_failures, is_retrier_lost
 from sagascope_collector.analysis.failures import failure, is_wrapped
 from sagascope_collector.analysis.ledger import has_ended, is_for_good
 from sagascope_collector.analysis.ledger_text import committed, with_amount
@@ -110,7 +110,7 @@ def _reason_of_failure(saga: Saga) -> str:
     if not failed:
         return message
     _, name, attempt = max(failed, key=itemgetter(0))
-    return f"{name} failed{because(attempt)}"
+    return f"{name} failed{bracketed_error(attempt)}"
 
 
 def _in_progress(case: Case, step: str | None) -> Text:
@@ -118,7 +118,7 @@ def _in_progress(case: Case, step: str | None) -> Text:
     if case.in_flight:
         return phrase("{}: {}", going, _started(case, case.in_flight[0], case.in_flight[0].step.name))
     if case.failing is not None:
-        coming = capitalized(deadlines.expected(case, case.failing))
+        coming = capitalized(deadlines.forecast_text(case, case.failing))
         return sentences(phrase("{}: {}", going, _failed(case, case.failing)), coming)
     if case.saga.awaited_event is not None:
         event = case.saga.awaited_event
@@ -129,7 +129,9 @@ def _in_progress(case: Case, step: str | None) -> Text:
 def _failed(case: Case, failed: StepAttempt) -> Text:
     attempt = failed.attempt
     template = "attempt {} of {} {} at {}{}"
-    return phrase(template, attempt.number, failed.step.name, _ending(attempt), _end(case, attempt), because(attempt))
+    return phrase(
+        template, attempt.number, failed.step.name, _ending(attempt), _end(case, attempt), bracketed_error(attempt)
+    )
 
 
 def _ending(attempt: Attempt) -> str:
@@ -150,12 +152,18 @@ def instance_lost(case: Case, finding: Finding) -> Text:
     process = finding.process or Process()
     lost = _lost(case, process)
     if finding.subject is not None and is_retrier_lost(case, finding):
-        row = failed_in_a_row(finding.subject)
+        failures = consecutive_failures(finding.subject)
         text = "Stuck in {}: after {} failed attempt{}, the latest at {}{}, {}, which retries it, {}"
-        latest = row[-1].attempt
-        count = (len(row), "s" if len(row) > 1 else "")
+        latest = failures[-1].attempt
+        count = (len(failures), "s" if len(failures) > 1 else "")
         return phrase(
-            text, finding.subject.step.name, *count, _end(case, latest), because(latest), process_label(process), lost
+            text,
+            finding.subject.step.name,
+            *count,
+            _end(case, latest),
+            bracketed_error(latest),
+            process_label(process),
+            lost,
         )
     if finding.subject is None or finding.subject.attempt.state is not AttemptState.IN_FLIGHT:
         return phrase(
@@ -181,17 +189,17 @@ def _lost(case: Case, process: Process) -> Text:
 
 def retrying(case: Case, finding: Finding) -> Text:
     """The fact of `retrying`."""
-    subject = about(finding)
-    row = failed_in_a_row(subject)
-    latest = row[-1].attempt
+    subject = subject_of(finding)
+    failures = consecutive_failures(subject)
+    latest = failures[-1].attempt
     fact = phrase(
         "{} keeps failing: {} failed attempts since {}, the latest at {} in {}{}",
         subject.step.name,
-        len(row),
+        len(failures),
         _at(case, finding.since),
         _end(case, latest),
         process_label(latest.process),
-        because(latest),
+        bracketed_error(latest),
     )
     in_flight_attempt = subject.step.attempts[-1]
     if in_flight_attempt.state is AttemptState.IN_FLIGHT:
@@ -202,13 +210,13 @@ def retrying(case: Case, finding: Finding) -> Text:
         )
         coming = Text(f"attempt {in_flight_attempt.number} {how}")
     else:
-        coming = deadlines.expected(case, row[-1])
-    return sentences(fact, capitalized(messages.redelivery(case, row)), capitalized(coming))
+        coming = deadlines.forecast_text(case, failures[-1])
+    return sentences(fact, capitalized(messages.redelivery(case, failures)), capitalized(coming))
 
 
 def hung(case: Case, finding: Finding) -> Text:
     """The fact of `hung`."""
-    subject = about(finding)
+    subject = subject_of(finding)
     attempt, where = subject.attempt, phrase("Stuck in {}", subject.step.name)
     due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
     started = _started(case, subject, "it")
@@ -241,11 +249,11 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
         )
     if last.attempt.state is AttemptState.ERROR and is_for_good(last.attempt, case.saga.status):
         text = "Stopped at {}: its last attempt failed at {}{}, and no compensation and no end of the {} was received{}"
-        return phrase(text, last.step.name, end, because(last.attempt), case.saga.type_label, due)
+        return phrase(text, last.step.name, end, bracketed_error(last.attempt), case.saga.type_label, due)
     if last.attempt.state is not AttemptState.OK:
         text = "Stopped at {}: attempt {} {} at {}{}, and no retry and no compensation was received{}"
         attempt = last.attempt
-        return phrase(text, last.step.name, attempt.number, _ending(attempt), end, because(attempt), due)
+        return phrase(text, last.step.name, attempt.number, _ending(attempt), end, bracketed_error(attempt), due)
     if finding.step is None or finding.step == last.step.name:
         return phrase(
             "Stopped after {}, which succeeded at {}: nothing further was received{}", last.step.name, end, due
@@ -279,7 +287,7 @@ def in_doubt(case: Case, finding: Finding) -> Text:
     have = "has" if len(prepared) == 1 else "have"
     text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
     names = name_list([_participant(each) for each in prepared])
-    return phrase(text, names, have, _end(case, about(finding).attempt))
+    return phrase(text, names, have, _end(case, subject_of(finding).attempt))
 
 
 def _participant(prepared: StepAttempt) -> str:
@@ -291,7 +299,7 @@ def _participant(prepared: StepAttempt) -> str:
 def mixed_outcome(case: Case, finding: Finding) -> Text:
     """The fact of `mixed_outcome`."""
     if not case.saga.mixed_outcomes:
-        each = about(finding)
+        each = subject_of(finding)
         verb, other = (
             ("committed", "rolled back") if each.step.type == semconv.TYPE_COMMIT else ("rolled back", "committed")
         )
@@ -323,23 +331,23 @@ def uncompensated(case: Case, finding: Finding) -> Text:
     if failed is None:
         return phrase("No progress, and {}", left)
     ended, name = _end(case, failed.attempt), failed.step.name
-    return phrase("{} failed for the last time at {}{}, and {}", name, ended, because(failed.attempt), left)
+    return phrase("{} failed for the last time at {}{}, and {}", name, ended, bracketed_error(failed.attempt), left)
 
 
 def _uncompensated_part(case: Case, finding: Finding) -> Text:
-    line = case.line(finding.step)
-    if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
-        name = with_amount(line, case.saga.currency)
-        attempted = case.step(line.compensation) if line.compensation else None
+    entry = case.ledger_entry(finding.step)
+    if entry is not None and entry.state is LedgerState.COMPENSATION_UNKNOWN:
+        name = with_amount(entry, case.saga.currency)
+        attempted = case.step(entry.compensation) if entry.compensation else None
         if attempted is not None and attempted.state is StepState.FAILED and case.saga.ended_at is None:
             return phrase("it is unknown whether {} was compensated: an earlier attempt may have succeeded", name)
         if attempted is not None and attempted.state is StepState.FAILED:
             text = "it is unknown whether {} was compensated: {} failed{}, but another attempt may have succeeded"
-            return phrase(text, name, attempted.name, because(attempted.attempts[-1]))
+            return phrase(text, name, attempted.name, bracketed_error(attempted.attempts[-1]))
         text = "it is unknown whether {} was compensated: the outcome of {} is unknown"
-        return phrase(text, name, line.compensation or "its compensation")
-    name = with_amount(line, case.saga.currency) if line is not None else finding.step or "a step"
-    if about(finding).attempt.state is not AttemptState.OK:
+        return phrase(text, name, entry.compensation or "its compensation")
+    name = with_amount(entry, case.saga.currency) if entry is not None else finding.step or "a step"
+    if subject_of(finding).attempt.state is not AttemptState.OK:
         text = "{} may still be in effect: its outcome is unknown, and no successful compensation was received"
         return phrase(text, name)
     return phrase("{} is still committed: no successful compensation was received", name)
@@ -347,18 +355,18 @@ def _uncompensated_part(case: Case, finding: Finding) -> Text:
 
 def compensation_failed(case: Case, finding: Finding) -> Text:
     """The fact of `compensation_failed`."""
-    step, attempt = about(finding)
-    row = len(failed_in_a_row(about(finding)))
-    often = f", after {row} attempts," if row > 1 else ""
+    step, attempt = subject_of(finding)
+    failures = len(consecutive_failures(subject_of(finding)))
+    often = f", after {failures} attempts," if failures > 1 else ""
     where = f" in {process_label(attempt.process)}"
     unread = f"; {UNREAD_STEPS}" if case.has_unread_steps else ""
     text = "The compensation {} failed for the last time{} at {}{}{}{}"
-    return phrase(text, step.name, often, _end(case, attempt), where, because(attempt), unread)
+    return phrase(text, step.name, often, _end(case, attempt), where, bracketed_error(attempt), unread)
 
 
 def applied_twice(case: Case, finding: Finding) -> Text:
     """The fact of `applied_twice`."""
-    second, first = about(finding), finding.other
+    second, first = subject_of(finding), finding.other
     again = phrase("at {} by {}", _end(case, second.attempt), process_label(second.attempt.process))
     if first is None:
         return phrase("{} was executed twice, the second time {}", second.step.name, again)
@@ -384,7 +392,7 @@ def _started(case: Case, in_flight_attempt: StepAttempt, what: str) -> Text:
     )
 
 
-def about(finding: Finding) -> StepAttempt:
+def subject_of(finding: Finding) -> StepAttempt:
     """Returns the attempt that a finding is about.
 
     Raises:
@@ -405,7 +413,7 @@ def _at(case: Case, moment: int) -> Text:
     return time_text(moment, case.clock.now)
 
 
-def because(attempt: Attempt) -> str:
+def bracketed_error(attempt: Attempt) -> str:
     """Returns the error in brackets; "" if none was received."""
     return f" ({shortened(attempt.error_text)})" if attempt.error_text else ""
 

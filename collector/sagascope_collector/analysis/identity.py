@@ -220,17 +220,17 @@ def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
     if run.status is not Status.FAILED:
         return run
     relying: dict[str, SagaKey] = {}
-    in_effect = {line.step for line in run.ledger if line.state in COMPENSABLE_STATES}
+    in_effect = {entry.step for entry in run.ledger if entry.state in COMPENSABLE_STATES}
     for other in sorted(runs, key=lambda each: (each.status is Status.COMPLETED, each.started_at, each.key)):
         is_later = (other.started_at, other.key) > (run.started_at, run.key)
         if other.key != run.key and (is_later or other.status is Status.COMPLETED):
             relying |= {name: other.key for name in in_effect if _is_one_effect(run, other, name)}
     if not relying:
         return run
-    entries = zip(step_effects(run.steps, run.plan), run.ledger, strict=False)  # entries without attempts come last
-    left = [(effect, line) for effect, line in entries if effect.name not in relying]
-    effects, lines = [effect for effect, _ in left], [line for _, line in left]
-    amounts = amounts_at_risk(effects, lines, run.status, run.amount, run.currency)
+    attempted = zip(step_effects(run.steps, run.plan), run.ledger, strict=False)  # entries without attempts come last
+    left = [(effect, entry) for effect, entry in attempted if effect.name not in relying]
+    effects, entries = [effect for effect, _ in left], [entry for _, entry in left]
+    amounts = amounts_at_risk(effects, entries, run.status, run.amount, run.currency)
     relying_run = relying[min(relying)]
     return replace(run, relied_on=frozenset(relying), relying_run=relying_run, amount_at_risk=amounts)
 
@@ -247,7 +247,7 @@ def _is_one_effect(run: Saga, other: Saga, name: str) -> bool:
 
 def _repeated(older: Saga, newer: Saga) -> frozenset[str]:
     """The steps that both runs committed separately, without a common idempotency key."""
-    committed = {line.step for line in older.ledger if line.state in COMMITTED_STATES}
+    committed = {entry.step for entry in older.ledger if entry.state in COMMITTED_STATES}
     return frozenset(name for name in committed if not _keys(older, name) & _keys(newer, name) and _keys(newer, name))
 
 

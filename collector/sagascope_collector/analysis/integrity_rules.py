@@ -129,7 +129,7 @@ def _is_committed(case: Case, compensation: Step) -> bool:
     if compensation.compensates is None:
         return any(effect.committed and effect.name != compensation.name for effect, _ in case.effects)
     return (compensation.compensates, LedgerState.COMPENSATION_FAILED) in {
-        (effect.name, line.state) for effect, line in case.effects
+        (effect.name, entry.state) for effect, entry in case.effects
     }
 
 
@@ -166,11 +166,15 @@ def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
     No step remains on which another run relies.
     """
     superseded = case.saga.superseded_by is not None
-    for effect, line in reversed(case.effects):
+    for effect, entry in reversed(case.effects):
         if effect.name in case.saga.relied_on or (superseded and effect.name not in case.saga.repeated_by_newer):
             continue
-        if effect.compensation and line.state in COMPENSABLE_STATES and not ledger.is_pending(effect, case.saga.status):
-            yield effect, line.state
+        if (
+            effect.compensation
+            and entry.state in COMPENSABLE_STATES
+            and not ledger.is_pending(effect, case.saga.status)
+        ):
+            yield effect, entry.state
 
 
 def _is_given_up(case: Case) -> bool:

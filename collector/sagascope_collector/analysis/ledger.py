@@ -111,8 +111,10 @@ OPEN_STATES = (AttemptState.UNKNOWN, AttemptState.IN_FLIGHT)
 """States of attempts that may have been committed, although no result was received."""
 
 
-def entries(effects: Iterable[StepEffect], plan: Plan, status: Status, *, is_complete: bool) -> list[LedgerEntry]:
-    """Returns the ledger lines of everything that was attempted, in the order in which it took effect.
+def entries_with_attempts(
+    effects: Iterable[StepEffect], plan: Plan, status: Status, *, is_complete: bool
+) -> list[LedgerEntry]:
+    """Returns the ledger entries of everything that was attempted, in the order in which it took effect.
 
     ``is_complete``: no telemetry of the saga may be missing.
     """
@@ -122,13 +124,13 @@ def entries(effects: Iterable[StepEffect], plan: Plan, status: Status, *, is_com
 
 
 def entries_without_attempts(
-    steps: Iterable[Step], plan: Plan, lines: Iterable[LedgerEntry], not_done: Collection[str]
+    steps: Iterable[Step], plan: Plan, entries: Iterable[LedgerEntry], not_done: Collection[str]
 ) -> list[LedgerEntry]:
-    """Returns the ledger lines of steps without a received attempt: steps that a compensation names, and planned steps.
+    """Returns the ledger entries of steps without a received attempt: compensated ones, then planned ones.
 
     ``not_done`` holds the planned steps that certainly took no effect.
     """
-    seen = {line.step for line in lines}
+    seen = {entry.step for entry in entries}
     states, names = dict[str, LedgerState](), dict[str, str | None]()
     for step in steps:
         if step.compensates is not None and step.compensates not in seen:
@@ -257,7 +259,7 @@ POSSIBLE_STATES = (LedgerState.UNKNOWN, LedgerState.COMPENSATION_UNKNOWN)
 
 def amounts_at_risk(
     effects: Sequence[StepEffect],
-    lines: Sequence[LedgerEntry],
+    entries: Sequence[LedgerEntry],
     status: Status,
     amount: Decimal | None,
     currency: str | None,
@@ -269,7 +271,7 @@ def amounts_at_risk(
     """
     if status is Status.COMPLETED:
         return ()
-    certain, possible = _at_risk(effects, lines, status)
+    certain, possible = _at_risk(effects, entries, status)
     sums = _sums(certain, possible, currency)
     if sums or amount is None or not (certain or possible):
         return sums
@@ -277,26 +279,26 @@ def amounts_at_risk(
 
 
 def _at_risk(
-    effects: Sequence[StepEffect], lines: Sequence[LedgerEntry], status: Status
+    effects: Sequence[StepEffect], entries: Sequence[LedgerEntry], status: Status
 ) -> tuple[list[Attempt], list[Attempt]]:
     certain: list[Attempt] = []
     possible: list[Attempt] = []
-    for effect, line in zip(effects, lines, strict=True):
-        if line.state in CERTAIN_STATES:
+    for effect, entry in zip(effects, entries, strict=True):
+        if entry.state in CERTAIN_STATES:
             certain += effect.committed
-        elif line.state is LedgerState.NOT_COMPENSABLE:
+        elif entry.state is LedgerState.NOT_COMPENSABLE:
             # a step without a compensation, such as a check, moves the saga's money only if it reports an amount
             certain += [each for each in effect.committed if each.amount is not None]
-        elif line.state in POSSIBLE_STATES:
-            possible += effect.committed or _unresolved(effect, line, status)
+        elif entry.state in POSSIBLE_STATES:
+            possible += effect.committed or _unresolved(effect, entry, status)
     return certain, possible
 
 
-def _unresolved(effect: StepEffect, line: LedgerEntry, status: Status) -> list[Attempt]:
+def _unresolved(effect: StepEffect, entry: LedgerEntry, status: Status) -> list[Attempt]:
     """The latest attempt that may be committed; attempts in flight count only if they move money."""
     latest = [each for each in effect.attempts if each.state in OPEN_STATES][-1:]
     return [
-        each for each in latest if not line.is_not_compensable or each.amount is not None or may_be_done(each, status)
+        each for each in latest if not entry.is_not_compensable or each.amount is not None or may_be_done(each, status)
     ]
 
 

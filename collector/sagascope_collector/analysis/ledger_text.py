@@ -29,92 +29,94 @@ MONEY_VERBS: Final = {
 
 
 Stated = Collection[tuple[str | None, LedgerState]]
-"""The (step, state) pairs of ledger lines that the rest of the headline states."""
+"""The (step, state) pairs of ledger entries that the rest of the headline states."""
 
 
 def committed(saga: Saga, stated: Stated = (), failed: str | None = None) -> Text:
-    """Returns sentences about the ledger of a saga that is not completed, without the lines already stated.
+    """Returns sentences about the ledger of a saga that is not completed, without the entries already stated.
 
     The failure of the compensation ``failed`` is already stated.
     """
     if saga.status is Status.COMPLETED:
         return Text()
-    ledger = [line for line in saga.ledger if (line.step, line.state) not in stated]
+    ledger = [entry for entry in saga.ledger if (entry.step, entry.state) not in stated]
     return sentences(*_sentences(ledger, saga.currency, failed))
 
 
-def with_amount(line: LedgerEntry, currency: str | None) -> str:
+def with_amount(entry: LedgerEntry, currency: str | None) -> str:
     """Returns a step with its amount: ``wallet.debit (EUR 50.00)``."""
-    return _with_amounts(line.step, [line], currency)
+    return _with_amounts(entry.step, [entry], currency)
 
 
 def _sentences(ledger: Sequence[LedgerEntry], currency: str | None, failed: str | None) -> Iterator[str]:
-    lines = _of(ledger, LedgerState.COMMITTED)
-    lines = [line for line in lines if line.compensation] or lines
-    if lines:
-        yield _committed(lines, currency)
-    if lines := _of(ledger, LedgerState.COMPENSATION_FAILED):
-        still = phrase("{} still committed", _are(lines, currency))
-        is_told = all(line.compensation == failed for line in lines)
-        yield still if is_told else phrase("{}: {} failed", still, _compensations(lines))
-    if lines := _of(ledger, LedgerState.COMPENSATING):
-        have = "has" if len({line.compensation for line in lines}) == 1 else "have"
-        yield phrase("{} committed; {} {} not finished", _are(lines, currency), _compensations(lines), have)
-    if lines := _of(ledger, LedgerState.COMPENSATION_UNKNOWN):
-        yield phrase("{} executed; it is unknown whether {} took effect", _were(lines, currency), _compensations(lines))
-    if lines := _of(ledger, LedgerState.UNKNOWN):
-        yield phrase("It is unknown whether {} took effect", _named(lines, currency))
+    entries = _of(ledger, LedgerState.COMMITTED)
+    entries = [entry for entry in entries if entry.compensation] or entries
+    if entries:
+        yield _committed(entries, currency)
+    if entries := _of(ledger, LedgerState.COMPENSATION_FAILED):
+        still = phrase("{} still committed", _are(entries, currency))
+        is_told = all(entry.compensation == failed for entry in entries)
+        yield still if is_told else phrase("{}: {} failed", still, _compensations(entries))
+    if entries := _of(ledger, LedgerState.COMPENSATING):
+        have = "has" if len({entry.compensation for entry in entries}) == 1 else "have"
+        yield phrase("{} committed; {} {} not finished", _are(entries, currency), _compensations(entries), have)
+    if entries := _of(ledger, LedgerState.COMPENSATION_UNKNOWN):
+        yield phrase(
+            "{} executed; it is unknown whether {} took effect", _were(entries, currency), _compensations(entries)
+        )
+    if entries := _of(ledger, LedgerState.UNKNOWN):
+        yield phrase("It is unknown whether {} took effect", _named(entries, currency))
 
 
-def _committed(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
-    first = lines[0]
+def _committed(entries: Sequence[LedgerEntry], currency: str | None) -> Text:
+    first = entries[0]
     compensation = "compensation" if first.compensation else ""
-    if len(lines) == 1 and first.amount is not None and (verb := MONEY_VERBS.get(_last_word(first.step))):
+    if len(entries) == 1 and first.amount is not None and (verb := MONEY_VERBS.get(_last_word(first.step))):
         text = phrase("{} was {} ({})", money(first.amount, first.currency or currency), verb, first.step)
         if first.compensation and _last_word(first.compensation) == "refund":
             compensation = "refund"
     else:
-        text = phrase("{} committed", _are(lines, currency))
+        text = phrase("{} committed", _are(entries, currency))
     return phrase("{}; no {} was received", text, compensation) if compensation else text
 
 
 def _of(ledger: Sequence[LedgerEntry], state: LedgerState) -> list[LedgerEntry]:
-    return [line for line in ledger if line.state is state]
+    return [entry for entry in ledger if entry.state is state]
 
 
-def _are(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
-    return phrase("{} {}", _named(lines, currency), "is" if _count(lines) == 1 else "are")
+def _are(entries: Sequence[LedgerEntry], currency: str | None) -> Text:
+    return phrase("{} {}", _named(entries, currency), "is" if _count(entries) == 1 else "are")
 
 
-def _were(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
-    return phrase("{} {}", _named(lines, currency), "was" if _count(lines) == 1 else "were")
+def _were(entries: Sequence[LedgerEntry], currency: str | None) -> Text:
+    return phrase("{} {}", _named(entries, currency), "was" if _count(entries) == 1 else "were")
 
 
-def _count(lines: Sequence[LedgerEntry]) -> int:
-    return len({line.step for line in lines})
+def _count(entries: Sequence[LedgerEntry]) -> int:
+    return len({entry.step for entry in entries})
 
 
-def _named(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+def _named(entries: Sequence[LedgerEntry], currency: str | None) -> Text:
     """The steps with their amounts, repetitions of a step combined: ``item.reserve (3 times, EUR 30.00)``."""
     by_step: dict[str, list[LedgerEntry]] = {}
-    for line in lines:
-        by_step.setdefault(line.step, []).append(line)
+    for entry in entries:
+        by_step.setdefault(entry.step, []).append(entry)
     return name_list([_with_amounts(step, of_step, currency) for step, of_step in by_step.items()])
 
 
-def _with_amounts(step: str, lines: Sequence[LedgerEntry], currency: str | None) -> str:
+def _with_amounts(step: str, entries: Sequence[LedgerEntry], currency: str | None) -> str:
     sums: dict[str, Decimal] = {}
-    for line in lines:
-        if line.amount is not None:
-            unit = line.currency or currency or ""
-            sums[unit] = sums.get(unit, line.amount * 0) + line.amount
-    parts = [f"{len(lines)} times"] if len(lines) > 1 else []
+    for entry in entries:
+        if entry.amount is not None:
+            unit = entry.currency or currency or ""
+            sums[unit] = sums.get(unit, entry.amount * 0) + entry.amount
+    parts = [f"{len(entries)} times"] if len(entries) > 1 else []
     parts += [money(amount, unit) for unit, amount in sorted(sums.items())]
     return f"{step} ({', '.join(parts)})" if parts else step
 
 
-def _compensations(lines: Sequence[LedgerEntry]) -> Text:
-    names = list(dict.fromkeys(line.compensation for line in lines if line.compensation))
+def _compensations(entries: Sequence[LedgerEntry]) -> Text:
+    names = list(dict.fromkeys(entry.compensation for entry in entries if entry.compensation))
     return name_list(names) if names else Text("the compensation")
 
 
@@ -199,8 +201,8 @@ def customer_line(saga: Saga, executed_twice: Phase | None = None) -> Text:
 
 def _of_a_repeated_run(saga: Saga, relying: SagaKey) -> str:
     """The sentence about a failed run on which another run of the id relies, and about what that run does not cover."""
-    left = tuple(line for line in saga.ledger if line.step not in saga.relied_on)
-    is_left = any(line.state in IN_EFFECT_STATES for line in left)
+    left = tuple(entry for entry in saga.ledger if entry.step not in saga.relied_on)
+    is_left = any(entry.state in IN_EFFECT_STATES for entry in left)
     other = f"The {saga.type_label} failed in this run, and {run_name(relying, 'another run')} applies"
     return joined("; ", [other, *(_clauses(replace(saga, ledger=left)) if is_left else ())])
 
@@ -211,7 +213,7 @@ def completed_line(name: str, amount: Decimal | None, currency: str | None) -> T
 
 
 def _introduction(saga: Saga) -> str:
-    is_whole = saga.status is Status.COMPLETED or not any(line.amount is not None for line in saga.ledger)
+    is_whole = saga.status is Status.COMPLETED or not any(entry.amount is not None for entry in saga.ledger)
     subject = _subject(saga.type_label, saga.amount if is_whole else None, saga.currency)
     return f"{subject} {STATUS_WORDS[saga.status]}"
 
@@ -226,10 +228,10 @@ def _verbs(saga: Saga) -> Verbs:
 
 
 def _clauses(saga: Saga) -> Iterator[str]:
-    states = {line.state for line in saga.ledger}
+    states = {entry.state for entry in saga.ledger}
     if saga.status is Status.COMPLETED and states <= CLEAN_STATES:
         return
-    if any(line.amount is not None for line in saga.ledger):
+    if any(entry.amount is not None for entry in saga.ledger):
         yield from _of_amounts(saga)
         return
     yield from _of_steps(saga)
@@ -260,15 +262,17 @@ def _not_charged(saga: Saga, verbs: Verbs) -> Iterator[str]:
     if _is_nothing_done(saga):
         yield f"nothing was {verbs.charged}"
         return
-    is_any_charged = any(line.amount is not None and line.state not in NOTHING_RECEIVED_STATES for line in saga.ledger)
+    is_any_charged = any(
+        entry.amount is not None and entry.state not in NOTHING_RECEIVED_STATES for entry in saga.ledger
+    )
     further = "a further " if is_any_charged else ""
     not_recorded = NOTHING_RECEIVED_STATES if saga.may_lack_telemetry else (LedgerState.NOT_SEEN,)
     if not saga.may_lack_telemetry and (not_done := _sum(saga, LedgerState.NOT_DONE)):
         yield f"{further}{not_done} not {verbs.charged}"
     if not_seen := _amount(saga, *not_recorded):
         yield f"no {verbs.charge} of {further}{not_seen} is recorded{_so_far(saga)}"
-    in_effect = [line for line in saga.ledger if line.state in IN_EFFECT_STATES]
-    if in_effect and all(line.amount is None for line in in_effect):
+    in_effect = [entry for entry in saga.ledger if entry.state in IN_EFFECT_STATES]
+    if in_effect and all(entry.amount is None for entry in in_effect):
         yield "another part of it may be in effect"
 
 
@@ -277,7 +281,7 @@ def _of_steps(saga: Saga) -> Iterator[str]:
 
     Steps without a compensation, such as checks, are not mentioned; whether they moved the saga's amount is not known.
     """
-    states = {line.state for line in saga.ledger if not line.is_not_compensable}
+    states = {entry.state for entry in saga.ledger if not entry.is_not_compensable}
     verbs, may_be_in_effect = _verbs(saga), any(state in states for state in IN_EFFECT_STATES)
     has_amount = saga.amount is not None and saga.status is not Status.COMPLETED
     if has_amount and states.intersection(IN_EFFECT_STATES) == {LedgerState.COMPENSATION_UNKNOWN}:
@@ -295,7 +299,7 @@ def _of_steps(saga: Saga) -> Iterator[str]:
 
 def _of_whole_amount(saga: Saga, verbs: Verbs, *, is_reversed: bool) -> str:
     """The sentence about the saga's amount if no compensable step is in effect."""
-    others = {line.state for line in saga.ledger if line.is_not_compensable}
+    others = {entry.state for entry in saga.ledger if entry.is_not_compensable}
     if LedgerState.UNKNOWN in others or (LedgerState.NOT_COMPENSABLE in others and not is_reversed):
         return f"no record tells whether the amount was {verbs.charged}"
     if is_reversed:
@@ -333,7 +337,7 @@ def _is_nothing_done(saga: Saga) -> bool:
         is_each_known
         and not saga.may_lack_telemetry
         and bool(saga.ledger)
-        and all(line.state is LedgerState.NOT_DONE for line in saga.ledger)
+        and all(entry.state is LedgerState.NOT_DONE for entry in saga.ledger)
     )
 
 
@@ -347,7 +351,7 @@ def _yet(saga: Saga) -> str:
 
 def _twice(saga: Saga, phase: Phase) -> str:
     verbs = _verbs(saga)
-    if saga.amount is None and not any(line.amount is not None for line in saga.ledger):
+    if saga.amount is None and not any(entry.amount is not None for entry in saga.ledger):
         return "part of it may have been done twice"
     return f"a {verbs.charge if phase is Phase.FORWARD else verbs.refund} may have been made twice"
 
@@ -365,8 +369,8 @@ def _amount(saga: Saga, *states: LedgerState) -> str:
 
 def _sums(saga: Saga, states: Collection[LedgerState]) -> list[str]:
     sums: dict[str, Decimal] = {}
-    for line in saga.ledger:
-        if line.state in states and line.amount is not None:
-            currency = line.currency or saga.currency or ""
-            sums[currency] = sums.get(currency, line.amount * 0) + line.amount
+    for entry in saga.ledger:
+        if entry.state in states and entry.amount is not None:
+            currency = entry.currency or saga.currency or ""
+            sums[currency] = sums.get(currency, entry.amount * 0) + entry.amount
     return [money(amount, currency) for currency, amount in sorted(sums.items())]

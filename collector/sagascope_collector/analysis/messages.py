@@ -298,11 +298,11 @@ def _of_redelivery(case: Case, finding: Finding) -> Iterator[Evidence]:
         yield Evidence(text, attempt.executor_started_at, process.service or None, attempt.trace_id, attempt.span_id)
 
 
-def redelivery(case: Case, row: Sequence[StepAttempt]) -> Text:
+def redelivery(case: Case, failures: Sequence[StepAttempt]) -> Text:
     """Returns a sentence about failed attempts that all processed one message; empty if they did not."""
-    messages = [_origin(case, each.attempt) for each in row]
+    messages = [_origin(case, each.attempt) for each in failures]
     first = messages[0]
-    if first is None or len(row) < 2 or any(each is None or each.key != first.key for each in messages):
+    if first is None or len(failures) < 2 or any(each is None or each.key != first.key for each in messages):
         return Text()
     return phrase("{} is redelivered after each failure", _message(case, first))
 

@@ -216,7 +216,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line of the ledger."""
+    """What is known of one step and key: whether it is committed, and its amount."""
 
     step: str
     compensation: str | None

@@ -230,8 +230,8 @@ def _is_unlisted(case: Case, span: Span) -> bool:
 
 def next_step_missing(case: Case) -> Finding | None:
     """The next step, the retry of a failed one, or the next compensation did not start in time."""
-    if (failed := deadlines.overdue(case)) is not None:
-        retry = Awaited(failed.step.name, deadlines.deadline_of_retry(case, failed), failed)
+    if (failed := deadlines.overdue_retry(case)) is not None:
+        retry = Awaited(failed.step.name, deadlines.of_retry(case, failed), failed)
         return _missing(case, AttentionCode.NEXT_STEP_MISSING, retry, failed.step.name)
     wanted = awaited(case)
     if wanted is None:
@@ -302,7 +302,7 @@ def awaited(case: Case) -> Awaited | None:
     planned = case.saga.plan.source != "none" and not plans.has_unlearned_step(case.saga.plan, case.saga.steps)
     if failed is not None and (planned or deadlines.is_retried(case, failed)):
         name = None if ledger.is_for_good(failed.attempt, case.saga.status) else failed.step.name
-        return Awaited(name, deadlines.deadline_of_retry(case, failed), failed)
+        return Awaited(name, deadlines.of_retry(case, failed), failed)
     if not planned:
         return None
     return _next_compensation(case) if case.is_compensating else _next_forward(case)
@@ -336,10 +336,10 @@ def _awaited_name(case: Case) -> str | None:
 
 def retrying(case: Case) -> Finding | None:
     """A step keeps failing, and its next attempt is in flight or not overdue."""
-    for each in deadlines.retried_rows(case):
+    for each in deadlines.retried_steps(case):
         if deadlines.is_overdue(case, each) or _is_left_by_caller(case, each.step.attempts[-1]):
             continue
-        first, service = deadlines.failed_in_a_row(each)[0].attempt, case.service_of(each.step.name)
+        first, service = deadlines.consecutive_failures(each)[0].attempt, case.service_of(each.step.name)
         since = first.finished_at or first.called_at
         return Finding.of_attempt(AttentionCode.RETRYING, each, service, since, _confidence_of_retry(case, each))
     return None
