@@ -106,6 +106,7 @@ def retrying(what: str) -> AsyncRetrying:
         error = state.outcome.exception() if state.outcome is not None else None
         log.warning("%s failed: %s; retry in %.1f s", what, error or type(error).__name__, state.upcoming_sleep)
 
+    # half of each pause is random, so that callers that failed together do not come back together
     half = INITIAL_BACKOFF_SECONDS / 2, MAX_BACKOFF_SECONDS / 2
     return AsyncRetrying(
         retry=retry_if_exception_type(RETRYABLE),

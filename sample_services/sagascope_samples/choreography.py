@@ -24,12 +24,10 @@ import sagascope
 from sagascope import Saga
 from sagascope.integrations.messages import publishing
 from sagascope_samples.calls import Order, Unavailable
-from sagascope_samples.chassis import run
+from sagascope_samples.chassis import faults_from_environment, faults_to_environment, run
 from sagascope_samples.demo import scenario as demo
-from sagascope_samples.demo.addresses import Addresses
 from sagascope_samples.demo.scenario import STEP_TIMEOUT_SECONDS, Finding, Scenario, spaced_payments, step_timeouts
-from sagascope_samples.demo.supervisor import ProcessSpec, find_program, module
-from sagascope_samples.faults import faults_from_environment, faults_to_environment
+from sagascope_samples.demo.supervisor import Addresses, ProcessSpec, find_program, module
 
 BROKER_VARIABLE: Final = "SAMPLE_BROKER"
 """The URL of NATS."""

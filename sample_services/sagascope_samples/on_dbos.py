@@ -14,8 +14,8 @@ from dbos import DBOS, SetWorkflowID
 from opentelemetry import trace
 
 from sagascope_samples.calls import Refused
+from sagascope_samples.chassis import Fault, FaultKind, faults_from_environment
 from sagascope_samples.demo.scenario import SAGA, Finding, PlantedFault, ShopScenario, spaced_payments, step_timeouts
-from sagascope_samples.faults import Fault, FaultKind, faults_from_environment
 
 SERVICE: Final = "shop"
 DEBIT: Final = "debit_wallet"

@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Tracer
 
 from sagascope_samples.calls import Order, Refused, Unavailable
+from sagascope_samples.chassis import Fault, FaultKind, faults_from_environment
 from sagascope_samples.demo.scenario import Finding, PlantedFault, ShopScenario, spaced_payments, step_timeouts
-from sagascope_samples.faults import Fault, FaultKind, faults_from_environment
 
 CHECKOUT: Final = "checkout"
 CHARGE: Final = "Charge"

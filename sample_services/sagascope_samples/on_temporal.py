@@ -25,12 +25,10 @@ with workflow.unsafe.imports_passed_through():  # Temporal runs this module agai
     from sagascope import Saga, Step, semconv
     from sagascope.integrations.temporal import SagascopePlugin, WorkflowDescription, compensates
     from sagascope_samples.calls import Order, Refused
-    from sagascope_samples.chassis import run
+    from sagascope_samples.chassis import Fault, FaultKind, faults_from_environment, faults_to_environment, run
     from sagascope_samples.demo import scenario as demo
-    from sagascope_samples.demo.addresses import Addresses
     from sagascope_samples.demo.scenario import Finding, Scenario, spaced_payments, step_timeouts
-    from sagascope_samples.demo.supervisor import ProcessSpec, find_program, module
-    from sagascope_samples.faults import Fault, FaultKind, faults_from_environment, faults_to_environment
+    from sagascope_samples.demo.supervisor import Addresses, ProcessSpec, find_program, module
 
 PAYMENTS: Final = "payments"
 BANK: Final = "bank"

@@ -175,9 +175,9 @@ def _celery(otlp: str, folder: Path) -> Iterator[Callable[..., Any]]:
 def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
     import nats
 
+    from sagascope_samples.chassis import faults_to_environment
     from sagascope_samples.choreography import BROKER_VARIABLE, ROLES, STREAM, faults_of
     from sagascope_samples.demo.scenario import payments
-    from sagascope_samples.faults import faults_to_environment
 
     with running_nats(folder) as broker:
         environment = {**os.environ, BROKER_VARIABLE: broker, "SAGASCOPE_ENDPOINT": otlp}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from sagascope_samples.chassis import FAULTS_VARIABLE, faults_from_environment, faults_to_environment
 from sagascope_samples.choreography import KILLED_SERVICE, PLANTED_FAULTS, ROLES, MessageFault, faults_of
-from sagascope_samples.faults import FAULTS_VARIABLE, faults_from_environment, faults_to_environment
 
 
 def test_each_published_message_has_one_consumer() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("temporalio", reason="temporalio is not installed")
 
-from sagascope_samples.faults import FAULTS_VARIABLE, FaultKind, faults_from_environment, faults_to_environment
+from sagascope_samples.chassis import FAULTS_VARIABLE, FaultKind, faults_from_environment, faults_to_environment
 from sagascope_samples.on_temporal import (
     ACTIVITY_FAULTS,
     BANK,

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from sagascope_samples.demo import CannotStart
-from sagascope_samples.demo.addresses import Address, Addresses
 from sagascope_samples.demo.supervisor import (
+    Address,
+    Addresses,
     ProcessDied,
     ProcessNotReady,
     ProcessSpec,

@@ -15,9 +15,15 @@ from typing import Any, ClassVar, Final, Self
 import httpx
 
 from sagascope_samples.calls import KEY_HEADER, Order
-from sagascope_samples.demo.addresses import Addresses
-from sagascope_samples.demo.supervisor import POLL_INTERVAL_SECONDS, ProcessSpec, Supervisor, module, services
-from sagascope_samples.faults import Fault, FaultKind, faults_to_environment
+from sagascope_samples.chassis import Fault, FaultKind, faults_to_environment
+from sagascope_samples.demo.supervisor import (
+    POLL_INTERVAL_SECONDS,
+    Addresses,
+    ProcessSpec,
+    Supervisor,
+    module,
+    services,
+)
 
 SAGA: Final = "payment"
 SEED: Final = 8492
