@@ -7,7 +7,7 @@ import socket
 import sys
 
 from sagascope_dashboard import DEFAULT_ADDRESS, HOSTS_VARIABLE, LINKS_VARIABLE, URL_VARIABLE, environment
-from sagascope_dashboard.urls import templates, written_templates
+from sagascope_dashboard.urls import parse_templates, split_templates
 
 DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     if _is_port_taken(host.strip("[]"), int(port)):
         return _fail(f"Port {port} at {host} (dashboard) is taken; choose another with --address HOST:PORT.")
     try:
-        templates(links := options.link or written_templates(os.environ.get(LINKS_VARIABLE, "")))
+        parse_templates(links := options.link or split_templates(os.environ.get(LINKS_VARIABLE, "")))
     except ValueError as error:
         return _fail(str(error))
     hosts = [host.strip("[]"), *(options.allowed_host or os.environ.get(HOSTS_VARIABLE, "").split())]

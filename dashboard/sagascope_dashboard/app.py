@@ -8,7 +8,7 @@ from uuid import uuid4
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components.elements import Element, h, icon, is_utc, link, render, render_keys
+from sagascope_dashboard.components.elements import Element, h, icon, link, render, render_keys
 from sagascope_dashboard.components.lists import forget_choice
 from sagascope_dashboard.screens import compare, flows, incidents, login, overview, saga, services, sql, transactions
 from sagascope_dashboard.urls import Filters
@@ -43,10 +43,10 @@ def utc_switch() -> Element:
     """Returns the switch for times in UTC. It is not `st.toggle`, whose message Streamlit loses now and then."""
     shown = {
         "role": "switch",
-        "aria_checked": str(is_utc()).lower(),
+        "aria_checked": str(data.is_utc()).lower(),
         "title": "Times in UTC, in place of your own zone",
     }
-    choice = data.LOCAL_CHOICE if is_utc() else data.UTC_CHOICE
+    choice = data.LOCAL_CHOICE if data.is_utc() else data.UTC_CHOICE
     return h("button", h("span", cls="track"), "UTC", type="button", cls="switch", data_choice=choice, **shown)
 
 

@@ -14,7 +14,7 @@ import streamlit as st
 
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded, schemas
 from sagascope_dashboard import LINKS_VARIABLE, URL_VARIABLE
-from sagascope_dashboard.urls import Filters, FlowAddress, Link, SagaAddress, templates, written_templates
+from sagascope_dashboard.urls import Filters, FlowAddress, Link, SagaAddress, parse_templates, split_templates
 
 PAGE_ROWS = 50
 """Transactions on one page of the list."""
@@ -79,7 +79,7 @@ def collector_url() -> str:
 
 def link_templates() -> tuple[Link, ...]:
     """Returns the links to other tools that show transactions."""
-    return templates(written_templates(os.environ.get(LINKS_VARIABLE, "")))
+    return parse_templates(split_templates(os.environ.get(LINKS_VARIABLE, "")))
 
 
 def now() -> datetime:
@@ -111,9 +111,14 @@ def choose_zone(choice: str) -> None:
     st.session_state[UTC_KEY] = choice == UTC_CHOICE
 
 
+def is_utc() -> bool:
+    """Returns whether the reader prefers times in UTC."""
+    return bool(st.session_state.get(UTC_KEY))
+
+
 def zone() -> str:
-    """Returns the zone in which times are shown: the reader's, or UTC where the reader prefers it."""
-    return "UTC" if st.session_state.get(UTC_KEY) else st.context.timezone or "UTC"
+    """Returns the zone in which times are shown: the reader's, or UTC where the reader prefers it or it is unknown."""
+    return "UTC" if is_utc() else st.context.timezone or "UTC"
 
 
 def local_now() -> datetime:
@@ -280,8 +285,8 @@ def _query_sql_access() -> SqlAccess:
     return "certificate" if Credentials.from_environment(os.environ).client_cert else "open"
 
 
-def accepts(token: str) -> ClientError | None:
-    """Returns the error with which the collector refuses a reader's token; None: it accepts it."""
+def token_error(token: str) -> ClientError | None:
+    """Returns the error with which the collector refuses a reader's token; None if it accepts it."""
     try:
         with _reader_client(token) as client:
             client.status()

@@ -122,11 +122,11 @@ def _variables() -> str:
     """Returns the theme as the variables that Streamlit sets: light, and dark where the reader's system is."""
     theme = tomllib.loads(_THEME.read_text(encoding="utf-8"))["theme"]
     fonts = "--st-font: ui-sans-serif, system-ui, sans-serif; --st-code-font: ui-monospace, monospace;"
-    light, dark = (_colours(theme[name]) for name in ("light", "dark"))
+    light, dark = (_css_variables(theme[name]) for name in ("light", "dark"))
     return f":root {{ {fonts} {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
 
 
-def _colours(theme: dict[str, Any]) -> str:
+def _css_variables(theme: dict[str, Any]) -> str:
     return " ".join(f"--st-{re.sub('(?=[A-Z])', '-', name).lower()}: {value};" for name, value in theme.items())
 
 

@@ -32,6 +32,7 @@ from sagascope_collector.connections import (
 )
 from sagascope_collector.safe_text import RepeatFilter
 from sagascope_dashboard import HOSTS_VARIABLE, LISTENING_VARIABLE
+from sagascope_dashboard.components.elements import render_internal_error
 from sagascope_dashboard.screens.login import LoginFailures
 
 _LOG = logging.getLogger(__name__)
@@ -119,10 +120,8 @@ class HostGuard:
 
 def render_failure(error: Exception) -> bool:
     """Renders the error page; the cause goes to the log, never to the screen."""
-    from sagascope_dashboard.components import error_states
-
     _LOG.error("a screen could not be rendered", exc_info=error)
-    error_states.render_internal_error()
+    render_internal_error()
     return True
 
 

@@ -195,7 +195,7 @@ class Link:
     url: str
 
 
-def templates(written: Sequence[str]) -> tuple[Link, ...]:
+def parse_templates(written: Sequence[str]) -> tuple[Link, ...]:
     """Parses templates as written on the command line.
 
     Raises:
@@ -268,6 +268,6 @@ def _values(saga: schemas.Saga) -> dict[str, str]:
     return parameters | {f"key.{name}": value for name, value in saga.keys.items()}
 
 
-def written_templates(variable: str) -> list[str]:
+def split_templates(variable: str) -> list[str]:
     """Returns the templates in an environment variable: one a line, else separated by blanks."""
     return variable.splitlines() if "\n" in variable else variable.split()

@@ -4,8 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.components.charts import bars, chosen_bar, deployment_marks, graph, over_time, shares
-from sagascope_dashboard.palette import ATTENTION, STATUS, Style, shades
+from sagascope_dashboard.components.charts import (
+    bars,
+    chart_of_shares,
+    chart_over_time,
+    chosen_bar,
+    deployment_marks,
+    graph,
+)
+from sagascope_dashboard.formatting import ATTENTION, STATUS, Style, shades
 from sagascope_dashboard.urls import fitting_window
 from sagascope_dashboard.viewmodels.flows import Edge, Node
 from sagascope_dashboard.viewmodels.services import Deployment
@@ -30,7 +37,7 @@ COUNTS = schemas.Counts.model_validate(
 
 
 def drawn(kind: str, styles: dict[str, Style]) -> dict[str, Any]:
-    chart: dict[str, Any] = over_time(bars(COUNTS, kind), styles, COLORS, COUNTS).to_dict()
+    chart: dict[str, Any] = chart_over_time(bars(COUNTS, kind), styles, COLORS, COUNTS).to_dict()
     return chart
 
 
@@ -61,8 +68,8 @@ def test_a_chart_has_axes_a_legend_and_tooltips_and_covers_the_window() -> None:
 def test_a_chart_stays_the_same_within_a_period() -> None:
     later = COUNTS.model_copy(update={"since": at(1), "until": at(66)})
     assert (
-        over_time([], STATUS, COLORS, COUNTS).to_dict()["layer"][0]["encoding"]
-        == (over_time([], STATUS, COLORS, later).to_dict()["layer"][0]["encoding"])
+        chart_over_time([], STATUS, COLORS, COUNTS).to_dict()["layer"][0]["encoding"]
+        == (chart_over_time([], STATUS, COLORS, later).to_dict()["layer"][0]["encoding"])
     )
 
 
@@ -97,7 +104,7 @@ def test_shares_are_of_those_that_were_seen_there_and_text_stays_text() -> None:
     version = {"service": "ledger", "step": None, "key": "service.version", "value": "2.1\x1b[31m"}
     host = {**version, "key": "host.name", "value": "w-7"}
     counts = {"affected": 98, "affected_of": 100, "completed": 6, "completed_of": 200, "lift": 32.67, "also": [host]}
-    chart = shares([schemas.CommonAttribute.model_validate(version | counts)], COLORS, "#000000").to_dict()
+    chart = chart_of_shares([schemas.CommonAttribute.model_validate(version | counts)], COLORS, "#000000").to_dict()
     found = {each["group"]: (each["share"], each["text"]) for each in values_of(chart)}
     assert (found["affected"][0], found["completed"][0]) == (0.98, 0.03)
     version_text = r"ledger service.version = 2.1\x1b[31m"

@@ -55,6 +55,16 @@ def test_what_only_this_one_did_has_no_other_side() -> None:
     assert [(row.name, len(row.this), len(row.reference)) for row in told.rows] == [("refund", 1, 0), ("a", 1, 1)]
 
 
+def test_each_phase_of_a_two_phase_commit_is_compared_with_the_same_phase() -> None:
+    prepare, commit = steps(tried("wallet", 0, 1)), steps(tried("wallet", 2, 9))
+    phases = [prepare[0].model_copy(update={"type": "prepare"}), commit[0].model_copy(update={"type": "commit"})]
+    compared = compare(saga(id="8492", steps=phases), saga(id="9000", steps=phases[:1]), at(60))
+    assert [(row.name, row.differences) for row in compared.rows] == [
+        ("wallet: prepare", ()),
+        ("wallet: commit", ("only here",)),
+    ]
+
+
 def test_both_are_aligned_at_their_starts() -> None:
     told = pair([tried("a", 5, 6), tried("b", 6, None, "in_flight")], [tried("a", 1, 2), tried("b", 2, 2.5)])
     first, second = told.rows

@@ -68,6 +68,8 @@ def test_any_text_can_be_shown(text: str, limit: int) -> None:
         (1e-9, "0 ms"),
         (0.0004, "0.4 ms"),
         (0.24, "240 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
         (2.44, "2.4 s"),
         (3, "3 s"),
         (59.7, "1 min"),

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from sagascope_dashboard import LINKS_VARIABLE, environment
 from sagascope_dashboard.formatting import epoch_ms
-from sagascope_dashboard.urls import Filters, Link, SagaAddress, incident_links, links, templates, written_templates
+from sagascope_dashboard.urls import Filters, Link, SagaAddress, incident_links, links, parse_templates, split_templates
 from support.wires import NOON, TRACE, saga, shared, steps, tried
 
 NOW = datetime(2026, 11, 22, 14, 2, 33, tzinfo=UTC)
@@ -60,7 +60,7 @@ def test_order_and_page_leave_nothing_out(filters: Filters, is_filtered: bool) -
 
 
 def urls(*written: str, **changes: object) -> list[str]:
-    return [each.url for each in links(templates(written), saga(**changes))]
+    return [each.url for each in links(parse_templates(written), saga(**changes))]
 
 
 def test_fields_are_filled_in_and_quoted() -> None:
@@ -93,7 +93,9 @@ def test_a_value_leads_to_no_other_folder() -> None:
 
 
 def test_an_incident_has_the_links_for_which_its_transactions_agree() -> None:
-    known = templates(["L=https://l.example/{service}?step={step}&from={started_ms}", "J=https://j.example/{trace_id}"])
+    known = parse_templates(
+        ["L=https://l.example/{service}?step={step}&from={started_ms}", "J=https://j.example/{trace_id}"]
+    )
     assert incident_links(known, shared(step="a b")) == (
         Link("L", f"https://l.example/ledger?step=a%20b&from={epoch_ms(NOON):.0f}"),
     )
@@ -101,15 +103,12 @@ def test_an_incident_has_the_links_for_which_its_transactions_agree() -> None:
 
 def test_a_name_of_a_link_may_hold_blanks() -> None:
     given = ["Grafana logs=https://g.example/{id}", "J=https://j.example/{id}"]
-    assert written_templates(environment("http://c", given)[LINKS_VARIABLE]) == given
-    assert written_templates("A=https://a.example B=https://b.example") == [
-        "A=https://a.example",
-        "B=https://b.example",
-    ]
+    assert split_templates(environment("http://c", given)[LINKS_VARIABLE]) == given
+    assert split_templates("A=https://a.example B=https://b.example") == ["A=https://a.example", "B=https://b.example"]
 
 
 def test_a_tool_for_which_something_is_missing_is_left_out() -> None:
-    known = templates(["A=https://a.example/{key.order}", "B=https://b.example/{started_ms}"])
+    known = parse_templates(["A=https://a.example/{key.order}", "B=https://b.example/{started_ms}"])
     assert links(known, saga(keys={})) == (Link("B", "https://b.example/1795356130000"),)
 
 
@@ -127,7 +126,7 @@ def test_a_tool_for_which_something_is_missing_is_left_out() -> None:
 )
 def test_a_template_that_cannot_be_meant_is_refused(written: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        templates([written])
+        parse_templates([written])
 
 
 def test_later_pages_of_a_window_keep_its_start() -> None:

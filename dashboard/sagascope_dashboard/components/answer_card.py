@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.components.elements import Element, badge, h, icon, key_values, link, sentence, table, time
-from sagascope_dashboard.formatting import amount, block, line, took
-from sagascope_dashboard.palette import ATTEMPT, CONFIDENCE, Style
+from sagascope_dashboard.formatting import ATTEMPT, CONFIDENCE, Style, amount, block, line, took
 from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.records import RecordView
 from sagascope_dashboard.viewmodels.saga import PlanGroup, PlanStep, SagaView, ledger_style, step_id, step_label

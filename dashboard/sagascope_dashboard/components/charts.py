@@ -12,11 +12,11 @@ import altair as alt
 import streamlit as st
 
 from sagascope_collector.client import schemas
+from sagascope_dashboard import data
 from sagascope_dashboard.components import lists
-from sagascope_dashboard.components.elements import h, is_utc, render
+from sagascope_dashboard.components.elements import h, render
 from sagascope_dashboard.components.lists import COLORS
-from sagascope_dashboard.formatting import epoch_ms, iso, line
-from sagascope_dashboard.palette import BY_STATUS, Style, mixed, shades
+from sagascope_dashboard.formatting import BY_STATUS, Style, epoch_ms, iso, line, mixed, shades
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.flows import Edge, Node
 from sagascope_dashboard.viewmodels.services import Deployment
@@ -60,7 +60,7 @@ def bars(counts: schemas.Counts, kind: str) -> list[Bar]:
     ]
 
 
-def over_time(
+def chart_over_time(
     shown: Sequence[Bar],
     styles: Mapping[str, Style],
     colors: Mapping[str, str],
@@ -124,13 +124,13 @@ def deployment_marks(deployed: Sequence[Deployment], start: float, end: float) -
 
 def time_tooltip(field: str, title: str) -> alt.Tooltip:
     """Returns a tooltip with a time in the zone in which the reader sees times."""
-    unit = alt.TimeUnitParams(unit="yearmonthdatehoursminutesseconds", utc=is_utc())
+    unit = alt.TimeUnitParams(unit="yearmonthdatehoursminutesseconds", utc=data.is_utc())
     return alt.Tooltip(f"{field}:T", title=title, timeUnit=unit, format="%d %b, %H:%M:%S")
 
 
 def time_scale(**options: Any) -> alt.Scale:
     """Returns a scale of times in the zone in which the reader sees them."""
-    return alt.Scale(type="utc" if is_utc() else "time", **options)
+    return alt.Scale(type="utc" if data.is_utc() else "time", **options)
 
 
 def time_format(start: float, end: float) -> str:
@@ -172,7 +172,7 @@ def chosen_bar(
     return str(points[0]["code"]), start, start + timedelta(seconds=period)
 
 
-def shares(attributes: Sequence[schemas.CommonAttribute], colors: Mapping[str, str], text_color: str) -> Any:
+def chart_of_shares(attributes: Sequence[schemas.CommonAttribute], colors: Mapping[str, str], text_color: str) -> Any:
     """Returns, for each attribute, the share of affected and of completed transactions that have it."""
     values = [
         {"rank": rank, "group": group, "share": having / of if of else 0, "text": text}
@@ -231,7 +231,7 @@ class Point:
     series: str
 
 
-def of_points(points: Sequence[Point], x_title: str, y_title: str, *, over_time: bool) -> Any:
+def chart_of_points(points: Sequence[Point], x_title: str, y_title: str, *, over_time: bool) -> Any:
     """Returns lines over time (UTC), or a bar for each category in the order given."""
     values = [{"x": each.x, "y": each.y, "series": each.series} for each in points]
     chart = alt.Chart(alt.InlineData(values=values), padding={**PADDING, "bottom": 8})
@@ -286,7 +286,7 @@ MAX_NODES_IN_A_ROW = 7
 """Boxes of a graph that is drawn from left to right; a larger one is drawn from top to bottom."""
 
 
-def versions_over_time(known: schemas.Services) -> Any:
+def chart_of_versions(known: schemas.Services) -> Any:
     """Returns a row for each service with a bar for each of its versions; None if no service sends its version."""
     values: list[dict[str, Any]] = [
         {
@@ -405,7 +405,7 @@ def choose_bar(
     key = f"chart-{crc32(f'{name} {list_name}'.encode()):x}"
     shown = bars(counts, kind)
     styles = {code: style for code, style in styles.items() if any(bar.code == code for bar in shown)}
-    chart = over_time(shown, styles, theme_colors(styles), counts, deployed)
+    chart = chart_over_time(shown, styles, theme_colors(styles), counts, deployed)
     render(f"{key}-title", h("h2", name))
     if href is None:
         st.altair_chart(chart, height=HEIGHT_PIXELS, alt=name)

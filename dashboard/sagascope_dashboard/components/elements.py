@@ -1,4 +1,4 @@
-"""Elements of a screen, as a tree of plain data, and the Streamlit components that render them in the browser.
+"""Elements of a screen, as a tree of plain data, the Streamlit components that render them, and the notices of errors.
 
 An element is text, or ``[tag, attributes, *children]``. Text becomes text and nothing else: neither Markdown nor HTML
 is ever read in it, and a link leads only within the dashboard. `renderer.js` holds the same rules in the browser.
@@ -6,17 +6,29 @@ is ever read in it, and a link leads only within the dashboard. `renderer.js` ho
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
-from sagascope_collector.client import ClientError, schemas
+from sagascope_collector.client import (
+    ClientError,
+    CollectorUnreachable,
+    CredentialsUnusable,
+    NotFound,
+    NotSagascope,
+    Refused,
+    Timeout,
+    TokenNeeded,
+    Unavailable,
+    Untrusted,
+    schemas,
+)
 from sagascope_dashboard import data
-from sagascope_dashboard.formatting import LINE_LIMIT, iso, sentence_parts
-from sagascope_dashboard.palette import Style
+from sagascope_dashboard.data import FetchResult
+from sagascope_dashboard.formatting import LINE_LIMIT, Style, iso, line, sentence_parts
 from sagascope_dashboard.urls import Link
 from sagascope_dashboard.viewmodels.records import CallSequence
 from sagascope_dashboard.viewmodels.timeline import Timeline
@@ -155,11 +167,6 @@ _tree_component = st.components.v2.component(
 )
 
 
-def is_utc() -> bool:
-    """Returns whether the reader prefers times in UTC."""
-    return bool(st.session_state.get(data.UTC_KEY))
-
-
 OnChoice = Callable[[str], None]
 """Receives what the reader chose in a component, before the page is run again."""
 
@@ -182,8 +189,8 @@ def render(
 
 
 def _shared(key: str) -> dict[str, object]:
-    """The data that every component needs: whether times are in UTC, and the last choice that was handled."""
-    return {"utc": is_utc(), "handled": st.session_state.get(f"{key}-handled")}
+    """Returns what every component needs: whether times are in UTC, and the last choice that was handled."""
+    return {"utc": data.is_utc(), "handled": st.session_state.get(f"{key}-handled")}
 
 
 def _callback(key: str, on_choice: OnChoice | None) -> Callable[[], None]:
@@ -209,7 +216,7 @@ def render_keys(*, focus: bool) -> None:
     What the reader chooses with the switch for times in UTC goes to a cookie, which `data.read_kept_utc` reads.
     """
     cookie = {"cookie": data.UTC_COOKIE, "cookie_seconds": data.UTC_COOKIE_SECONDS}
-    _header_component(key="header-keys", data={"focus": focus, "utc": is_utc()} | cookie, width=1, height=1)
+    _header_component(key="header-keys", data={"focus": focus, "utc": data.is_utc()} | cookie, width=1, height=1)
 
 
 def plain(value: Any) -> Any:
@@ -283,3 +290,99 @@ def download_button(
     result = st.session_state.pop(state_key, {})  # a file is sent once
     shown = {"label": label, "help": tooltip, "file": None, "error": None, **result}
     _download_component(key=key, data=shown, on_requested_change=prepare, width="content")
+
+
+# --- in place of data that cannot be read ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorNotice:
+    """Why there is no data, or no fresh data, and what the reader can do."""
+
+    title: str
+    text: str
+    hint: str
+    is_retryable: bool
+    """Whether the same call may succeed later; the screen then keeps trying."""
+
+
+_NOTICES: dict[type[ClientError], tuple[str, str]] = {
+    CollectorUnreachable: ("The collector does not answer", "Start it with: sagascope serve"),
+    Untrusted: (
+        "The collector is not trusted",
+        "Start the dashboard with --ca-file, and with --client-cert and --client-key if it requires one.",
+    ),
+    TokenNeeded: (
+        "The collector asks for a token",
+        "Start the dashboard with --token-file or SAGASCOPE_TOKEN: the token that readers need.",
+    ),
+    CredentialsUnusable: (
+        "The token or the certificate cannot be read",
+        "The dashboard was started with it; once the file is valid, this page continues.",
+    ),
+    Timeout: ("The collector is slow to answer", "It accepted the call; the next attempt may succeed."),
+    Unavailable: ("The collector cannot answer now", "It reports this itself; the next attempt may succeed."),
+    NotSagascope: (
+        "This is not a Sagascope collector",
+        "The dashboard reads the address in SAGASCOPE_URL; both must be of the same version.",
+    ),
+    NotFound: ("No such {thing}", "It may not have been received yet, or the address may be mistyped."),
+    Refused: ("The collector refused the call", "The URL of this page has an invalid value."),
+    ClientError: ("No answer", "The next attempt may succeed."),
+}
+"""The title and the hint of each error."""
+
+
+def error_notice(error: ClientError, thing: str = "transaction") -> ErrorNotice:
+    """Returns the notice for an error when a `thing` was read. The most specific known class decides."""
+    kind = next(kind for kind in type(error).__mro__ if kind in _NOTICES)
+    title, hint = _NOTICES[kind]
+    return ErrorNotice(title.format(thing=thing), line(str(error)), hint, is_retryable=kind is not Refused)
+
+
+T = TypeVar("T")
+
+
+def value_or_error(key: str, result: FetchResult[T], *others: FetchResult[Any], thing: str = "transaction") -> T | None:
+    """Returns the value of the first result; None if one of them has no value.
+
+    Renders the error in place of a screen without data, and a notice above a screen whose data is outdated.
+    """
+    missing = next((each for each in (result, *others) if each.value is None), None)
+    with st.container():  # one place on the page, whatever is rendered (ADR 14)
+        if missing is not None:
+            _render_error(f"{key}-error", missing, thing)
+            return None
+        _render_outdated_notice(f"{key}-outdated", result, *others)
+    return result.value
+
+
+def _render_error(key: str, result: FetchResult[Any], thing: str) -> None:
+    if result.error is None:
+        return
+    shown = error_notice(result.error, thing)
+    retries = h("p", "This page retries on its own.", cls="muted") if shown.is_retryable else None
+    render(key, message(shown.title, shown.text, h("p", shown.hint, cls="hint"), retries, role="status"))
+    st.button("Try now", key=f"{key}-retry")
+
+
+def _render_outdated_notice(key: str, *results: FetchResult[Any]) -> None:
+    """Renders which data is outdated; with none, an empty element, so that a notice of an earlier run goes."""
+    outdated = next((result for result in results if result.error and result.value is not None), None)
+    if outdated is None or outdated.error is None:
+        render(key)
+        return
+    words = (
+        error_notice(outdated.error).title,
+        ". The data shown is from ",
+        time(outdated.fetched_at),
+        "; the page retries on its own.",
+    )
+    render(key, notice(*words, role="status"))
+
+
+def render_internal_error() -> None:
+    """Renders the error page for a failure of the dashboard itself."""
+    text = "The dashboard itself failed; its log has the cause. Your transactions are not affected."
+    back = h("p", link("/", "Back to the start"))
+    render("internal-error", message("This screen could not be rendered", text, back, role="alert"))

@@ -9,8 +9,7 @@ import streamlit as st
 
 from sagascope_dashboard import data
 from sagascope_dashboard.components.elements import Element, h, link, time
-from sagascope_dashboard.formatting import parse_time
-from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SENDERS, STATUS, Tone
+from sagascope_dashboard.formatting import ATTENTION, FAILURE_RATE, INCIDENT, SENDERS, STATUS, Tone, parse_time
 from sagascope_dashboard.urls import WINDOWS, Filters
 from sagascope_dashboard.viewmodels.transactions import Table, filter_options
 

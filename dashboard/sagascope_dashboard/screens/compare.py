@@ -8,12 +8,19 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states
 from sagascope_dashboard.components.charts import SECONDS_LABEL, theme_color
-from sagascope_dashboard.components.elements import Element, badge, empty_state, h, link, message, render
+from sagascope_dashboard.components.elements import (
+    Element,
+    badge,
+    empty_state,
+    h,
+    link,
+    message,
+    render,
+    value_or_error,
+)
 from sagascope_dashboard.components.lists import COLORS
-from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import saga_style
+from sagascope_dashboard.formatting import duration, line, plural, saga_style
 from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.compare import Bar, Comparison, StepRow, compare, typical_saga
 from sagascope_dashboard.viewmodels.timeline import adjust_clocks, clock_offsets
@@ -214,7 +221,7 @@ def page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content(address: SagaAddress) -> None:
-    this = error_states.current("compare", data.saga(address))
+    this = value_or_error("compare", data.saga(address))
     if this is None:
         return
     other = _reference_address(this)

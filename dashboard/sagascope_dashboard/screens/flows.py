@@ -9,7 +9,7 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states, lists
+from sagascope_dashboard.components import lists
 from sagascope_dashboard.components.charts import (
     CHART_PIXELS,
     SECONDS_LABEL,
@@ -23,7 +23,17 @@ from sagascope_dashboard.components.charts import (
     time_scale,
     time_tooltip,
 )
-from sagascope_dashboard.components.elements import Element, empty_state, h, icon, link, message, render, time
+from sagascope_dashboard.components.elements import (
+    Element,
+    empty_state,
+    h,
+    icon,
+    link,
+    message,
+    render,
+    time,
+    value_or_error,
+)
 from sagascope_dashboard.formatting import duration, epoch_ms, line
 from sagascope_dashboard.urls import WINDOWS, Filters, FlowAddress
 from sagascope_dashboard.viewmodels.flows import Cell, Flow, Outage, all_or_some, flow, flows
@@ -59,7 +69,7 @@ def flows_page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_flows_content() -> None:
-    known = error_states.current("flows", data.flows())
+    known = value_or_error("flows", data.flows())
     if known is None:
         return
     empty = "No transaction has been received yet. Their types appear here on their own."
@@ -80,7 +90,7 @@ def flow_page() -> None:
 @st.fragment(run_every=data.COUNT_INTERVAL_SECONDS)
 def _live_flow_content(address: FlowAddress) -> None:
     result = data.flow(address)
-    known = error_states.current("flow", result, thing="flow")
+    known = value_or_error("flow", result, thing="flow")
     if known is None:
         return
     shown = flow(known, address, result.fetched_at, lambda started: data.counts(started, address.window).value)

@@ -4,12 +4,13 @@ import streamlit as st
 
 from sagascope_collector.client import ClientError, schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states, lists
-from sagascope_dashboard.components.charts import choose_bar, shares, theme_color, theme_colors
+from sagascope_dashboard.components import lists
+from sagascope_dashboard.components.charts import chart_of_shares, choose_bar, theme_color, theme_colors
 from sagascope_dashboard.components.elements import (
     Element,
     badge,
     empty_state,
+    error_notice,
     h,
     key_values,
     link,
@@ -17,10 +18,9 @@ from sagascope_dashboard.components.elements import (
     message,
     render,
     time,
+    value_or_error,
 )
-from sagascope_dashboard.components.error_states import error_notice
-from sagascope_dashboard.formatting import amounts_at_risk, block, iso, line
-from sagascope_dashboard.palette import ATTENTION, STATUS
+from sagascope_dashboard.formatting import ATTENTION, STATUS, amounts_at_risk, block, iso, line
 from sagascope_dashboard.screens.login import user_name
 from sagascope_dashboard.screens.transactions import csv_button
 from sagascope_dashboard.urls import Filters, fitting_window, incident_links
@@ -104,7 +104,7 @@ def list_page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_list() -> None:
-    known = error_states.current("incidents", data.incidents())
+    known = value_or_error("incidents", data.incidents())
     if known is None:
         return
     chosen = None
@@ -129,7 +129,7 @@ def page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content(key: str) -> None:
-    known = error_states.current("incident", data.incident(key), thing="incident")
+    known = value_or_error("incident", data.incident(key), thing="incident")
     if known is None:
         return
     if st.session_state.setdefault(STATE_KEY, known.state) != known.state:
@@ -139,7 +139,7 @@ def _live_content(key: str) -> None:
     chosen = _curve(key, known)
     if known.common_attributes:
         render("incident-common", h("h2", "Common attributes", cls="section"))
-        chart = shares(known.common_attributes, theme_colors(STATUS), theme_color("textColor", "#000000"))
+        chart = chart_of_shares(known.common_attributes, theme_colors(STATUS), theme_color("textColor", "#000000"))
         st.altair_chart(chart, alt="Common attributes")
     render("incident-history", history(known), go=chosen)
 

@@ -5,12 +5,11 @@ from datetime import datetime
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states, lists
+from sagascope_dashboard.components import lists
 from sagascope_dashboard.components.charts import choose_bar, choose_started
-from sagascope_dashboard.components.elements import Element, h, icon, link, render, time
+from sagascope_dashboard.components.elements import Element, h, icon, link, render, time, value_or_error
 from sagascope_dashboard.components.lists import chips, read_filters
-from sagascope_dashboard.formatting import iso
-from sagascope_dashboard.palette import ATTENTION
+from sagascope_dashboard.formatting import ATTENTION, iso
 from sagascope_dashboard.screens.services import notices
 from sagascope_dashboard.urls import OVERVIEW, WINDOWS, Filters
 from sagascope_dashboard.viewmodels.attention import Count, Summary, Urgent, incident_table, keep_order, summary, urgent
@@ -52,7 +51,7 @@ def page() -> None:
 def _live_summary(filters: Filters, window: str, kept: dict[str, str]) -> None:
     needing = data.counts(_needing(filters), window)
     every = data.counts(filters.of_all(), window)
-    if error_states.current("overview", needing, every) is None or needing.value is None or every.value is None:
+    if value_or_error("overview", needing, every) is None or needing.value is None or every.value is None:
         return
     shown = summary(needing.value, every.value, data.incidents().value, filters)
     render("overview", notices(data.status().value), _header(shown))

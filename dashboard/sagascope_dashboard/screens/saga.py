@@ -8,7 +8,7 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states, lists
+from sagascope_dashboard.components import lists
 from sagascope_dashboard.components.answer_card import (
     MAX_PLAN_STEPS,
     anomalies,
@@ -27,6 +27,7 @@ from sagascope_dashboard.components.elements import (
     render_sequence,
     render_timeline,
     tab_list,
+    value_or_error,
 )
 from sagascope_dashboard.export import as_html, file_name, markdown
 from sagascope_dashboard.urls import SagaAddress, links
@@ -104,7 +105,7 @@ def _address(query: Mapping[str, str]) -> SagaAddress | None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content(address: SagaAddress) -> None:
-    saga = error_states.current("saga", data.saga(address))
+    saga = value_or_error("saga", data.saga(address))
     if saga is None:
         return
     unfolded, filter_text = _unfolded(address), str(st.session_state.get(FILTER_KEY) or "").strip()

@@ -4,9 +4,18 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states, lists
-from sagascope_dashboard.components.charts import graph, versions_over_time
-from sagascope_dashboard.components.elements import Element, badge, empty_state, h, key_values, notice, render
+from sagascope_dashboard.components import lists
+from sagascope_dashboard.components.charts import chart_of_versions, graph
+from sagascope_dashboard.components.elements import (
+    Element,
+    badge,
+    empty_state,
+    h,
+    key_values,
+    notice,
+    render,
+    value_or_error,
+)
 from sagascope_dashboard.formatting import line, plural
 from sagascope_dashboard.viewmodels.services import Gap, Health, health, processes, received_facts, service_map
 
@@ -31,7 +40,7 @@ def services_page() -> None:
 
 @st.fragment(run_every=data.COUNT_INTERVAL_SECONDS)
 def _live_processes(window: str) -> None:
-    known, status = error_states.current("services", data.services()), data.status().value
+    known, status = value_or_error("services", data.services()), data.status().value
     if known is None:
         return
     render("services", notices(status))
@@ -63,7 +72,7 @@ def _calls_note(calls: schemas.Calls) -> Element:
 
 def _versions(known: schemas.Services) -> None:
     """Renders when each version of a service was seen, if any service sends its version."""
-    chart = versions_over_time(known)
+    chart = chart_of_versions(known)
     if chart is None:
         return
     render("services-versions", h("h2", "Versions over time", cls="section"))
@@ -109,5 +118,5 @@ def health_page() -> None:
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_health_content() -> None:
     status, known = data.status(), data.services()
-    if (value := error_states.current("health", status, known)) and known.value:
+    if (value := value_or_error("health", status, known)) and known.value:
         _health(health(value, known.value, data.flows().value), value)

@@ -16,7 +16,7 @@ import streamlit as st
 
 from sagascope_collector.client import ClientError, TokenNeeded, schemas
 from sagascope_dashboard import LISTENING_VARIABLE, data
-from sagascope_dashboard.components.charts import Point, of_points
+from sagascope_dashboard.components.charts import Point, chart_of_points
 from sagascope_dashboard.components.elements import download_button, h, message, notice, render
 from sagascope_dashboard.formatting import duration, epoch_ms, line, parse_time, plural, to_decimal
 from sagascope_dashboard.viewmodels.transactions import csv_of
@@ -128,7 +128,7 @@ def _token_form() -> bool:
         token = st.text_input("Your token", type="password", help=text, autocomplete="off").strip()
         is_submitted = st.form_submit_button("Continue")
     if is_submitted and token:
-        error = data.accepts(token)
+        error = data.token_error(token)
         if error is None:
             st.session_state[TOKEN_KEY] = token
             st.rerun()
@@ -206,7 +206,7 @@ def _chart(result: schemas.SqlResult, columns: Sequence[str]) -> None:
         column = st.segmented_control("Chart of", columns, default=columns[0], key="sql-column") or columns[0]
     drawn = chart(result, column)
     name = f"{column} by {drawn.x_title}"
-    st.altair_chart(of_points(drawn.points, drawn.x_title, column, over_time=drawn.is_over_time), alt=name)
+    st.altair_chart(chart_of_points(drawn.points, drawn.x_title, column, over_time=drawn.is_over_time), alt=name)
     render("sql-chart-note", h("p", drawn.note, cls="muted") if drawn.note else None)
 
 

@@ -6,9 +6,17 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components import error_states, lists
+from sagascope_dashboard.components import lists
 from sagascope_dashboard.components.charts import choose_started
-from sagascope_dashboard.components.elements import Element, download_button, empty_state, h, link, render
+from sagascope_dashboard.components.elements import (
+    Element,
+    download_button,
+    empty_state,
+    h,
+    link,
+    render,
+    value_or_error,
+)
 from sagascope_dashboard.components.lists import chips, read_filters
 from sagascope_dashboard.formatting import plural
 from sagascope_dashboard.urls import Filters
@@ -41,7 +49,7 @@ def csv_button(filters: Filters, name: str) -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_list(filters: Filters) -> None:
-    listed = error_states.current("transactions", data.sagas(filters))
+    listed = value_or_error("transactions", data.sagas(filters))
     if listed is None:
         return
     now, counts = data.local_now(), data.counts(filters, filters.window(data.now())).value

@@ -6,8 +6,21 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, line, parse_time, place, plural, to_decimal
-from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SCOPE, STATUS, UNKNOWN_STATE, Style
+from sagascope_dashboard.formatting import (
+    ATTENTION,
+    FAILURE_RATE,
+    INCIDENT,
+    SCOPE,
+    STATUS,
+    UNKNOWN_STATE,
+    Style,
+    amounts_at_risk,
+    line,
+    parse_time,
+    plural,
+    step_and_service,
+    to_decimal,
+)
 from sagascope_dashboard.urls import OVERVIEW, Filters, SagaAddress, incident_href
 from sagascope_dashboard.viewmodels.transactions import Table, saga_href, stuck_for
 
@@ -52,7 +65,7 @@ def incident_table(incidents: Sequence[schemas.Incident], now: datetime) -> Tabl
 def _cells(incident: schemas.Incident, now: datetime) -> dict[str, Any]:
     values = (
         *([incident_style(incident).label], incident.count, line(incident.name, 60)),
-        *(place(incident.step, incident.service), line(incident.error_sample or "", 200)),
+        *(step_and_service(incident.step, incident.service), line(incident.error_sample or "", 200)),
         None if incident.state == "resolved" else stuck_for(incident.since, now),
         ", ".join(amounts_at_risk(incident.amount_at_risk)),
         *(incident_scope(incident).label, [incident_state(incident).label], line(incident.environment, 40)),
@@ -80,7 +93,7 @@ def headline(incident: schemas.Incident) -> str:
     if incident.failure_rate:
         return _failure_headline(incident, incident.failure_rate)
     is_plural = incident.count != 1
-    where = place(incident.step, incident.service)
+    where = step_and_service(incident.step, incident.service)
     reason = ATTENTION.get(incident.reason, UNKNOWN_STATE).label.lower()
     are = "transactions are" if is_plural else "transaction is"
     return f"{incident.count:,} {line(incident.name, 60)} {are} stuck{f' at {where}' if where else ''}: {reason}."

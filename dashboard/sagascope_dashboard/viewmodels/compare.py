@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import ATTEMPT, STEP, UNKNOWN_STATE, Style
+from sagascope_dashboard.formatting import ATTEMPT, STEP, UNKNOWN_STATE, Style, duration, line, plural
+from sagascope_dashboard.viewmodels.saga import step_id, step_label
 
 SLOWER_FACTOR = 2.0
 """A step is reported as slower from this factor on, if it also takes `MIN_SLOWER_SECONDS` more."""
@@ -109,16 +109,16 @@ def _duration_seconds(saga: schemas.SagaSummary) -> float:
 
 
 def _rows(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Iterator[StepRow]:
-    one, other = _by_name(this), _by_name(reference)
-    for key in dict.fromkeys([*other, *one]):
-        a, b = one.get(key), other.get(key)
-        ours = tuple(_bars(a, this.started_at, now)) if a else ()
-        theirs = tuple(_bars(b, reference.started_at, reference.ended_at or now)) if b else ()
+    steps, reference_steps = _attempted_steps(this), _attempted_steps(reference)
+    for key in dict.fromkeys([*reference_steps, *steps]):
+        step, other = steps.get(key), reference_steps.get(key)
+        ours = tuple(_bars(step, this.started_at, now)) if step else ()
+        theirs = tuple(_bars(other, reference.started_at, reference.ended_at or now)) if other else ()
         yield StepRow(
-            name=line(" ".join(filter(None, key)), 100),
+            name=step_label(step or reference_steps[key]),
             this=ours,
             reference=theirs,
-            differences=tuple(_differences(a, b, now)),
+            differences=tuple(_differences(step, other, now)),
             late_from=_late_from(ours, theirs),
         )
 
@@ -144,8 +144,9 @@ def _late_from(this: Sequence[Bar], reference: Sequence[Bar]) -> float | None:
     return start + usual if _is_slower(took, usual) else None
 
 
-def _by_name(saga: schemas.Saga) -> dict[tuple[str, str], schemas.Step]:
-    return {(step.name, step.key): step for step in saga.steps if step.attempts}
+def _attempted_steps(saga: schemas.Saga) -> dict[str, schemas.Step]:
+    # by more than the name: two-phase commit has several steps of one name
+    return {step_id(step): step for step in saga.steps if step.attempts}
 
 
 def _step_seconds(step: schemas.Step) -> float | None:

@@ -140,13 +140,14 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime, count: 
     period = timedelta(seconds=known.period)
     cells = tuple(cell for step in known.steps for cell in _cells(step, period))
     transitions = sorted(known.transitions, key=lambda each: -each.number)[:MAX_TRANSITIONS]
-    runs = sorted(_runs(cells, count(only)), key=lambda run: -sum(cell.failed_attempts for cell in run))[:MAX_OUTAGES]
-    outages = sorted(filter(None, (_outage(run, only, count) for run in runs)), key=lambda each: -each.failed)
+    possible = sorted(_possible_outages(cells, count(only)), key=lambda run: -sum(cell.failed_attempts for cell in run))
+    # of each, the collector is asked which transactions started then: of few, so that the page stays fast
+    outages = filter(None, (_outage(consecutive, only, count) for consecutive in possible[:MAX_OUTAGES]))
     return Flow(
-        since=_whole(now - WINDOWS[address.window], period),
-        until=_whole(now, period) + period,
+        since=_period_start(now - WINDOWS[address.window], period),
+        until=_period_start(now, period) + period,
         period=period,
-        outages=tuple(outages),
+        outages=tuple(sorted(outages, key=lambda each: -each.failed)),
         nodes=tuple(_node(step, only) for step in known.steps),
         edges=tuple(_edge(each) for each in transitions),
         cells=cells,
@@ -157,7 +158,7 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime, count: 
     )
 
 
-def _whole(moment: datetime, period: timedelta) -> datetime:
+def _period_start(moment: datetime, period: timedelta) -> datetime:
     seconds = period.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, moment.tzinfo)
 
@@ -188,17 +189,18 @@ def _cells(step: schemas.FlowStep, period: timedelta) -> list[Cell]:
     ]
 
 
-def _runs(cells: Sequence[Cell], counts: schemas.Counts | None) -> Iterator[list[Cell]]:
-    run: list[Cell] = []
+def _possible_outages(cells: Sequence[Cell], counts: schemas.Counts | None) -> Iterator[list[Cell]]:
+    """Yields the consecutive cells of a step in which most attempts failed, and most transactions that started then."""
+    consecutive: list[Cell] = []
     for cell in cells:
         is_outage = cell.may_be_outage and counts is not None and _most_failed(_started(cell, counts))
-        if run and (cell.step != run[-1].step or cell.at != run[-1].end or not is_outage):
-            yield run
-            run = []
+        if consecutive and (cell.step != consecutive[-1].step or cell.at != consecutive[-1].end or not is_outage):
+            yield consecutive
+            consecutive = []
         if is_outage:
-            run.append(cell)
-    if run:
-        yield run
+            consecutive.append(cell)
+    if consecutive:
+        yield consecutive
 
 
 def _started(cell: Cell, counts: schemas.Counts) -> Counter[str]:
@@ -219,18 +221,18 @@ def _most_failed(status: Mapping[str, int]) -> bool:
     return _failures(status) >= max(OUTAGE_SHARE * sum(status.values()), 1)
 
 
-def _outage(run: Sequence[Cell], only: Filters, count: CountOf) -> Outage | None:
+def _outage(cells: Sequence[Cell], only: Filters, count: CountOf) -> Outage | None:
     """Returns the outage, if the transactions that started then failed: attempts that fail may succeed when retried."""
-    since, until = run[0].at, run[-1].end
+    since, until = cells[0].at, cells[-1].end
     started = only.with_changes(since=iso(since), until=iso(until))
     counts = count(started)
     if counts is None or not _most_failed(counts.status):
         return None
     failed = _failures(counts.status)
-    attempts = all_or_some(sum(x.failed_attempts for x in run), sum(x.attempts for x in run))
+    attempts = all_or_some(sum(cell.failed_attempts for cell in cells), sum(cell.attempts for cell in cells))
     return Outage(
         text=f"{all_or_some(failed, counts.total).capitalize()} transactions that started then failed or were "
-        f"compensated; {attempts} attempts of {run[0].step} failed",
+        f"compensated; {attempts} attempts of {cells[0].step} failed",
         since=since,
         until=until,
         href=started.href(),

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import block, epoch_ms, line, took
-from sagascope_dashboard.palette import ATTEMPT
+from sagascope_dashboard.formatting import ATTEMPT, block, epoch_ms, line, took
 
 Level = Literal["error", "warning", "note"]
 

@@ -10,8 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from urllib.parse import urlencode
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, line
-from sagascope_dashboard.palette import ATTENTION, LEDGER, STATUS, STEP, Style
+from sagascope_dashboard.formatting import ATTENTION, LEDGER, STATUS, STEP, Style, amounts_at_risk, line
 from sagascope_dashboard.urls import SAGA
 
 MAX_LEDGER_LINES = 500

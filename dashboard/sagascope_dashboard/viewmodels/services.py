@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import (
+from sagascope_dashboard.formatting import (
     BEHIND,
     BLOCKED,
     COMPLETE,
@@ -17,6 +16,9 @@ from sagascope_dashboard.palette import (
     REPORTING,
     UP_TO_DATE,
     Style,
+    duration,
+    line,
+    plural,
 )
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.flows import Edge, Node

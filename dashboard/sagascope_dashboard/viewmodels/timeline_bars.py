@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import block, epoch_ms, line
-from sagascope_dashboard.palette import ATTEMPT, ATTENTION
+from sagascope_dashboard.formatting import ATTEMPT, ATTENTION, block, epoch_ms, line
 from sagascope_dashboard.viewmodels.records import UNKNOWN_SERVICE, level, own_logs
 from sagascope_dashboard.viewmodels.saga import shown_attempts, step_id, step_label
 
@@ -160,7 +159,7 @@ def substitute_bars(
     found = {}
     for identity in wanted:
         at: str | None = identity
-        for _ in range(MAX_DEPTH):
+        for _ in range(MAX_ANCESTORS):
             if at is None or at in shown:
                 break
             at = parents.get(at)
@@ -169,7 +168,7 @@ def substitute_bars(
     return found
 
 
-MAX_DEPTH = 100
+MAX_ANCESTORS = 100
 """Maximum number of ancestors of a span that are searched."""
 
 

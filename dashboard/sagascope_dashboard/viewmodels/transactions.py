@@ -9,8 +9,17 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, duration, iso, line, local_sentence, local_time, place, took
-from sagascope_dashboard.palette import saga_style
+from sagascope_dashboard.formatting import (
+    amounts_at_risk,
+    duration,
+    iso,
+    line,
+    local_sentence,
+    local_time,
+    saga_style,
+    step_and_service,
+    took,
+)
 from sagascope_dashboard.urls import NEWEST, Filters, SagaAddress
 
 NOT_FOUND_TEXTS = {
@@ -45,7 +54,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "Transaction": Column(lambda saga, _: line(saga.id, 80), "id"),
     "Status": Column(lambda saga, _: [saga_style(saga).label], "status"),
     "Type": Column(lambda saga, _: line(saga.name, 60)),
-    "Where": Column(lambda saga, _: place(saga.step, saga.service), "step"),
+    "Where": Column(lambda saga, _: step_and_service(saga.step, saga.service), "step"),
     "Amount at risk": Column(lambda saga, _: ", ".join(amounts_at_risk(saga.amount_at_risk)), "-amount"),
     "Stuck for": Column(
         lambda saga, now: stuck_for(saga.since or saga.started_at, now) if saga.attention else None, "since"

@@ -12,7 +12,7 @@ from sagascope_collector.analysis.wording import Text, Time, capitalized, phrase
 from sagascope_collector.api.present import parts
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import SagaKey
-from sagascope_dashboard.palette import ATTENTION
+from sagascope_dashboard.formatting import ATTENTION
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, emit
