@@ -67,7 +67,7 @@ def key_attributes(keys: Mapping[str, Any] | None) -> dict[str, str]:
     return {semconv.KEY_PREFIX + text_of(name): text_of(value) for name, value in (keys or {}).items()}
 
 
-def converted(option: str, convert: Callable[[Any], T], value: Any) -> T | None:
+def converted_option(option: str, convert: Callable[[Any], T], value: Any) -> T | None:
     """Returns the value of an option in its type; None if it was not given, or is invalid, of which it warns."""
     try:
         return None if value is None else convert(value)

@@ -74,14 +74,17 @@ class Sender:
     """One kept-alive connection to the collector, for one thread. Sending raises no error.
 
     Raises:
-        SettingInvalid: The endpoint is not an http or https address.
+        SettingInvalid: The endpoint is not an http or https address, or the certificate cannot be read.
     """
 
     def __init__(self, settings: Settings) -> None:
         parts = urlsplit(settings.endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise SettingInvalid(f"endpoint must be an http or https address, not {settings.endpoint!r}")
-        self._tls = ssl.create_default_context(cafile=settings.certificate) if parts.scheme == "https" else None
+        try:
+            self._tls = ssl.create_default_context(cafile=settings.certificate) if parts.scheme == "https" else None
+        except OSError as error:  # of which SSLError is one
+            raise SettingInvalid(f"certificate {settings.certificate!r} cannot be read: {error}") from error
         self._host, self._port = parts.hostname, parts.port
         self._origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._base = parts.path.rstrip("/")
@@ -97,9 +100,9 @@ class Sender:
         path = f"{self._base}/v1/{request.signal}"
         payload = gzip.compress(request.body, 1) if self._compress else request.body
         reused = self._connection is not None
-        result, connection_lost = self._try(path, payload)
+        result, connection_lost = self._send_once(path, payload)
         if reused and connection_lost:
-            result, _ = self._try(path, payload)
+            result, _ = self._send_once(path, payload)
         return result._replace(reason=f"POST {self._origin}{path}: {result.reason}") if result.reason else result
 
     def close(self) -> None:
@@ -112,7 +115,7 @@ class Sender:
         """Drops the connection without closing it: it belongs to the parent process."""
         self._connection = None
 
-    def _try(self, path: str, payload: bytes) -> tuple[Result, bool]:
+    def _send_once(self, path: str, payload: bytes) -> tuple[Result, bool]:
         """Returns the result, and whether the connection was lost."""
         try:
             connection = self._connection = self._connection or self._new_connection()
@@ -125,6 +128,7 @@ class Sender:
             self.close()
             lost = isinstance(error, (ConnectionError, http.client.BadStatusLine))
             reason = f"{'connection lost' if lost else 'no response'}: {error!r}"
+            # gRPC answers with bytes that are no status line; a lost connection raises a subclass of the same error
             is_grpc = self._port == GRPC_PORT or type(error) is http.client.BadStatusLine
             return Result(Delivery.RETRYABLE, reason + NOT_GRPC if is_grpc else reason), lost
         return _result(response, body), False
@@ -213,6 +217,7 @@ class Spool:
         partial = self._folder / f"{name}.part"
         try:
             partial.write_bytes(request.body)
+            # only whole files have the name that processes look for
             partial.rename(self._folder / (name + SUFFIX))
         except OSError:
             partial.unlink(missing_ok=True)
@@ -231,13 +236,13 @@ class Spool:
         return [file for file in self._files() if self._owner in file.name or _modified_at(file) < before]
 
     def _claim(self, file: Path) -> Path | None:
-        """Makes a file ours; returns None if another process was faster."""
+        """Makes a file ours; returns None if another process was faster: a file can be renamed only once."""
         if self._owner in file.name:
             return file
         claimed = file.with_name(file.name.removesuffix(SUFFIX).rpartition("-")[0] + f"-{self._owner}{SUFFIX}")
         try:
             file.rename(claimed)
-            claimed.touch()
+            claimed.touch()  # its age counts from now, so that no other process claims it from us
         except OSError:
             return None
         return claimed

@@ -36,7 +36,7 @@ REDACTION_FAILED = "[could not be redacted]"
 
 _UNSET = Status()
 
-_CLEAN_TYPES = frozenset({str, bool, int, float})
+_PLAIN_TYPES = frozenset({str, bool, int, float})
 """Types of values that need no check."""
 
 MAX_EVENTS = MAX_LINKS = MAX_ATTRIBUTES = 128
@@ -44,7 +44,7 @@ MAX_EVENTS = MAX_LINKS = MAX_ATTRIBUTES = 128
 link, and a new attribute that is not the saga's; all are counted."""
 
 
-def _clean(attributes: Attributes | None, limit: int | None = None) -> BoundedAttributes:
+def _valid_attributes(attributes: Attributes | None, limit: int | None = None) -> BoundedAttributes:
     """Returns a copy with values that OpenTelemetry knows; a key that is not a string is left out."""
     named = {key: value for key, value in (attributes or {}).items() if isinstance(key, str)}
     return BoundedAttributes(limit, named)
@@ -97,8 +97,8 @@ class SagaSpan(Span):
         if self.end_time is not None:
             return
         for key, value in attributes.items():
-            if type(key) is not str or not key or type(value) not in _CLEAN_TYPES:
-                attributes = _clean(attributes)
+            if type(key) is not str or not key or type(value) not in _PLAIN_TYPES:
+                attributes = _valid_attributes(attributes)
                 break
         if len(self.attributes) + len(attributes) <= MAX_ATTRIBUTES:
             self.attributes.update(attributes)
@@ -115,13 +115,13 @@ class SagaSpan(Span):
         if self.events is None:
             self.events = deque(maxlen=MAX_EVENTS)
         self.dropped_events += len(self.events) == MAX_EVENTS
-        self.events.append((name, _clean(attributes, MAX_ATTRIBUTES), timestamp or time_ns()))
+        self.events.append((name, _valid_attributes(attributes, MAX_ATTRIBUTES), timestamp or time_ns()))
 
     def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
         if self.end_time is not None:
             return
         if len(self.links) < MAX_LINKS:
-            self.links.append(Link(context, _clean(attributes, MAX_ATTRIBUTES)))
+            self.links.append(Link(context, _valid_attributes(attributes, MAX_ATTRIBUTES)))
         else:
             self.dropped_links += 1
 
@@ -226,6 +226,7 @@ class Encoder:
         self, process_id: str, resource: Resource, redact: Redact | None = None, rename: InstanceRename | None = None
     ) -> None:
         self._resource = resource
+        # not in the resource, which a forked child shares with its parent
         self._process_id = KeyValue(key=semconv.PROCESS_ID, value=AnyValue(string_value=process_id))
         self._redact = redact
         self._rename = rename

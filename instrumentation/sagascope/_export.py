@@ -109,7 +109,7 @@ class Worker:
 
     def _run(self) -> None:
         while True:
-            self._woken.clear()
+            self._woken.clear()  # before the check: `stop` sets both, in the other order
             if self._is_stopped:
                 break
             pause = Pause(ERROR_PAUSE_SECONDS, interruptible=False)
@@ -196,7 +196,7 @@ class Exporter:
 
         A failed request is repeated without backoff, but at most twice a second and not before the collector asked for.
         """
-        targets = [queue.end() for queue in self._queues]
+        targets = [queue.flush_target() for queue in self._queues]
         if self.queued():
             self._retry_at = min(self._retry_at, self._flush_at)
             self._worker.wake()
@@ -235,6 +235,7 @@ class Exporter:
             failed = self._send()
             if failed is None:
                 self._backoff.reset()
+                # with a spool it looks again without being notified: another process may have left files there
                 return Pause(MAX_BACKOFF_SECONDS if self._spool else None, interruptible=True)
             self._counters.last_error = failed.reason
             failed_at = monotonic()
@@ -306,13 +307,13 @@ class ExportQueue(Generic[T]):
 
     def add(self, record: T) -> bool:
         """Queues a record; returns False if the queue is full."""
-        if len(self._records) >= self._size:
+        if len(self._records) >= self._size:  # without a lock: threads that add at once may exceed it by one each
             self._counters.count_dropped(1, "the queue is full")
             return False
         self._records.append(record)
         return True
 
-    def end(self) -> int:
+    def flush_target(self) -> int:
         """Returns the value of `settled` by which every record that is queued now has left the queue."""
         queued = len(self)  # read first: a batch that is delivered meanwhile is counted twice, and never missed
         return queued + self.settled
@@ -336,6 +337,7 @@ class ExportQueue(Generic[T]):
 
     def _next(self) -> Request | None:
         while self._records:
+            # counted before they leave the deque: `flush` must not see fewer records than there are
             taken = self._taken = min(len(self._records), MAX_BATCH_RECORDS)
             request = self._encoded([self._records.popleft() for _ in range(taken)])
             left = request.records if request is not None else 0

@@ -160,6 +160,7 @@ class InFlightReporter:
 
     def _add_heartbeat(self, now: int, *, final: bool = False) -> None:
         """Adds a heartbeat, in as many records as its list of spans needs; it replaces an unsent one."""
+        # a copy: other threads remove spans that end meanwhile
         open_spans = [format_span_id(span_id) for span_id in list(self._announced)]
         self._promised_interval = self._interval if self._is_busy(now) else max(IDLE_INTERVAL_SECONDS, self._interval)
         self._next_heartbeat = now + int(self._promised_interval * NANOSECONDS_PER_SECOND)

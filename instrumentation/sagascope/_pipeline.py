@@ -231,7 +231,7 @@ class Pipeline(Runtime):
     def flush(self, timeout: float) -> bool:
         """Sends what is queued, within `timeout` seconds; returns whether all of it was accepted or spooled."""
         if self._exporter.is_current() or self._in_flight.is_current():
-            return False
+            return False  # it would wait for itself
         deadline = monotonic() + timeout
         dropped = self._counters.dropped
         waiting = [self._exporter.flush(), self._in_flight.flush()]
@@ -248,6 +248,7 @@ class Pipeline(Runtime):
         self._log_capture.remove()
         _propagator.remove()
         deadline = monotonic() + timeout
+        # both stop at once, and share the time
         self._in_flight.stop()
         self._exporter.stop()
         self._in_flight.join(deadline - monotonic())

@@ -9,7 +9,15 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link
 
 from sagascope import _runtime, semconv
-from sagascope._attributes import Amount, amount_attributes, captured_value, converted, key_attributes, text_of, texts
+from sagascope._attributes import (
+    Amount,
+    amount_attributes,
+    captured_value,
+    converted_option,
+    key_attributes,
+    text_of,
+    texts,
+)
 from sagascope._context import SagaContext, SagaHandle, SpanScope, get_saga_context
 from sagascope._errors import Guard, warn
 from sagascope._plan import Plan, next_attempt
@@ -160,7 +168,7 @@ class Attempt(SpanScope):
         """Takes number and key from the caller if this is the executor's view of its attempt, or counts."""
         if self.key:
             self.key = runtime.redact_identifier(semconv.STEP_KEY, self.key)
-        given = converted("attempt", int, self._options.get("attempt"))
+        given = converted_option("attempt", int, self._options.get("attempt"))
         if outer.remote and outer.step == self.name and self.key in ("", outer.key):
             self.key = outer.key
             given = given or outer.attempt or None
@@ -189,7 +197,7 @@ class Attempt(SpanScope):
         elif self._saga is not None and isinstance(error, GeneratorExit):
             self._saga.record_interruption()
         if error is not None and self._span is not None:
-            retry_in = converted("retry_in", float, self.retry_in)
+            retry_in = converted_option("retry_in", float, self.retry_in)
             if retry_in is not None:
                 self._span.set_attribute(semconv.STEP_RETRY_IN, retry_in)
 
@@ -197,7 +205,7 @@ class Attempt(SpanScope):
 def _option_attributes(options: Mapping[str, Any]) -> dict[str, Any]:
     attributes = {}
     for option, name, convert in _OPTION_ATTRIBUTES:
-        value = converted(option, convert, options.get(option))
+        value = converted_option(option, convert, options.get(option))
         if value is not None:
             attributes[name] = value
     if "amount" in options or "currency" in options:

@@ -510,6 +510,7 @@ def test_missing_extra_names_the_install_command() -> None:
     [
         {"endpoint": "collector:4317"},
         {"endpoint": "ftp://collector"},
+        {"endpoint": "https://collector", "certificate": "no such file.pem"},
         {"timeout": 0},
         {"queue_size": -1},
         {"log_level": "LOUD"},

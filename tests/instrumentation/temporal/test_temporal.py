@@ -135,7 +135,7 @@ def test_one_refund_compensates_one_of_two_charges(temporal: str, refunds: int, 
 
 @pytest.mark.parametrize("rule", [{"give_back": "charge"}, lambda name: "charge" if name == "give_back" else None])
 def test_rule_declares_a_compensation(temporal: str, rule: Any) -> None:
-    from sagascope.integrations.temporal._compensations import CompensationRules
+    from sagascope.integrations.temporal._reporting import CompensationRules
 
     rules = CompensationRules(rule)
     assert rules.compensated_step("Payment", "give_back") == "charge"

@@ -8,9 +8,8 @@ Workers use the plugin of their client. A replay reports nothing, and workflow c
 from sagascope._errors import MissingExtra
 
 try:
-    from sagascope.integrations.temporal._compensations import compensates
     from sagascope.integrations.temporal._plugin import SagascopePlugin
-    from sagascope.integrations.temporal._reporting import WorkflowDescription
+    from sagascope.integrations.temporal._reporting import WorkflowDescription, compensates
 except ModuleNotFoundError as _missing:
     if (_missing.name or "").partition(".")[0] != "temporalio":
         raise

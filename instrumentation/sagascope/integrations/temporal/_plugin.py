@@ -1,11 +1,12 @@
-"""The plugin that clients and workers register, and what it does in clients and around activities."""
+"""The plugin that clients and workers register, and what it does in clients, around activities and workflow tasks."""
 
 import asyncio
 import functools
+import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,9 @@ import temporalio.worker
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import NonRecordingSpan, SpanKind, get_current_span, set_span_in_context
 from temporalio import activity
+from temporalio.api.failure.v1 import Failure
+from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, CancelledError
@@ -23,6 +27,8 @@ from temporalio.worker import (
     ExecuteActivityInput,
     UnsandboxedWorkflowRunner,
     WorkerConfig,
+    WorkflowInstance,
+    WorkflowInstanceDetails,
     WorkflowRunner,
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -32,9 +38,10 @@ from sagascope._context import SagaContext, SagaIdentity, SpanScope
 from sagascope._errors import Guard
 from sagascope._runtime import Runtime
 from sagascope.integrations.temporal import _workflow
-from sagascope.integrations.temporal._compensations import CompensationRule, CompensationRules
 from sagascope.integrations.temporal._reporting import (
     REPORTER_FUNCTION,
+    CompensationRule,
+    CompensationRules,
     Describe,
     StepCall,
     WorkflowReporter,
@@ -45,7 +52,6 @@ from sagascope.integrations.temporal._reporting import (
     span_id,
     starting_links,
 )
-from sagascope.integrations.temporal._tasks import following
 
 MAX_BACKOFF_EXPONENT = 64
 """Beyond it the maximum interval is reached whatever the coefficient."""
@@ -91,9 +97,10 @@ class SagascopePlugin(SimplePlugin):
         self._rules.register(config.get("activities") or ())
         config = super().configure_worker(config)
         worker = _worker_name(config)
-        config["workflow_runner"] = following(config.get("workflow_runner") or SandboxedWorkflowRunner(), worker)
+        sandboxed = config.get("workflow_runner") or SandboxedWorkflowRunner()
+        config["workflow_runner"] = with_task_reports(sandboxed, worker)
         unsandboxed = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
-        config["unsandboxed_workflow_runner"] = following(unsandboxed, worker)
+        config["unsandboxed_workflow_runner"] = with_task_reports(unsandboxed, worker)
         return config
 
 
@@ -304,3 +311,110 @@ def _is_past_deadline(info: activity.Info, wait: timedelta) -> bool:
     if not info.schedule_to_close_timeout:
         return False
     return datetime.now(UTC) + wait >= info.scheduled_time + info.schedule_to_close_timeout
+
+
+# --- workflow tasks --------------------------------------------------------------------------------
+# Activations are followed outside of the workflow's sandbox: no interceptor sees a non-determinism, or an error of a
+# signal handler.
+
+FIRST_TASK_EVENTS = 3
+"""The events of a history until its first workflow task starts."""
+
+MAX_CAUSES = 8
+
+_MESSAGE = re.compile(r'message: "(?P<message>(?:[^"\\]|\\.)+)"')
+
+_FOLLOWING = Guard("following the tasks of a workflow")
+
+_Activate = Callable[[WorkflowActivation], WorkflowActivationCompletion]
+
+
+def with_task_reports(runner: WorkflowRunner, worker: str) -> WorkflowRunner:
+    """Returns a runner whose workflows report failing tasks; a runner of an unknown type is returned as it is.
+
+    Args:
+        runner: the configured runner.
+        worker: the build or the identity of the worker, for people.
+    """
+    if type(runner) is SandboxedWorkflowRunner:
+        return _SandboxedRunner(runner.restrictions, runner.runner_class, worker=worker)
+    return _UnsandboxedRunner(worker) if type(runner) is UnsandboxedWorkflowRunner else runner
+
+
+@dataclass(frozen=True)
+class _SandboxedRunner(SandboxedWorkflowRunner):
+    worker: str = ""
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        return _instance_with_reports(super().create_instance(det), det, self.worker)
+
+
+@dataclass(frozen=True)
+class _UnsandboxedRunner(UnsandboxedWorkflowRunner):
+    worker: str = ""
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        return _instance_with_reports(super().create_instance(det), det, self.worker)
+
+
+def _instance_with_reports(
+    instance: WorkflowInstance, details: WorkflowInstanceDetails, worker: str
+) -> WorkflowInstance:
+    reporter = details.extern_functions.get(REPORTER_FUNCTION)
+    if reporter is not None:
+        info = details.info
+        run = WorkflowRun(info.workflow_id, info.workflow_type, info.run_id, info.task_queue)
+        tasks = _WorkflowTasks(reporter(), run, worker, instance.activate)
+        instance.activate = tasks.activate  # type: ignore[assignment, method-assign]
+    return instance
+
+
+class _WorkflowTasks:
+    """The workflow tasks of one run, while it is in the cache of this worker."""
+
+    def __init__(self, reporter: WorkflowReporter, run: WorkflowRun, worker: str, activate: _Activate) -> None:
+        self._reporter = reporter
+        self._run = run
+        self._worker = worker
+        self._activate = activate
+
+    def activate(self, activation: WorkflowActivation) -> WorkflowActivationCompletion:
+        completion = self._activate(activation)
+        with _FOLLOWING:
+            self._follow(activation, completion)
+        return completion
+
+    def _follow(self, activation: WorkflowActivation, completion: WorkflowActivationCompletion) -> None:
+        jobs = [job for job in activation.jobs if not job.HasField("query_workflow")]
+        evictions = [job.remove_from_cache for job in jobs if job.HasField("remove_from_cache")]
+        if completion.HasField("failed"):
+            self._reporter.report_failing_task(self._run, self._worker, error_attributes(completion.failed.failure))
+        elif evictions:
+            if evictions[0].reason == RemoveFromCache.NONDETERMINISM:
+                message = inner_message(evictions[0].message)
+                attributes = {"exception.type": "NondeterminismError", "exception.message": message}
+                self._reporter.report_failing_task(self._run, self._worker, attributes)
+        elif jobs and not activation.is_replaying:
+            # the worker that had this run before may have reported a failing task
+            is_taken_over = activation.history_length > FIRST_TASK_EVENTS
+            self._reporter.report_task_success(self._run, is_taken_over=is_taken_over)
+
+
+def inner_message(text: str) -> str:
+    """Returns the message in an error that Temporal wrote for programmers: `Failure { message: "...", ... }`."""
+    found = _MESSAGE.search(text)
+    return found["message"].replace('\\"', '"') if found else text
+
+
+def error_attributes(failure: Failure) -> dict[str, Any]:
+    """Returns the attributes of an error with its causes."""
+    messages, cause = [failure.message], failure
+    while cause.HasField("cause") and len(messages) < MAX_CAUSES:
+        cause = cause.cause
+        messages.append(cause.message)
+    attributes = {
+        "exception.type": failure.application_failure_info.type,
+        "exception.message": ", caused by ".join(filter(None, messages)),
+        "exception.stacktrace": failure.stack_trace,
+    }
+    return {name: value for name, value in attributes.items() if value}

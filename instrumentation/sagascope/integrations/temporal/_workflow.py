@@ -136,7 +136,7 @@ class OutboundInterceptor(WorkflowOutboundInterceptor):
         handle = super().start_local_activity(input)
         if call is not None:
             with _FOLLOWING:
-                handle.add_done_callback(lambda done: self._run.record_result(call, error_of(done)))
+                handle.add_done_callback(lambda done: self._run.record_result(call, call_error(done)))
         return handle
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> workflow.ChildWorkflowHandle[Any, Any]:  # noqa: A002
@@ -171,9 +171,9 @@ class RunState:
 
     def start(self, args: Sequence[Any]) -> None:
         self._args = args
-        self._is_new()
+        self._may_report()
 
-    def _is_new(self) -> bool:
+    def _may_report(self) -> bool:
         """Returns whether to report what happens now, which is not the case in a replay.
 
         A worker that takes over a run reports its start once more. Otherwise a reset, or a start before Sagascope was
@@ -189,7 +189,7 @@ class RunState:
     def fail(self, error: BaseException) -> None:
         """Records an error that left the workflow's code: it ends the run, or fails the current workflow task."""
         # an evicted run can be closed at any time, inside another workflow
-        if isinstance(error, GeneratorExit) or not self._is_new():
+        if isinstance(error, GeneratorExit) or not self._may_report():
             return
         if self.continues_as_new:
             self.end(None)
@@ -200,7 +200,7 @@ class RunState:
             self._reporter.report_failed_task(_current_run(), history_length, workflow.time_ns(), error)
 
     def end(self, error: BaseException | None) -> None:
-        if self._is_new():
+        if self._may_report():
             self._reporter.report_workflow(
                 _current_run(),
                 self._args or (),
@@ -219,11 +219,11 @@ class RunState:
 
     def receive_signal(self, name: str) -> None:
         number = self._signals[name] = self._signals.get(name, 0) + 1
-        if self._is_new():
+        if self._may_report():
             self._reporter.report_signal(_current_run(), name, number, workflow.time_ns())
 
     def receive_update(self, name: str, update_id: str) -> None:
-        if self._is_new():
+        if self._may_report():
             self._reporter.report_update(_current_run(), name, update_id, workflow.time_ns())
 
     def next_call(self, name: str) -> StepCall:
@@ -240,18 +240,18 @@ class RunState:
         """Reports a scheduled activity, and follows it to its end."""
         activity_id = requested.activity_id or str(getattr(handle, "_seq", ""))
         queue, at = requested.task_queue or workflow.info().task_queue, workflow.time_ns()
-        if activity_id and self._is_new():
+        if activity_id and self._may_report():
             timeout = requested.schedule_to_start_timeout
             seconds = timeout.total_seconds() if timeout else None
             self._reporter.report_activity(_current_run(), call, activity_id, queue, at, timeout=seconds)
 
         def done(task: "asyncio.Task[Any]") -> None:
             with _FOLLOWING:
-                error = error_of(task)
+                error = call_error(task)
                 self.record_result(call, error)
                 unreported = _unreported_error(error, queue)
                 is_ours = queue in self._reporter.uninstrumented_queues or unreported is not None
-                if activity_id and is_ours and self._is_new():
+                if activity_id and is_ours and self._may_report():
                     run, end, failure = _current_run(), workflow.time_ns(), unreported or error
                     self._reporter.report_activity(run, call, activity_id, queue, at, end, error=failure)
 
@@ -265,14 +265,14 @@ class RunState:
         seconds = timeout.total_seconds() if timeout else None
         child = ChildWorkflow(handle.id, handle.first_execution_run_id or "", seconds)
         at = workflow.time_ns()
-        if self._is_new():
+        if self._may_report():
             self._reporter.report_child(_current_run(), call, child, at)
 
         def done(task: "asyncio.Task[Any]") -> None:
             with _FOLLOWING:
-                error = error_of(task)
+                error = call_error(task)
                 self.record_result(call, error)
-                if self._is_new():
+                if self._may_report():
                     self._reporter.report_child(_current_run(), call, child, at, workflow.time_ns(), error)
 
         handle.add_done_callback(done)
@@ -308,7 +308,7 @@ def _origin_links() -> tuple[Link, ...]:
     return (*starting_links(info.headers), *(Link(root_span_context(run)) for run in runs))
 
 
-def error_of(task: "asyncio.Task[Any]") -> BaseException | None:
+def call_error(task: "asyncio.Task[Any]") -> BaseException | None:
     """Returns the error of a call; None if it succeeded."""
     return CancelledError("cancelled") if task.cancelled() else task.exception()
 
