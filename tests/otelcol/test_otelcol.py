@@ -17,7 +17,7 @@ import yaml
 
 import sagascope
 from sagascope_collector.settings import OTLP_GRPC
-from sagascope_dashboard.urls import templates
+from sagascope_dashboard.urls import parse_templates
 from support.clients import running
 from support.collector import running_collector
 from support.samples import wait_until
@@ -121,5 +121,5 @@ def test_the_configurations_are_consistent() -> None:
 
 
 def test_the_links_of_the_document_are_templates_of_the_dashboard() -> None:
-    found = templates(re.findall(r"--link '([^']+)'", DOCUMENT))
+    found = parse_templates(re.findall(r"--link '([^']+)'", DOCUMENT))
     assert [each.name for each in found] == ["Jaeger", "Tempo"]
