@@ -32,7 +32,7 @@ def header(pages: Sequence[Any], *, focus_search: bool) -> None:
         render("utc-switch", utc_switch(), width="content", on_choice=data.choose_zone)
         login.render_logout()
         render_keys(focus=focus_search)
-    with brand:
+    with brand:  # filled last: it follows the link that a search has found
         target = search_target(query) if submitted and query else None
         link_home = link("/", icon("brand"), "Sagascope")
         frame = h("div", link_home, cls="brand", data_page_run=uuid4().hex, data_page_query=page_query())
@@ -88,7 +88,7 @@ def main() -> None:
     is_sql_listed = sql.is_offered(data.known_sql_access())
     (listed if is_sql_listed else unlisted).append(st.Page(sql.page, title="SQL", url_path="sql"))
     current = st.navigation([*listed, *unlisted], position="hidden")
-    st.set_page_config(page_title=f"{current.title} · Sagascope")
+    st.set_page_config(page_title=f"{current.title} · Sagascope")  # again, as the page is known only now
     header(listed, focus_search=current == start)
     current.run()
     if sql.is_offered(data.sql_access()) != is_sql_listed:  # asked last, as it may take long

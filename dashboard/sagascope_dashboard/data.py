@@ -195,7 +195,7 @@ def update_incident(key: str, patch: schemas.IncidentPatch) -> ClientError | Non
         _client(collector_url()).update_incident(key, patch)
     except ClientError as error:
         return error
-    _call.clear()
+    _call.clear()  # lists and counts change with the incident
     return None
 
 

@@ -68,7 +68,7 @@ def as_html(saga: schemas.Saga, lanes: Timeline, now: datetime) -> str:
         present=epoch_ms(now),
         title=escape(f"{line(saga.name, 60)} {line(saga.id, 120)}"),
         style=_variables() + _BODY + read_files("renderer.css", "timeline.css"),
-        data=json.dumps(trees).replace("<", "\\u003c"),
+        data=json.dumps(trees).replace("<", "\\u003c"),  # no received text can end the script element
         script=_START + "".join(_component_scripts()),
     )
 

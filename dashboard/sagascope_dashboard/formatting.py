@@ -55,8 +55,8 @@ def _escape_controls(text: str) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    already = re.search(r"… \(\d[\d,]* more characters\)$", text)
-    if already or len(text) <= limit:
+    # `_text` may have cut it before
+    if len(text) <= limit or re.search(r"… \(\d[\d,]* more characters\)$", text):
         return text
     return f"{text[:limit]}{_remainder(len(text) - limit)}"
 

@@ -56,13 +56,9 @@ class SagaAddress:
         """Returns the query parameters; only those that are set."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
-    def href(self) -> str:
-        """Returns the link within the dashboard."""
-        return f"{SAGA}?{urlencode(self.query())}"
-
-    def compare_href(self) -> str:
-        """Returns the link to its comparison with another saga."""
-        return f"{COMPARE}?{urlencode(self.query())}"
+    def href(self, path: str = SAGA) -> str:
+        """Returns the link within the dashboard: to its page, or with `COMPARE` to its comparison with another saga."""
+        return f"{path}?{urlencode(self.query())}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +241,7 @@ def _filled(known: Sequence[Link], values: Mapping[str, str]) -> tuple[Link, ...
 
 def _fill(url: str, values: Mapping[str, str]) -> str | None:
     if any(values.get(field, "") in ("", ".", "..") for field in _FIELD.findall(url)):
-        return None  # browsers take dots as another folder, quoted or not
+        return None  # browsers take a segment of dots as another folder, quoted or not
     return _FIELD.sub(lambda field: quote(values[field[1]], safe=""), url)
 
 

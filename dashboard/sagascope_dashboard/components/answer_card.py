@@ -8,7 +8,7 @@ from typing import Any, Final
 from sagascope_collector.client import schemas
 from sagascope_dashboard.components.elements import Element, badge, h, icon, key_values, link, sentence, table, time
 from sagascope_dashboard.formatting import ATTEMPT, CONFIDENCE, Style, amount, block, line, took
-from sagascope_dashboard.urls import Filters, SagaAddress
+from sagascope_dashboard.urls import COMPARE, Filters, SagaAddress
 from sagascope_dashboard.viewmodels.records import RecordView
 from sagascope_dashboard.viewmodels.saga import PlanGroup, PlanStep, SagaView, ledger_style, step_id, step_label
 
@@ -34,7 +34,7 @@ def _header(view: SagaView, markdown: str | None) -> Element:
 
 
 def _tools(view: SagaView, markdown: str) -> list[Element]:
-    href = SagaAddress(view.saga.name, view.saga.id, view.saga.environment, view.saga.run).compare_href()
+    href = SagaAddress(view.saga.name, view.saga.id, view.saga.environment, view.saga.run).href(COMPARE)
     compare = link(href, "Compare with a completed one", cls="action")
     return [_copy("link", "Copy link", "link"), _copy("copy", "Copy as Markdown", markdown), compare]
 
@@ -305,13 +305,12 @@ def record(view: RecordView, span: str = "", *, on_timeline: bool = True) -> Ele
 def records(rows: Sequence[Mapping[str, Any]], total: int) -> Element:
     """Builds the table of spans or log records of a saved page."""
     titles = list(rows[0]) if rows else []
-    body = [h("tr", [h("td", _cell(row[title])) for title in titles]) for row in rows]
+    body = [
+        h("tr", [h("td", time(cell, "fine") if isinstance(cell, datetime) else str(cell)) for cell in row.values()])
+        for row in rows
+    ]
     return h("div", _cut(len(rows), total), table(titles, body, "table"), cls="scroll", tabindex="0")
 
 
 def _cut(shown: int, total: int) -> Element | None:
     return h("p", f"The first {shown:,} of {total:,}.", cls="muted") if shown < total else None
-
-
-def _cell(value: Any) -> Element:
-    return time(value, "fine") if isinstance(value, datetime) else str(value)

@@ -73,7 +73,7 @@ def chart_over_time(
     start, end = _domain(counts)
     times = time_format(start, end)
     chosen = alt.selection_point(name=CHOSEN, fields=["code", "at"], on="click", clear=False)
-    bars = (
+    stacks = (
         alt.Chart(alt.InlineData(values=values))
         .mark_rect(cursor="pointer")
         .encode(
@@ -96,8 +96,7 @@ def chart_over_time(
         )
         .add_params(chosen)
     )
-    layers = [bars, *deployment_marks(deployed, start, end)]
-    return alt.layer(*layers).properties(height=HEIGHT_PIXELS, padding=PADDING)
+    return alt.layer(stacks, *deployment_marks(deployed, start, end)).properties(height=HEIGHT_PIXELS, padding=PADDING)
 
 
 def deployment_marks(deployed: Sequence[Deployment], start: float, end: float) -> list[Any]:
@@ -115,6 +114,7 @@ def deployment_marks(deployed: Sequence[Deployment], start: float, end: float) -
     ink, ground = theme_color("textColor", "#000000"), theme_color("backgroundColor", "#ffffff")
     base = alt.Chart(alt.InlineData(values=values)).encode(x="at:T", description="text:N", tooltip="text:N")
     name: dict[str, Any] = {"align": "left", "baseline": "top", "dx": 4, "fontSize": 11}
+    # below the name, which would not be legible on bars; a screen reader would read it twice
     halo = base.mark_text(stroke=ground, strokeWidth=4, aria=False, **name)
     return [
         base.mark_rule(color=ink, strokeDash=[4, 3], strokeWidth=1.5),

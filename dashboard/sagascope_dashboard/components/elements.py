@@ -29,7 +29,7 @@ from sagascope_collector.client import (
 from sagascope_dashboard import data
 from sagascope_dashboard.data import FetchResult
 from sagascope_dashboard.formatting import LINE_LIMIT, Style, iso, line, sentence_parts
-from sagascope_dashboard.urls import Link
+from sagascope_dashboard.urls import WINDOWS, Link
 from sagascope_dashboard.viewmodels.records import CallSequence
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
@@ -104,6 +104,14 @@ def notice(*text: Child, role: str | None = None) -> Element:
 def empty_state(text: str) -> Element:
     """Returns what a list without rows says."""
     return h("p", text, cls="empty-state", role="status")
+
+
+def window_links(current: str, href: Callable[[str], str]) -> Element:
+    """Returns the choice of a window up to now; `href` returns the link to the page over a window of `WINDOWS`."""
+    links = [
+        h("li", link(href(each), f"last {each}", aria_current="true" if each == current else None)) for each in WINDOWS
+    ]
+    return h("nav", h("ul", links, cls="choices"), aria_label="Window")
 
 
 def key_values(pairs: Iterable[tuple[str, str]]) -> Element | None:

@@ -33,9 +33,10 @@ from sagascope_dashboard.components.elements import (
     render,
     time,
     value_or_error,
+    window_links,
 )
 from sagascope_dashboard.formatting import duration, epoch_ms, line
-from sagascope_dashboard.urls import WINDOWS, Filters, FlowAddress
+from sagascope_dashboard.urls import Filters, FlowAddress
 from sagascope_dashboard.viewmodels.flows import Cell, Flow, Outage, all_or_some, flow, flows
 from sagascope_dashboard.viewmodels.services import Deployment, deployments
 
@@ -118,12 +119,8 @@ def head(address: FlowAddress, only: Filters) -> Element:
     where = h("span", f" in {line(address.environment, 60)}", cls="muted") if address.environment else None
     title = h("h1", line(address.name, 80), where, cls="page-title")
     header = h("header", title, link(only.href(), "Its transactions"))
-    choices = [
-        h("li", link(replace(address, window=each).href(), f"last {each}", aria_current=current))
-        for each in WINDOWS
-        for current in ["true" if each == address.window else None]
-    ]
-    return h("div", header, h("nav", h("ul", choices, cls="choices"), aria_label="Window"), cls="flow-head")
+    windows = window_links(address.window, lambda window: replace(address, window=window).href())
+    return h("div", header, windows, cls="flow-head")
 
 
 def _outage(outage: Outage) -> Element:

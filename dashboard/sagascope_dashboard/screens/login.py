@@ -68,6 +68,7 @@ FAILURE_TEXTS = {
 
 def is_required() -> bool:
     """Returns whether a login is required, and this reader has not logged in."""
+    # Streamlit's user has this attribute only where its secrets configure a login
     return getattr(st.user, "is_logged_in", None) is False
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from sagascope_dashboard import data
 from sagascope_dashboard.components import lists
 from sagascope_dashboard.components.charts import choose_bar, choose_started
-from sagascope_dashboard.components.elements import Element, h, icon, link, render, time, value_or_error
+from sagascope_dashboard.components.elements import Element, h, icon, link, render, time, value_or_error, window_links
 from sagascope_dashboard.components.lists import chips, read_filters
 from sagascope_dashboard.formatting import ATTENTION, iso
 from sagascope_dashboard.screens.services import notices
@@ -39,7 +39,7 @@ def page() -> None:
     kept = {} if window == "24h" else {"window": window}
     st.session_state.pop(SHOWN_KEYS, None)
     above, below = st.container(), st.container()
-    with below:
+    with below:  # first, as its fields say what is counted above
         filters = read_filters(FIELDS, kept)
         render("overview-chips", chips(filters, lambda each: each.href(OVERVIEW, **kept)))
         _live_lists(filters)
@@ -57,7 +57,7 @@ def _live_summary(filters: Filters, window: str, kept: dict[str, str]) -> None:
     render("overview", notices(data.status().value), _header(shown))
     if not shown.has_received:
         return
-    render("overview-windows", _windows(filters, window))
+    render("overview-windows", window_links(window, lambda each: filters.href(OVERVIEW, window=each)))
 
     def stuck_href(code: str, start: datetime, end: datetime) -> str:
         times = {"stuck_since": iso(start), "stuck_until": iso(end)}
@@ -102,17 +102,6 @@ def _calm_text(shown: Summary) -> list[Element]:
     if shown.calm_since is None:
         return [state, " None of those stored has needed attention lately."]
     return [state, " No attention has been needed since ", time(shown.calm_since, "full"), "."]
-
-
-def _windows(filters: Filters, window: str) -> Element:
-    choices = [
-        h(
-            "li",
-            link(filters.href(OVERVIEW, window=each), f"last {each}", aria_current="true" if each == window else None),
-        )
-        for each in WINDOWS
-    ]
-    return h("nav", h("ul", choices, cls="choices"), aria_label="Window")
 
 
 def _counts(counts: tuple[Count, ...], label: str) -> Element | None:

@@ -22,6 +22,7 @@ from sagascope_dashboard.components.elements import (
     download_button,
     h,
     link_buttons,
+    message,
     notice,
     render,
     render_sequence,
@@ -82,9 +83,7 @@ def page() -> None:
     """Renders the saga that the URL names."""
     address = _address(st.query_params.to_dict())
     if address is None:
-        render(
-            "saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="error-state")
-        )
+        render("saga-which", message("Which transaction?", "Type its id above."))
         return
     st.set_page_config(page_title=f"{address.id[:60]} · Sagascope")
     _live_content(address)

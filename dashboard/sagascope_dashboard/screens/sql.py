@@ -265,6 +265,7 @@ def _is_text(column: schemas.SqlColumn) -> bool:
 
 
 def _parsed_time(value: Any) -> datetime | None:
+    # DuckDB has nanoseconds; Python's times end at microseconds, after 26 characters
     return parse_time(value[:26].removesuffix("Z")) if isinstance(value, str) else None
 
 

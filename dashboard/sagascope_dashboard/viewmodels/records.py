@@ -290,11 +290,16 @@ def _sources(
     return others or ([span] if is_attempt else [])
 
 
+def span_state(span: schemas.Span, *, has_ended: bool) -> str:
+    """Returns the state of a span that is no attempt: unknown if it is open although its saga has ended."""
+    if span.status == "error":
+        return "error"
+    return "ok" if span.ended_at else "unknown" if has_ended else "in_flight"
+
+
 def _call(source: schemas.Span, span: schemas.Span, state: str | None, *, has_ended: bool) -> Call:
     is_message = source is not span and (source.kind in MESSAGE_KINDS or span.kind in MESSAGE_KINDS)
-    if state is None:
-        open_state = "unknown" if has_ended else "in_flight"
-        state = "error" if span.status == "error" else "ok" if span.ended_at else open_state
+    state = state or span_state(span, has_ended=has_ended)
     ended = None if is_message else span.ended_at
     return Call(
         key=TreeSpan(span, 0).key,

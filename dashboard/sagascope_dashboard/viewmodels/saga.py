@@ -316,14 +316,14 @@ def _attempt_rows(steps: Sequence[schemas.Step], unfolded: Collection[str]) -> t
         if step.type in schemas.TWO_PHASE_TYPES and step.attempts:
             key, start = (step.name, step.key), step.attempts[0].started_at
             first[key] = min(first.get(key, start), start)
-    rows = [(_first(each).started_at, step, each) for step in steps for each in shown_attempts(step, unfolded)]
+    rows = [
+        ((each.attempts[0] if isinstance(each, schemas.FoldedAttempts) else each).started_at, step, each)
+        for step in steps
+        for each in shown_attempts(step, unfolded)
+    ]
     rows.sort(key=lambda row: (_group_start(first, row[1], row[0]), row[1].name, row[1].key, row[0]))
     return [(step, each) for _, step, each in rows[:MAX_ATTEMPTS_SHOWN]], len(rows)
 
 
 def _group_start(first: Mapping[tuple[str, str], datetime], step: schemas.Step, start: datetime) -> datetime:
     return first.get((step.name, step.key), start) if step.type in schemas.TWO_PHASE_TYPES else start
-
-
-def _first(shown: schemas.Attempt | schemas.FoldedAttempts) -> schemas.Attempt:
-    return shown.attempts[0] if isinstance(shown, schemas.FoldedAttempts) else shown

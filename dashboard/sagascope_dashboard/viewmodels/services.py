@@ -110,7 +110,7 @@ def processes(known: schemas.Services) -> Table:
     rows.sort(key=lambda row: (order.index(_process_style(row[1])), row[0].service, -row[1].last_seen.timestamp()))
     cells = tuple(
         {
-            "Service": line(service.service, 80) or "a service without a name",
+            "Service": _name(service),
             "Process": line(one.instance, 80) or "unnamed process",
             "State": [_process_style(one).label],
             "Version": line(one.version, 40),

@@ -217,7 +217,8 @@ def adjust_clocks(saga: schemas.Saga, by: ClockOffsets) -> schemas.Saga:
     if not by:
         return saga
     spans = [_span(span, by.get((span.service, span.instance))) for span in saga.spans]
-    logs = [_log(log, by.get((log.service, log.instance))) for log in saga.logs]
+    none = timedelta(0)
+    logs = [log.model_copy(update={"at": log.at + by.get((log.service, log.instance), none)}) for log in saga.logs]
     steps = [
         step.model_copy(update={"attempts": [_attempt(each, by) for each in step.attempts]}) for step in saga.steps
     ]
@@ -241,10 +242,6 @@ def _span(span: schemas.Span, by: timedelta | None) -> schemas.Span:
     events = [event.model_copy(update={"at": event.at + by}) for event in span.events]
     ended = span.ended_at and span.ended_at + by
     return span.model_copy(update={"started_at": span.started_at + by, "ended_at": ended, "events": events})
-
-
-def _log(log: schemas.Log, by: timedelta | None) -> schemas.Log:
-    return log if by is None else log.model_copy(update={"at": log.at + by})
 
 
 def _attempt(attempt: schemas.Attempt, by: ClockOffsets) -> schemas.Attempt:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import ATTEMPT, ATTENTION, block, epoch_ms, line
-from sagascope_dashboard.viewmodels.records import UNKNOWN_SERVICE, level, own_logs
+from sagascope_dashboard.viewmodels.records import UNKNOWN_SERVICE, level, own_logs, span_state
 from sagascope_dashboard.viewmodels.saga import shown_attempts, step_id, step_label
 
 
@@ -142,6 +142,7 @@ def critical_path(steps: Sequence[schemas.Step]) -> set[str]:
     while at >= 0:
         _, start, identity = periods[at]
         path.add(identity)
+        # never later than this one, which ended before it started if clocks differ
         at = min(at, bisect_right(ends, start + CLOCK_TOLERANCE_MS)) - 1
     return path
 
@@ -184,10 +185,6 @@ def _folded(step: schemas.Step, folded: schemas.FoldedAttempts) -> Bar:
     return replace(bar, id=_folded_id(folded), end=end, folded=folded.text, facts=(), stack="")
 
 
-def _kind(step: schemas.Step) -> str:
-    return "compensation" if step.compensates is not None or step.type == "compensation" else "action"
-
-
 def _attempt(
     step: schemas.Step, attempt: schemas.Attempt, traces: Mapping[str, int], instance: schemas.Instance | None
 ) -> Bar:
@@ -195,7 +192,7 @@ def _attempt(
     return Bar(
         id=attempt.span_id,
         lane=attempt.service or step.service or UNKNOWN_SERVICE,
-        kind=_kind(step),
+        kind="compensation" if step.compensates is not None or step.type == "compensation" else "action",
         state=attempt.state,
         label=step_label(step),
         start=epoch_ms(attempt.started_at),
@@ -329,7 +326,7 @@ def _length(span: schemas.Span) -> float:
 
 
 def _span(span: schemas.Span, traces: Mapping[str, int], *, root: bool, has_ended: bool) -> Bar:
-    state = "error" if span.status == "error" else "ok" if span.ended_at else "unknown" if has_ended else "in_flight"
+    state = span_state(span, has_ended=has_ended)
     facts = (
         ("Kind", span.kind),
         ("Process", span.instance),
