@@ -5,6 +5,7 @@ Also the thread and the backoff themselves, which `_in_flight` uses too.
 
 import random
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -44,7 +45,7 @@ JITTER = 0.5
 
 
 class Pause(NamedTuple):
-    """How long a worker sleeps."""
+    """How long a background thread sleeps."""
 
     seconds: float | None
     """Maximum duration; None: until it is notified."""
@@ -52,34 +53,33 @@ class Pause(NamedTuple):
     """Whether new work ends the pause."""
 
 
-class Worker:
+class BackgroundThread(ABC):
     """One daemon thread. `notify` costs its caller an attribute lookup, unless the thread sleeps.
 
     Args:
         name: The name of the thread.
-        work: Does what is to be done, and returns the pause until the next call.
-        finish: Called once, at the end.
-        is_idle: Returns whether there is no work.
         delay: Seconds between a notification and work, so that records that arrive together are sent together.
     """
 
-    def __init__(
-        self,
-        name: str,
-        work: Callable[[], Pause],
-        finish: Callable[[], None],
-        is_idle: Callable[[], bool],
-        delay: float,
-    ) -> None:
-        self._work = work
-        self._finish = finish
-        self._is_idle = is_idle
+    def __init__(self, name: str, delay: float) -> None:
         self._delay = delay
         self._is_sleeping = False
         self._is_stopped = False
         self._notified = threading.Event()
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @abstractmethod
+    def _work(self) -> Pause:
+        """Does what is to be done, and returns the pause until the next call."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Is called once, at the end of the thread."""
+
+    @abstractmethod
+    def _is_idle(self) -> bool:
+        """Returns whether there is no work."""
 
     def start(self) -> None:
         self._thread.start()
@@ -95,6 +95,7 @@ class Worker:
         self._notified.set()
 
     def stop(self) -> None:
+        """Makes the thread send what is queued, and end."""
         self._is_stopped = True
         self.wake()
 
@@ -156,12 +157,13 @@ class Backoff:
 # --- the queues ----------------------------------------------------------------------------------------
 
 
-class Exporter:
+class Exporter(BackgroundThread):
     """The queues of ended spans and of log records, and the thread that sends them."""
 
     def __init__(
         self, encoder: Encoder, sender: Sender, counters: Counters, queue_size: int, spool: Spool | None
     ) -> None:
+        super().__init__("sagascope-export", BATCH_DELAY_SECONDS)
         self._sender = sender
         self._counters = counters
         self._spool = spool
@@ -174,18 +176,14 @@ class Exporter:
         self._retry_at = 0.0
         self._flush_at = 0.0
         self._failed: Result | None = None
-        self._worker = Worker("sagascope-export", self._work, self._finish, self._is_idle, BATCH_DELAY_SECONDS)
-
-    def start(self) -> None:
-        self._worker.start()
 
     def add_span(self, span: ReadableSpan | SagaSpan) -> None:
         if self._spans.add(span):
-            self._worker.notify()
+            self.notify()
 
     def add_log(self, record: ReadableLogRecord) -> None:
         if self._logs.add(record):
-            self._worker.notify()
+            self.notify()
 
     def queued(self) -> int:
         """Returns the number of records that are queued in memory."""
@@ -199,7 +197,7 @@ class Exporter:
         targets = [queue.flush_target() for queue in self._queues]
         if self.queued():
             self._retry_at = min(self._retry_at, self._flush_at)
-            self._worker.wake()
+            self.wake()
 
         def is_done() -> bool:
             return not self.queued() or all(
@@ -208,17 +206,9 @@ class Exporter:
 
         return is_done
 
-    def is_current(self) -> bool:
-        """Returns whether the caller runs in the thread that sends."""
-        return self._worker.is_current()
-
-    def stop(self) -> None:
-        """Makes the thread send what is queued, and end."""
-        self._worker.stop()
-
     def join(self, timeout: float) -> None:
         """Waits for the thread, at most `timeout` seconds. Unsent records are spooled, or dropped and counted."""
-        self._worker.join(timeout)
+        super().join(timeout)
         self._spill()
         if unsent := self.queued():
             self._counters.count_dropped(unsent, PROCESS_ENDED)

@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, 
 from sagascope import semconv
 from sagascope._delivery import PROCESS_ENDED, Counters, Delivery, Request, Sender
 from sagascope._encoder import Encoder, SagaSpan, log_record
-from sagascope._export import Backoff, Pause, Worker
+from sagascope._export import BackgroundThread, Backoff, Pause
 from sagascope._runtime import NANOSECONDS_PER_SECOND
 from sagascope._settings import Settings
 
@@ -33,12 +33,13 @@ MAX_SPANS_PER_RECORD = 1_000
 _NO_SPAN = set_span_in_context(INVALID_SPAN, Context())
 
 
-class InFlightReporter:
+class InFlightReporter(BackgroundThread):
     """Follows the saga spans of this process from start to end, and announces those that stay open."""
 
     def __init__(
         self, encoder: Encoder, sender: Sender, counters: Counters, resource: Resource, settings: Settings
     ) -> None:
+        super().__init__("sagascope-in-flight", settings.announce_after)
         self._encoder = encoder
         self._sender = sender
         self._counters = counters
@@ -51,19 +52,14 @@ class InFlightReporter:
         self._announced: dict[int, SagaSpan] = {}
         self._unsent: list[tuple[ReadableLogRecord, SagaSpan | None]] = []
         self._sequence = 0
-        self._next_heartbeat = 0
+        self._next_heartbeat = 0  # the first is due when the thread starts
         self._promised_interval = 0.0
         self._retries_expected_until = 0
         self._backoff = Backoff(MAX_BACKOFF_SECONDS)
-        self._worker = Worker("sagascope-in-flight", self._work, self._finish, self._is_idle, settings.announce_after)
-
-    def start(self) -> None:
-        """Starts the thread, which sends a first heartbeat."""
-        self._worker.start()
 
     def add(self, span: SagaSpan) -> None:
         self._unannounced[span.get_span_context().span_id] = span
-        self._worker.notify()
+        self.notify()
 
     def remove(self, span_id: int) -> None:
         """Removes a span that ended; an unknown span has no effect."""
@@ -74,7 +70,7 @@ class InFlightReporter:
         """Keeps heartbeats frequent until a retry is due, so that the loss of this process is detected soon."""
         until = at + int(RETRY_GRACE_SECONDS * NANOSECONDS_PER_SECOND)
         self._retries_expected_until = max(self._retries_expected_until, until)
-        self._worker.notify()
+        self.notify()
 
     def open_count(self) -> int:
         """Returns the number of open saga spans, announced or not."""
@@ -89,20 +85,12 @@ class InFlightReporter:
             return is_announced and all(span is None for _, span in self._unsent)
 
         if not is_done():
-            self._worker.wake()
+            self.wake()
         return is_done
-
-    def is_current(self) -> bool:
-        """Returns whether the caller runs in the thread that sends."""
-        return self._worker.is_current()
-
-    def stop(self) -> None:
-        """Makes the thread send the final heartbeat, and end."""
-        self._worker.stop()
 
     def join(self, timeout: float) -> None:
         """Waits for the thread, at most `timeout` seconds. Unsent records are dropped and counted."""
-        self._worker.join(timeout)
+        super().join(timeout)
         unsent, self._unsent = self._unsent, []
         if unsent:
             self._counters.count_dropped(len(unsent), PROCESS_ENDED)
