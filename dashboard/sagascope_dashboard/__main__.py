@@ -1,27 +1,29 @@
 """``python -m sagascope_dashboard``: serve the dashboard."""
 
 import argparse
+import errno
 import importlib.util
 import os
 import socket
 import sys
 
+from sagascope_collector.client import DEFAULT_URL
 from sagascope_dashboard import DEFAULT_ADDRESS, HOSTS_VARIABLE, LINKS_VARIABLE, URL_VARIABLE, environment
 from sagascope_dashboard.urls import parse_templates, split_templates
 
-DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
+MAX_PORT = 65_535
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serves until stopped; returns 0, or 2 if it cannot start."""
     options = _parser().parse_args(arguments)
     host, _, port = options.address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
         return _fail(f"{options.address!r} is not an address; write it like {DEFAULT_ADDRESS}.")
     if importlib.util.find_spec("streamlit") is None:
         return _fail('The dashboard needs Streamlit: pip install "sagascope[dashboard]"')
-    if _is_port_taken(host.strip("[]"), int(port)):
-        return _fail(f"Port {port} at {host} (dashboard) is taken; choose another with --address HOST:PORT.")
+    if error := _bind_error(host.strip("[]"), int(port)):
+        return _fail(f"Port {port} at {host} (dashboard) {error}; choose another with --address HOST:PORT.")
     try:
         parse_templates(links := options.link or split_templates(os.environ.get(LINKS_VARIABLE, "")))
     except ValueError as error:
@@ -44,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--url",
-        default=os.environ.get(URL_VARIABLE, DEFAULT_COLLECTOR),
-        help=f"the collector's API (default {DEFAULT_COLLECTOR})",
+        default=os.environ.get(URL_VARIABLE, DEFAULT_URL),
+        help=f"the collector's API (default {DEFAULT_URL})",
     )
     parser.add_argument(
         "--link",
@@ -62,16 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _is_port_taken(host: str, port: int) -> bool:
-    """Returns whether the address cannot be bound now."""
+def _bind_error(host: str, port: int) -> str | None:
+    """Returns why the address cannot be bound now; None if it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
-    return False
+        except OSError as error:
+            return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+    return None
 
 
 def _fail(sentence: str) -> int:

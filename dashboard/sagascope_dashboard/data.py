@@ -37,7 +37,7 @@ COUNT_INTERVAL_SECONDS = 3.0
 SLOW_READ = timedelta(seconds=0.5)
 
 SLOW_READ_PAUSE_FACTOR = 10
-"""A saga that takes as long as `SLOW_READ` to read is read again after so many times as long."""
+"""A saga that takes longer than `SLOW_READ` to read is read again after this many times as long."""
 
 CALL_TIMEOUT_SECONDS = 5.0
 """Time after which a call fails and the screen reports a slow collector."""
@@ -149,13 +149,13 @@ def sagas(filters: Filters) -> FetchResult[schemas.Sagas]:
 
 
 def counts(filters: Filters, window: str = "24h") -> FetchResult[schemas.Counts]:
-    """Returns the numbers of the transactions that the filters leave, also by time within the window."""
+    """Returns the numbers of the transactions that match the filters, also by time within the window."""
     key = ("counts", filters.with_changes(sort=""), window)
     return _fetch(key, lambda client: client.counts(filters.with_changes(sort="").api_arguments(now()), window=window))
 
 
 def all_sagas(filters: Filters) -> Iterator[schemas.SagaSummary]:
-    """Yields every saga that the filters leave, at most `MAX_CSV_ROWS`, in the order of the list.
+    """Yields every saga that matches the filters, at most `MAX_CSV_ROWS`, in the order of the list.
 
     Raises:
         ClientError: the collector does not answer.

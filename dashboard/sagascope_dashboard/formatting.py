@@ -218,10 +218,10 @@ STATUS: Final = {
 }
 
 BY_STATUS: Final = dict(reversed(STATUS.items()))
-"""From the axis of a chart on: what failed stands on it."""
+"""In the order of a stacked bar, from the axis up: failed ones first."""
 
 ATTENTION: Final = {code.value: Style(code.label, code.tone, code.icon) for code in AttentionCode}
-"""In the contract's order: where several hold, the first is reported."""
+"""In the order of precedence: where several hold, the first is reported."""
 
 STEP: Final = {
     "not_started": Style("Not started", "idle", "dot"),

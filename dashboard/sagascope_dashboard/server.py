@@ -140,7 +140,7 @@ MAX_MESSAGE_BYTES: Final = 1024 * 1024
 KEEP_ALIVE_SECONDS: Final = 60
 
 PING_SECONDS: Final = 30.0
-"""The interval of pings over WebSocket; who does not answer one in this time is closed."""
+"""The interval of pings over WebSocket; a connection that does not answer one in this time is closed."""
 
 STOP_SECONDS: Final = 5
 

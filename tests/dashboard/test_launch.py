@@ -2,6 +2,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from sagascope_dashboard import environment
 
 
@@ -26,10 +28,17 @@ def test_a_port_that_is_taken_is_reported_by_number_with_the_option() -> None:
     )
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    done = started("--address", "nowhere")
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:65536"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    done = started("--address", address)
     assert done.returncode == 2
-    assert "'nowhere' is not an address; write it like 127.0.0.1:8501." in done.stderr
+    assert done.stderr == f"{address!r} is not an address; write it like 127.0.0.1:8501.\n"
+
+
+def test_an_address_of_another_machine_is_not_called_taken() -> None:
+    done = started("--address", "192.0.2.1:8501")
+    assert done.returncode == 2
+    assert "Port 8501 at 192.0.2.1 (dashboard) cannot be used (" in done.stderr
 
 
 def test_a_link_that_cannot_be_meant_is_refused() -> None:

@@ -157,7 +157,7 @@ _WITHOUT_FIELD = {
     "incident": "Of one incident",
     "path": "On one path",
 }
-"""The filters that no field shows; behind most of them stands a time."""
+"""The filters that no field shows, with the words before their value; most values are times."""
 
 
 def read_filters(names: Sequence[str], kept: Mapping[str, str] | None = None) -> Filters:

@@ -87,13 +87,13 @@ def page() -> None:
 
 
 def user_name() -> str:
-    """Returns the name of who is logged in, where the dashboard requires that; else nothing."""
+    """Returns the name of the reader who is logged in; ``""`` where the dashboard requires no login."""
     user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
     return str(user.get("name") or user.get("email") or "")
 
 
 def render_logout() -> None:
-    """Renders the button to log out, for who has logged in."""
+    """Renders the button to log out, if the reader is logged in."""
     if getattr(st.user, "is_logged_in", False):
         button = h("button", "Log out", type="button", cls="action", data_choice="log-out")
         render("log-out", button, width="content", on_choice=lambda _: st.logout())

@@ -61,7 +61,7 @@ UNFOLDED_KEY = "saga-unfolded"
 """Which steps of which saga the reader has unfolded, by `step_id`."""
 
 ALL_SPANS = "spans"
-"""What stands among the unfolded steps once the reader has asked for all spans."""
+"""The entry among the unfolded steps that is there once the reader has asked for all spans."""
 
 FILTER_KEY = "saga-steps"
 
@@ -138,7 +138,7 @@ def _unfolded(address: SagaAddress) -> set[str]:
 
 
 def _toggle(unfolded: set[str], step: str) -> None:
-    """Unfolds a step or folds it again; folds all of them if the step is an empty text. Or asks for all spans."""
+    """Unfolds a step, or folds it again; `ALL_SPANS` likewise. With an empty text, folds all steps."""
     if step:
         unfolded ^= {step}
     else:

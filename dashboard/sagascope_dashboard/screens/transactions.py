@@ -36,7 +36,7 @@ def page() -> None:
 
 
 def csv_button(filters: Filters, name: str) -> None:
-    """Renders a button that downloads the transactions that the filters leave."""
+    """Renders a button that downloads the transactions that match the filters."""
     download_button(
         "Download all as CSV",
         lambda: as_csv(data.all_sagas(filters)),

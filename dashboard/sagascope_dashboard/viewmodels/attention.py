@@ -33,7 +33,7 @@ RECOMMENDED = (("resume", "to resume"), ("compensate", "to compensate"), ("verif
 
 
 def matching_incidents(incidents: Iterable[schemas.Incident], filters: Filters) -> tuple[schemas.Incident, ...]:
-    """Returns the ongoing incidents of several sagas that the filters leave; that of one is listed as its saga."""
+    """Returns the ongoing incidents of two or more sagas that match the filters; others are listed as their saga."""
     return tuple(each for each in incidents if each.state != "resolved" and each.count > 1 and _matches(each, filters))
 
 

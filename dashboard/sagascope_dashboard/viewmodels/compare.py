@@ -19,7 +19,7 @@ MAX_ROWS = 60
 """Steps that are shown."""
 
 EDGE_BARS = 60
-"""Of very many attempts of one step, so many are shown from each end."""
+"""Attempts that are shown from each end of a step that has more than twice as many."""
 
 MAX_ATTRIBUTES = 40
 """Differing attributes that are shown."""

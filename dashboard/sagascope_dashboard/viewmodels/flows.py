@@ -254,7 +254,7 @@ def _node(step: schemas.FlowStep, only: Filters) -> Node:
     if step.in_flight:
         facts.append(f"{step.in_flight:,} in flight")
     if step.failed > failed:
-        facts.append(f"{plural(step.failed, 'failed attempt')}")
+        facts.append(plural(step.failed, "failed attempt"))
     if step.p95 is not None:
         facts.append(f"p95 {duration(step.p95)}")
     return Node(

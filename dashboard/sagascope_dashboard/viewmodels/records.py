@@ -32,7 +32,7 @@ INSTRUMENTATION_EVENTS = ("sagascope.", "partial.event")
 INDENT = "\u2003"
 
 UNKNOWN_SERVICE = "unknown service"
-"""What stands for the name of a service that no record gives."""
+"""Shown in place of the name of a service that no record gives."""
 
 
 def level(log: schemas.Log) -> Level:

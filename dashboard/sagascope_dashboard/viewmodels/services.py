@@ -168,7 +168,7 @@ def _share(failed: int, of: int) -> float:
 
 
 def _call_text(call: schemas.Call, seconds: int) -> str:
-    texts = [f"{_rate(call.calls, seconds)}"]
+    texts = [_rate(call.calls, seconds)]
     if call.failed:
         share = 100 * call.failed / call.calls
         texts.append(f"{share:.0f} % failed" if share >= 1 else "under 1 % failed")

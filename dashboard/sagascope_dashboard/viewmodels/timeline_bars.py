@@ -297,7 +297,7 @@ MAX_SPAN_BARS = 2_000
 """Spans that are not attempts and get a bar; the timeline reports how many are left out."""
 
 INITIAL_SPAN_BARS = 200
-"""As many get a bar before the reader asks for all of them."""
+"""Spans that get a bar before the reader asks for all of them."""
 
 
 def span_bars(saga: schemas.Saga, attempt_ids: set[str], limit: int = MAX_SPAN_BARS) -> tuple[list[Bar], int]:

@@ -225,6 +225,7 @@ class ShopScenario(Scenario):
 
     async def play(self, payments_sent: int | None = None) -> None:
         """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+        # the exporter reads the environment, where no proxy and no disabled SDK may keep it from the collector here
         environment = {
             "OTEL_SDK_DISABLED": "false",
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{self._endpoint}/v1/traces",
