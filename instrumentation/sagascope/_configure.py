@@ -142,7 +142,7 @@ def _activate(pipeline: "Pipeline", configuration: object) -> None:
     if _pipeline is not None and configuration != _configuration:
         warn("Sagascope is configured again with other settings, which replace the first ones.")
     _configuration = configuration
-    shutdown()
+    shutdown()  # before the new one opens: both wrap the propagator and the loggers
     clear_attempts()
     _pipeline = pipeline
     _runtime.active = pipeline

@@ -209,6 +209,7 @@ def write_headers(carrier: Carrier, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():
             carrier[present.get(name, name)] = value
         return
+    # Kafka's clients take bytes, those of gRPC texts: the new headers are as those that are there
     as_bytes = any(isinstance(value, bytes) for _, value in carrier)
     carrier[:] = [pair for pair in carrier if header_text(pair[0]).lower() not in headers]
     carrier.extend((name, value.encode() if as_bytes else value) for name, value in headers.items())

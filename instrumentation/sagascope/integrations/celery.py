@@ -47,6 +47,7 @@ def flush_after_tasks(timeout: float = FLUSH_TIMEOUT_SECONDS) -> None:
         timeout: Seconds that a task may wait for the collector after its end; 0 does not wait.
     """
     flusher = _Flusher(timeout)
+    # Celery refers to a receiver weakly by default, and nothing else refers to these
     signals.task_postrun.connect(flusher.on_task_end, weak=False, dispatch_uid="sagascope")
     signals.worker_process_shutdown.connect(_on_process_shutdown, weak=False, dispatch_uid="sagascope")
 

@@ -87,6 +87,7 @@ class RetriedAttempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        # first: it sets the outcome, which the conditions for a retry read
         suppressed = self._manager.__exit__(kind, error, trace)
         if error is not None:
             with _PLANNING:
@@ -102,7 +103,7 @@ class RetriedAttempt:
         wait = _unless_awaitable(self._wait.plan(state))
         if wait is None:
             return None
-        state.upcoming_sleep = wait
+        state.upcoming_sleep = wait  # read by stop conditions such as stop_before_delay
         stop = _unless_awaitable(self._retrying.stop(state))
         return float(wait) if stop is False else None
 

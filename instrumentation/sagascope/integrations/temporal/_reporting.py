@@ -303,7 +303,7 @@ class WorkflowReporter:
             report_waiting(run, "", {})
 
     def _remember(self, run: WorkflowRun, *, is_failing: bool) -> None:
-        self._are_failing.pop(run.run_id, None)
+        self._are_failing.pop(run.run_id, None)  # moves it to the end: the run that was seen first is forgotten first
         self._are_failing[run.run_id] = is_failing
         if len(self._are_failing) > MAX_KNOWN_RUNS:
             self._are_failing.pop(next(iter(self._are_failing)), None)
