@@ -45,9 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"where the dashboard answers (default {DEFAULT_ADDRESS})",
     )
     parser.add_argument(
-        "--url",
-        default=os.environ.get(URL_VARIABLE, DEFAULT_URL),
-        help=f"the collector's API (default {DEFAULT_URL})",
+        "--url", default=os.environ.get(URL_VARIABLE, DEFAULT_URL), help=f"the collector's API (default {DEFAULT_URL})"
     )
     parser.add_argument(
         "--link",
