@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sagascope_collector.access import CHALLENGE
 from sagascope_collector.errors import Overloaded, Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Receipt, Signal
-from sagascope_collector.otlp import large_requests
+from sagascope_collector.otlp import limits
 from sagascope_collector.otlp.budget import Lease
 from sagascope_collector.otlp.decode import Prepared, prepare
 
@@ -173,7 +173,7 @@ async def prepared(payload: Payload, lease: Lease) -> Prepared:
         Undecodable: it is not OTLP.
         Overloaded: other requests got the memory before its turn came.
     """
-    if not large_requests.is_large(payload):
+    if not limits.is_large(payload):
         return Prepared([payload], Receipt())
     return await lease.run(partial(prepare, payload))
 

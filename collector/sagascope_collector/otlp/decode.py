@@ -14,7 +14,7 @@ from sagascope import semconv
 from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
-from sagascope_collector.otlp import large_requests, otlpjson
+from sagascope_collector.otlp import limits, otlpjson
 from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.logs import Logs, read_logs
 from sagascope_collector.otlp.origins import Observations
@@ -90,14 +90,14 @@ def prepare(payload: Payload) -> Prepared:
         TooLarge: it holds more than a request may.
         Undecodable: it is not OTLP.
     """
-    large_requests.check(payload)
+    limits.check_request(payload)
     receipt = Receipt()
     if payload.encoding is Encoding.JSON:
         parsed = otlpjson.parse(payload.body, REQUESTS[payload.signal])
         receipt = _receipt(parsed.rejected, _KINDS[payload.signal], parsed.warning)
         payload = replace(payload, encoding=Encoding.PROTOBUF, body=parsed.message.SerializeToString())
-        large_requests.check(payload)
-    return Prepared(large_requests.split(payload), receipt)
+        limits.check_request(payload)
+    return Prepared(limits.split_request(payload), receipt)
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:

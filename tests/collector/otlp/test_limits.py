@@ -13,14 +13,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sagascope_collector.errors import TooLarge, Undecodable
 from sagascope_collector.ingest import Encoding, Payload, Signal
-from sagascope_collector.otlp import large_requests
+from sagascope_collector.otlp import limits
 from support.collector import RunningCollector
 from support.otlp import attributes, of_saga, resource, span, span_id, trace_id, traces
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 GZIP = {"content-encoding": "gzip"}
 
-MANY = large_requests.FULL_WALK_BYTES // 2 + 1
+MANY = limits.FULL_WALK_BYTES // 2 + 1
 """Elements of two bytes that are more than a request may hold, and make it so large that each is counted."""
 
 
@@ -60,14 +60,14 @@ def nested(depth: int) -> bytes:
     value = made.resource_spans[0].resource.attributes.add().value
     for _ in range(depth):
         value = value.array_value.values.add()
-    value.string_value = "x" * large_requests.FULL_WALK_BYTES
+    value.string_value = "x" * limits.FULL_WALK_BYTES
     return bytes(made.SerializeToString())
 
 
 TOO_LARGE: dict[str, Callable[[], bytes]] = {
-    "resources": lambda: b"\x0a\x00" * (large_requests.MAX_GROUPS + 1),
-    "scopes": lambda: bytes(request(1, large_requests.MAX_GROUPS).SerializeToString()),
-    "spans": lambda: bytes(request(1, 1, large_requests.MAX_RECORDS + 1).SerializeToString()),
+    "resources": lambda: b"\x0a\x00" * (limits.MAX_GROUPS + 1),
+    "scopes": lambda: bytes(request(1, limits.MAX_GROUPS).SerializeToString()),
+    "spans": lambda: bytes(request(1, 1, limits.MAX_RECORDS + 1).SerializeToString()),
     "events": lambda: with_parts("events", MANY),
     "links": lambda: with_parts("links", MANY),
     "attributes": lambda: with_parts("attributes", MANY),
@@ -79,15 +79,15 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("what", TOO_LARGE)
 def test_a_request_that_holds_more_than_it_may_is_refused_by_its_counts(what: str) -> None:
     made = payload(TOO_LARGE[what]())
-    assert large_requests.is_large(made)
+    assert limits.is_large(made)
     with pytest.raises(TooLarge):
-        large_requests.check(made)
+        limits.check_request(made)
 
 
 def test_a_request_that_holds_what_it_may_is_accepted() -> None:
-    large_requests.check(payload(bytes(request(1, 1, large_requests.MAX_RECORDS).SerializeToString())))
-    large_requests.check(payload(with_parts("events", large_requests.MAX_ELEMENTS)))
-    large_requests.check(payload(nested(20)))
+    limits.check_request(payload(bytes(request(1, 1, limits.MAX_RECORDS).SerializeToString())))
+    limits.check_request(payload(with_parts("events", limits.MAX_ELEMENTS)))
+    limits.check_request(payload(nested(20)))
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_a_request_that_holds_what_it_may_is_accepted() -> None:
 )
 def test_what_is_not_protobuf_is_refused(body: bytes) -> None:
     with pytest.raises(Undecodable):
-        large_requests.check(payload(body))
+        limits.check_request(payload(body))
 
 
 def test_objects_of_json_are_counted() -> None:
-    body = b'{"resourceSpans":[' + b"{}," * large_requests.MAX_JSON_OBJECTS + b"{}]}"
+    body = b'{"resourceSpans":[' + b"{}," * limits.MAX_JSON_OBJECTS + b"{}]}"
     with pytest.raises(TooLarge):
-        large_requests.check(payload(body, encoding=Encoding.JSON))
+        limits.check_request(payload(body, encoding=Encoding.JSON))
 
 
 @settings(deadline=None, max_examples=60)
@@ -119,9 +119,9 @@ def test_the_parts_of_a_request_have_its_records_with_their_resources_and_scopes
             for size in sizes:
                 scope.spans.add(name="x" * size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(large_requests, "PART_BYTES", part_bytes)
-        parts = large_requests.split(payload(made.SerializeToString()))
-        again = large_requests.split(payload(made.SerializeToString()))
+        patch.setattr(limits, "PART_BYTES", part_bytes)
+        parts = limits.split_request(payload(made.SerializeToString()))
+        again = limits.split_request(payload(made.SerializeToString()))
     assert parts == again
     assert all(len(each.body) < 4 * part_bytes + 1_000 for each in parts)
     found = [each for part in parts for each in _spans(ExportTraceServiceRequest.FromString(part.body))]
@@ -184,7 +184,7 @@ def test_a_large_request_is_stored_whole_and_once(large: RunningCollector) -> No
         for number in range(1, 8_001)
     ]
     body = traces(*spans, of=resource("bulk")).SerializeToString()
-    assert len(body) > 3 * large_requests.PART_BYTES
+    assert len(body) > 3 * limits.PART_BYTES
 
     def stored() -> int:
         query = {"query": "SELECT count(*) FROM spans WHERE service = 'bulk'"}
@@ -229,17 +229,17 @@ def test_parts_of_a_record_beyond_the_limit_are_dropped_and_counted(large: Runni
 
 
 def test_fields_that_nothing_is_made_of_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_requests, "MAX_FIELDS", 3_000_000)
+    monkeypatch.setattr(limits, "MAX_FIELDS", 3_000_000)
     for body in (b"\x10\x00", b"\x1a\x00"):
         with pytest.raises(TooLarge, match="fields"):
-            large_requests.check(payload(request().SerializeToString() + body * 3_000_001))
+            limits.check_request(payload(request().SerializeToString() + body * 3_000_001))
 
 
 def test_values_of_json_are_counted_but_not_commas_in_texts() -> None:
-    many = large_requests.MAX_JSON_VALUES + 2
+    many = limits.MAX_JSON_VALUES + 2
     for values in (b"1," * many + b"1", b'"",' * many + b'""'):
         with pytest.raises(TooLarge, match="values"):
-            large_requests.check(payload(b'{"a":[' + values + b"]}", encoding=Encoding.JSON))
+            limits.check_request(payload(b'{"a":[' + values + b"]}", encoding=Encoding.JSON))
     for text in (b"," * many, b'\\",' * many, b"\\\\" + b"," * many):
-        large_requests.check(payload(b'{"a":"' + text + b'"}', encoding=Encoding.JSON))
-        large_requests.check(payload(b'{"a":"' + text + b"\\", encoding=Encoding.JSON))
+        limits.check_request(payload(b'{"a":"' + text + b'"}', encoding=Encoding.JSON))
+        limits.check_request(payload(b'{"a":"' + text + b"\\", encoding=Encoding.JSON))
