@@ -12,7 +12,7 @@ import yaml
 from fastapi import APIRouter, Query, Response
 
 from sagascope_collector.api.answers import DatabaseFile, described, json, responds
-from sagascope_collector.api.parameters import BusinessKey, NoParameters, new_router
+from sagascope_collector.api.requests import BusinessKey, NoParameters, new_router
 from sagascope_collector.backups import pieces
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import Overloaded

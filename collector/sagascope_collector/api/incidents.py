@@ -10,8 +10,8 @@ from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.api.answers import json, responds
-from sagascope_collector.api.parameters import IncidentListing, NoParameters, TaskListing, new_router
 from sagascope_collector.api.present import amounts_at_risk, moment, parts
+from sagascope_collector.api.requests import IncidentListing, NoParameters, TaskListing, new_router
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incident_records import FailureRate, IncidentChange

@@ -1,15 +1,18 @@
 """Queries for one saga in full, and the search by an id or a key."""
 
+import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
-from sagascope_collector.api import overview, parameters, present
+from sagascope_collector.api import overview, present
+from sagascope_collector.api.requests import Counting, Listing
 from sagascope_collector.archives import exports
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
@@ -176,22 +179,22 @@ class Lookup:
         matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits[:MAX_MATCHES])
         return rest.model_dump_json().replace('"matches":[]', f'"matches":[{matches}]', 1)
 
-    def page(self, query: parameters.Listing) -> str:
+    def page(self, query: Listing) -> str:
         """Returns a page of a list, as `schemas.Sagas` in JSON; its `q` finds what `search` finds.
 
         Raises:
             BadCursor: the cursor was not issued here, or is of another list.
         """
-        narrowed, also, words = self._interpreted(query)
+        narrowed, also, matches = self._interpreted(query)
         page = self.storage.listing.page(narrowed, limit=query.limit, cursor=query.cursor, order=query.order, also=also)
         rest = schemas.Sagas(items=[], next_cursor=page.next_cursor, words_since=None, words_limit=None)
-        if words is not None:
-            rest = rest.model_copy(update={"words_since": words.since, "words_limit": words.limit})
+        if matches is not None:
+            rest = rest.model_copy(update={"words_since": matches.since, "words_limit": matches.limit})
         # as in `search`
         items = ",".join(row.document for row in page.rows)
         return rest.model_dump_json().replace('"items":[]', f'"items":[{items}]', 1)
 
-    def counts(self, query: parameters.Counting) -> schemas.Counts:
+    def counts(self, query: Counting) -> schemas.Counts:
         """Returns the numbers of the sagas of a list by status, attention code and time."""
         narrowed, also, _ = self._interpreted(query)
         until = min(query.until or self.clock(), self.clock())
@@ -211,14 +214,14 @@ class Lookup:
         meant, hits = self._found(query.q)
         kinds = {kind for kind, _ in hits}
         if not kinds:
-            words = self._with_text(query.q)
-            return query.model_copy(update={"q": meant}), words.sagas, words
+            matches = self._with_text(query.q)
+            return query.model_copy(update={"q": meant}), matches.sagas, matches
         also = self.storage.lookup.sagas_with(meant) if kinds & {"trace", "span"} else ()
         return query.model_copy(update={"q": meant}), also, None
 
     def _with_text(self, text: str) -> TextMatches:
         """Returns the sagas with a text in an error message or log line, as of some seconds ago."""
-        now, meant = time.monotonic(), parameters.trim(text)
+        now, meant = time.monotonic(), trim(text)
         found_at, found = self._recent_texts.get(meant, (0.0, None))
         if found is None or now > found_at + TEXT_CACHE_SECONDS:
             if len(self._recent_texts) >= MAX_CACHED_TEXTS:
@@ -261,7 +264,7 @@ class Lookup:
         ids.
         """
         of_prefix: tuple[str, Hits] = text, []
-        for interpretation in parameters.interpretations(text):
+        for interpretation in interpretations(text):
             hits = self._hits(interpretation)
             if _exact(hits):
                 return interpretation, hits
@@ -269,7 +272,7 @@ class Lookup:
                 of_prefix = interpretation, hits
         if of_prefix[1]:
             return of_prefix
-        of_words = ((word, _exact(self._hits(word))) for word in parameters.words(text))
+        of_words = ((word, _exact(self._hits(word))) for word in words(text))
         return next((found for found in of_words if found[1]), of_prefix)
 
     def _hits(self, interpretation: str) -> Hits:
@@ -283,9 +286,9 @@ class Lookup:
             yield "id", present.summary(saga, analysis.diagnose(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> schemas.NothingFound:
-        if any(self.storage.lookup.sagas_with(each) for each in parameters.telemetry_ids(text)):
+        if any(self.storage.lookup.sagas_with(each) for each in telemetry_ids(text)):
             return "not_a_saga"
-        meant = [*parameters.interpretations(text), self.stored_as(text)]
+        meant = [*interpretations(text), self.stored_as(text)]
         return "expired" if any(map(self.storage.retention.has_expired, meant)) else "never_seen"
 
     def _sagas_with(
@@ -318,3 +321,58 @@ def _location_text(environment: str | None, run: str | None) -> str:
     """Returns `` in the environment 'x', run 'y'``, without the parts that are None."""
     where = "" if environment is None else f" in the environment {environment!r}"
     return where + ("" if run is None else f", run {run!r}")
+
+
+MAX_WORDS: int = 6
+"""Words of a longer text that a search tries; in a sentence, an id is usually among the last words with a digit."""
+
+_SURROUNDING = (
+    " #*_`'\"()[]{}<>.,;:!?|\\\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2026\u2039\u203a"
+)
+"""Characters that people, chats and mail programs put around an id."""
+
+_INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.IGNORECASE)
+_TELEMETRY_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}", re.IGNORECASE)
+_BETWEEN_WORDS = re.compile(r"[\s=:,;|]+")
+
+
+def trim(text: str) -> str:
+    """Strips punctuation around an id: ``"#8492?"`` becomes ``8492``. A text of only punctuation is kept."""
+    visible = _INVISIBLE.sub(" ", text).strip()
+    return visible.strip(_SURROUNDING) or visible
+
+
+def interpretations(text: str) -> list[str]:
+    """Returns what a text may mean as one id, key or trace: first unchanged, then increasingly trimmed."""
+    visible = _INVISIBLE.sub(" ", text).strip()
+    found = [text, visible, *_from_link(visible), trim(visible), *_TRACEPARENT.findall(visible)]
+    lowered = [each.lower() for each in found if _TELEMETRY_ID.fullmatch(each)]
+    return _distinct(found + lowered)
+
+
+def words(text: str) -> list[str]:
+    """Returns the words of a longer text that may be an id: those with a digit first, then from the last."""
+    trimmed = _distinct(trim(each) for each in reversed(_BETWEEN_WORDS.split(text)))
+    ranked = sorted(trimmed, key=lambda word: not any(letter.isdigit() for letter in word))
+    return ranked[:MAX_WORDS] if len(ranked) > 1 else []
+
+
+def telemetry_ids(text: str) -> list[str]:
+    """Returns the interpretations that have the form of a trace or span id, in lower case."""
+    return _distinct(each.lower() for each in interpretations(text) if _TELEMETRY_ID.fullmatch(each))
+
+
+def _from_link(text: str) -> list[str]:
+    """Returns the ids in a pasted link to a page of a saga or to the API."""
+    if "://" not in text:
+        return []
+    try:
+        link = urlsplit(text)
+    except ValueError:
+        return []
+    return [value for name, value in parse_qsl(link.query) if name in {"id", "q"}]
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text]

@@ -15,16 +15,19 @@ from sagascope_collector.api import answers, overview
 from sagascope_collector.api.answers import OtlpLines, json, responds
 from sagascope_collector.api.database import Eraser, Mapper, backup_routes, erasure_routes, mapping_routes
 from sagascope_collector.api.incidents import Tasks, incident_routes
-from sagascope_collector.api.limits import BodyLimit, QuerySlot, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.overview import Health, status
-from sagascope_collector.api.parameters import (
+from sagascope_collector.api.requests import (
+    BodyLimit,
     CallWindow,
     Counting,
     Listing,
     NamedSaga,
     NoParameters,
     OneSaga,
+    QuerySlot,
+    ReadLimits,
+    ReadSlots,
     Search,
     Window,
     new_router,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from sagascope_collector.api.parameters import Listing
+from sagascope_collector.api.requests import Listing
 from sagascope_collector.cli.sagas import triage
 from sagascope_collector.client import SagaFilters
 from sagascope_collector.saga_filters import FILTERS

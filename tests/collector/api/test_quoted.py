@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from sagascope_collector.api import parameters
+from sagascope_collector.api import lookup
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -17,8 +17,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
     ],
 )  # fmt: skip
 def test_one_id_in_its_wrapping(pasted: str) -> None:
-    assert parameters.trim(pasted) == "8492"
-    assert "8492" in parameters.interpretations(pasted)
+    assert lookup.trim(pasted) == "8492"
+    assert "8492" in lookup.interpretations(pasted)
 
 
 @pytest.mark.parametrize(
@@ -33,36 +33,36 @@ def test_one_id_in_its_wrapping(pasted: str) -> None:
     ],
 )
 def test_one_id_in_a_sentence(pasted: str) -> None:
-    assert parameters.words(pasted)[0] == "8492"
+    assert lookup.words(pasted)[0] == "8492"
 
 
 def test_an_id_that_is_written_so_comes_first() -> None:
-    assert parameters.interpretations("#8492.")[0] == "#8492."
-    assert parameters.interpretations("order  7/b")[0] == "order  7/b"
+    assert lookup.interpretations("#8492.")[0] == "#8492."
+    assert lookup.interpretations("order  7/b")[0] == "order  7/b"
 
 
 def test_what_is_nothing_but_wrapping_stays() -> None:
-    assert parameters.interpretations("##") == ["##"]
-    assert parameters.trim(" \u200b ") == ""
-    assert parameters.words("8492") == []
+    assert lookup.interpretations("##") == ["##"]
+    assert lookup.trim(" \u200b ") == ""
+    assert lookup.words("8492") == []
 
 
 def test_links_and_trace_headers_are_understood() -> None:
-    assert "8492" in parameters.interpretations("http://localhost:8501/saga?name=payment&id=8492")
-    assert "a/b c" in parameters.interpretations("<https://x.example/saga?id=a%2Fb+c&name=payment>")
-    assert TRACE in parameters.interpretations(f"00-{TRACE}-b7ad6b7169203331-01")
-    assert parameters.interpretations(TRACE.upper())[-1] == TRACE
-    assert parameters.telemetry_ids(f"trace {TRACE}") == []
-    assert parameters.telemetry_ids(f'"{TRACE.upper()}"') == [TRACE]
+    assert "8492" in lookup.interpretations("http://localhost:8501/saga?name=payment&id=8492")
+    assert "a/b c" in lookup.interpretations("<https://x.example/saga?id=a%2Fb+c&name=payment>")
+    assert TRACE in lookup.interpretations(f"00-{TRACE}-b7ad6b7169203331-01")
+    assert lookup.interpretations(TRACE.upper())[-1] == TRACE
+    assert lookup.telemetry_ids(f"trace {TRACE}") == []
+    assert lookup.telemetry_ids(f'"{TRACE.upper()}"') == [TRACE]
 
 
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
-    assert all(parameters.interpretations(text))
-    assert len(parameters.words(text)) <= parameters.MAX_WORDS
-    assert parameters.trim(parameters.trim(text)) == parameters.trim(text)
+    assert all(lookup.interpretations(text))
+    assert len(lookup.words(text)) <= lookup.MAX_WORDS
+    assert lookup.trim(lookup.trim(text)) == lookup.trim(text)
 
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1), st.sampled_from('#"()[]<>.,;:!?` '))
 def test_wrapping_comes_off_whatever_is_in_it(saga_id: str, wrapping: str) -> None:
-    assert parameters.trim(f"{wrapping}{saga_id}{wrapping}") == saga_id
+    assert lookup.trim(f"{wrapping}{saga_id}{wrapping}") == saga_id

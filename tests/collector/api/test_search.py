@@ -8,7 +8,7 @@ import pytest
 
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import lookup, present
-from sagascope_collector.api.parameters import Listing
+from sagascope_collector.api.requests import Listing
 from sagascope_collector.client import Client, Refused, SagaFilters
 from sagascope_collector.client.schemas import Sagas, SearchResult
 from sagascope_collector.engines.mapping import read_mapping
