@@ -5,10 +5,9 @@ from typing import Any, Final
 
 from sagascope import semconv
 from sagascope_collector.attention_codes import AttentionCode
-from sagascope_collector.conformance.attribute_checks import ATTRIBUTES, PLAN, RESOURCE
 from sagascope_collector.conformance.capture import Capture
-from sagascope_collector.conformance.context_checks import CONTEXT
 from sagascope_collector.conformance.liveness_checks import HEARTBEATS, START_RECORDS
+from sagascope_collector.conformance.record_checks import ATTRIBUTES, CONTEXT, PLAN, RESOURCE
 from sagascope_collector.conformance.report import Gap, Level, Report, ServiceGaps, SupportedCode, Verdict
 
 CHECKS: Final = tuple(

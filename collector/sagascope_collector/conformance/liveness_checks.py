@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from sagascope import semconv
-from sagascope_collector.conformance.attribute_checks import is_bool, is_seconds, with_type
 from sagascope_collector.conformance.capture import Capture, CapturedLog, CapturedSpan
+from sagascope_collector.conformance.record_checks import is_bool, is_seconds, with_type
 from sagascope_collector.conformance.report import Finding, Section
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Process

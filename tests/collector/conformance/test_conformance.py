@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from sagascope import semconv
 from sagascope_collector.__main__ import build
 from sagascope_collector.attention_codes import AttentionCode
-from sagascope_collector.conformance.attribute_checks import TYPES
+from sagascope_collector.conformance.record_checks import TYPES
 from support import preloaded
 from support.otlp import NOON, heartbeat, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.otlpjson import write_json
