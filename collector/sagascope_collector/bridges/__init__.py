@@ -8,12 +8,10 @@ records once.
 from sagascope_collector.bridges.bridge import (
     Bridge as Bridge,
     CheckpointFile as CheckpointFile,
-    PollResult as PollResult,
-    Source as Source,
-)
-from sagascope_collector.bridges.health import (
     Health as Health,
     Heartbeats as Heartbeats,
+    PollResult as PollResult,
+    Source as Source,
     serve_metrics as serve_metrics,
 )
 from sagascope_collector.bridges.otlp import (
