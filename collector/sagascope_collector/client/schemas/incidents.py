@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from sagascope_collector.client.schemas.base import (
+from sagascope_collector.client.schemas.sagas import (
     AmountAtRisk,
+    AttemptStateName,
     AttentionCode,
     ConfidenceName,
     Parts,
@@ -13,7 +14,6 @@ from sagascope_collector.client.schemas.base import (
     Time,
     Wire,
 )
-from sagascope_collector.client.schemas.sagas import AttemptStateName
 
 IncidentReason = AttentionCode | Literal["failure_rate"]
 """Why sagas form an incident: they need attention for the same reason, or more of them fail than expected."""

@@ -1,11 +1,30 @@
-"""Statistics of saga types and services, and operating a collector: its status, SQL, backups and erasure."""
+"""Errors, statistics, and the operation of a collector: its status, mapping, backups, SQL and erasure."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from sagascope_collector.client.schemas.base import Time, Wire
-from sagascope_collector.client.schemas.sagas import SagaStatus
+from sagascope_collector.client.schemas.sagas import AmountAtRisk, SagaStatus, Time, Wire
+from sagascope_collector.errors import SagascopeError
+
+PROBLEM_TYPES = "https://sagascope.dev/problems/"
+"""Prefix of the `type` of every problem; the rest is the kind of the error."""
+
+
+class Problem(Wire):
+    """An error, as RFC 9457 `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+
+    @classmethod
+    def of(cls, error: SagascopeError, status: int, path: str | None = None) -> Self:
+        """Returns the problem that reports an error of a call of `path`."""
+        type_ = f"{PROBLEM_TYPES}{error.kind()}"
+        return cls(type=type_, title=error.title, status=status, detail=str(error) or error.title, instance=path)
 
 
 class Status(Wire):
@@ -218,6 +237,35 @@ class ErasureResult(Wire):
     records: int | None
     items: list[ErasedSaga]
     backups: list[str]
+
+
+class CountsPeriod(Wire):
+    """The numbers of sagas of one period, which starts at `at`.
+
+    `started` has those that started then, by their present status; `attention` has those that stopped making progress
+    then and need attention now, by attention code.
+    """
+
+    at: Time
+    started: dict[str, int]
+    attention: dict[str, int]
+
+
+class Counts(Wire):
+    """The numbers of sagas that match filters: in total, by status and attention code, and by period of a window.
+
+    `amount_at_risk` is the sum over those that need attention. `period` is in seconds; a period without sagas is
+    omitted.
+    """
+
+    total: int
+    status: dict[str, int]
+    attention: dict[str, int]
+    amount_at_risk: list[AmountAtRisk]
+    since: Time
+    until: Time
+    period: int
+    series: list[CountsPeriod]
 
 
 class Flow(Wire):

@@ -1,19 +1,75 @@
-"""Schemas of sagas in lists and searches, of a saga in full, and of its spans and log records."""
+"""Schemas of sagas: in lists and searches, and in full with spans and log records; and the types that all schemas use.
+
+Times are RFC 3339 in UTC with microseconds; ids are strings, trace and span ids lower-case hex; amounts are decimal
+strings. A field without a value is ``null``, never absent; a list is never ``null``.
+"""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from sagascope_collector.client.schemas.base import (
-    AmountAtRisk,
-    AttentionCode,
-    ConfidenceName,
-    Parts,
-    PhaseName,
-    Time,
-    Wire,
-)
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+from sagascope_collector import safe_text
+from sagascope_collector.attention_codes import AttentionCode as AttentionCode
 from sagascope_collector.saga_filters import SagaStatus as SagaStatus
+
+
+def rfc3339(moment: datetime) -> str:
+    """Formats a time as RFC 3339 in UTC with exactly six fractional digits."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+
+PhaseName = Literal["forward", "compensation"]
+
+ConfidenceName = Literal["certain", "likely", "possible"]
+
+
+class Wire(BaseModel):
+    """The base of every schema. Unknown fields are ignored, so that an older client can read a newer answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
+
+
+class TextPart(Wire):
+    """Text within a sentence."""
+
+    text: str
+
+
+class TimePart(Wire):
+    """A time within a sentence; the sentence itself shows it in UTC."""
+
+    time: Time
+
+
+Parts = list[TextPart | TimePart]
+"""A sentence in parts, so that a screen can show its times in the reader's time zone."""
+
+
+class AmountAtRisk(Wire):
+    """The amount at risk in one currency, as decimal strings.
+
+    `certain` is the sum that steps report that are committed and not compensated. `possible` is the most that may be at
+    risk in addition: what steps with an unknown outcome report; the saga's own amount, if no step at risk reports any.
+    """
+
+    currency: str
+    certain: str
+    possible: str
+
+    @property
+    def text(self) -> str:
+        """``50.00 EUR committed``, ``up to 20.00 EUR``, or both: ``50.00 EUR committed, up to 20.00 EUR more``."""
+        certain, possible = (
+            safe_text.line(f"{each} {self.currency}".rstrip(), 80) for each in (self.certain, self.possible)
+        )
+        if not float(self.possible):
+            return f"{certain} committed"
+        return f"{certain} committed, up to {possible} more" if float(self.certain) else f"up to {possible}"
 
 
 class SpanEvent(Wire):
@@ -345,35 +401,6 @@ class Sagas(Wire):
     next_cursor: str | None
     words_since: Time | None
     words_limit: int | None
-
-
-class CountsPeriod(Wire):
-    """The numbers of sagas of one period, which starts at `at`.
-
-    `started` has those that started then, by their present status; `attention` has those that stopped making progress
-    then and need attention now, by attention code.
-    """
-
-    at: Time
-    started: dict[str, int]
-    attention: dict[str, int]
-
-
-class Counts(Wire):
-    """The numbers of sagas that match filters: in total, by status and attention code, and by period of a window.
-
-    `amount_at_risk` is the sum over those that need attention. `period` is in seconds; a period without sagas is
-    omitted.
-    """
-
-    total: int
-    status: dict[str, int]
-    attention: dict[str, int]
-    amount_at_risk: list[AmountAtRisk]
-    since: Time
-    until: Time
-    period: int
-    series: list[CountsPeriod]
 
 
 MatchKind = Literal["id", "key", "prefix", "key_prefix", "trace", "span", "error"]
