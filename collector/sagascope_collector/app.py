@@ -15,7 +15,7 @@ import grpc.aio
 from sagascope_collector import alerting, analysis, logging_setup, receive, scrubbing, serving
 from sagascope_collector.access import guarded, protected, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
-from sagascope_collector.cli import serve as cli
+from sagascope_collector.cli.launch import Announce, serve_command
 from sagascope_collector.connections import KnownHosts
 from sagascope_collector.engines import read_mapping
 from sagascope_collector.errors import CannotStart, StorageUnavailable
@@ -152,7 +152,7 @@ class Collector:
         )
         self._alerts = self._alerter(configuration.alerts) if configuration.alerts else None
 
-    async def run(self, announce: cli.Announce) -> None:
+    async def run(self, announce: Announce) -> None:
         """Serves until SIGTERM or SIGINT, then finishes the requests in progress.
 
         Raises:
@@ -303,7 +303,7 @@ class Collector:
             server(each, drain_seconds=DRAIN_SECONDS, tls=tls, connections=connections) for each in applications
         )
 
-    def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
+    def _announce(self, addresses: dict[str, str], announce: Announce) -> None:
         if self._settings.log_format is logging_setup.Format.JSON:
             _log.info("The collector is listening.", extra={"db": self._settings.db, **addresses})
         else:
@@ -311,7 +311,7 @@ class Collector:
         write_ready_file(self._settings, addresses)
 
 
-def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:
+def run(settings: Settings, announce: Announce, *, clock: Clock = time.time_ns) -> None:
     """Opens the database and serves until the process receives a stop signal.
 
     Raises:
@@ -414,5 +414,5 @@ def _check_ports(settings: Settings) -> None:
         listen(address, option).close()
 
 
-serve = cli.command(run, "Run the collector until Ctrl-C.")
+serve = serve_command(run, "Run the collector until Ctrl-C.")
 """The ``serve`` command."""

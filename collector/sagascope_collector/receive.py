@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sagascope_collector import logging_setup, scrubbing, serving
 from sagascope_collector.access import Application, Receive, Scope, Send, protected
-from sagascope_collector.cli import serve as cli
+from sagascope_collector.cli.launch import Announce, serve_command
 from sagascope_collector.cli.options import lake_of
 from sagascope_collector.connections import KnownHosts
 from sagascope_collector.errors import CannotStart
@@ -74,7 +74,7 @@ def open_lake(settings: Settings) -> "Lake":
     return lake
 
 
-async def _run(settings: Settings, configuration: Configuration, lake: "Lake", announce: cli.Announce) -> None:
+async def _run(settings: Settings, configuration: Configuration, lake: "Lake", announce: Announce) -> None:
     from sagascope_collector.lake import Heartbeat, LakeWriter
 
     key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
@@ -137,7 +137,7 @@ def _probes(ingest: Ingest, heartbeat: "Heartbeat") -> Application:
     return answered
 
 
-def run(settings: Settings, announce: cli.Announce) -> None:
+def run(settings: Settings, announce: Announce) -> None:
     """Receives until the process receives a stop signal.
 
     Raises:
@@ -150,5 +150,5 @@ def run(settings: Settings, announce: cli.Announce) -> None:
     serving.run(_run(settings, configuration, open_lake(settings), announce))
 
 
-receive = cli.command(run, "Receive telemetry into a lake until Ctrl-C.", OPTIONS)
+receive = serve_command(run, "Receive telemetry into a lake until Ctrl-C.", OPTIONS)
 """The ``receive`` command."""

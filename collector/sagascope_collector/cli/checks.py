@@ -14,8 +14,7 @@ from sagascope_collector import config_file, safe_text
 from sagascope_collector.access import load_token
 from sagascope_collector.alerting import Alerts, NotDelivered, Receiver, send_test
 from sagascope_collector.cli import terminal
-from sagascope_collector.cli.options import Json, Url, flag, with_credentials
-from sagascope_collector.cli.serve import option
+from sagascope_collector.cli.options import Json, Url, flag, setting, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, OtlpPorts
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.conformance import CheckResult, Level, Report, ServiceGaps, Verdict, evaluate
@@ -45,8 +44,8 @@ def doctor(
     otlp_http: Annotated[
         str | None, flag("otlp-http", "Address for OTLP over HTTP. Default: the one that the API reports.", "HOST:PORT")
     ] = None,
-    db: Annotated[str, option("db")] = DEFAULT_DB,
-    ingest_token_file: Annotated[Path | None, option("ingest_token_file")] = None,
+    db: Annotated[str, setting("db")] = DEFAULT_DB,
+    ingest_token_file: Annotated[Path | None, setting("ingest_token_file")] = None,
     wait: Annotated[float, flag("wait", "Timeout of one answer.", "SECONDS", min=0.1)] = 5.0,
     json: Json = False,
 ) -> None:

@@ -12,8 +12,16 @@ import typer
 from sagascope_collector import backups, safe_text
 from sagascope_collector.backups import Contents
 from sagascope_collector.cli import terminal
-from sagascope_collector.cli.options import Json, StoppedDatabase, Url, flag, lake_of, with_client, with_credentials
-from sagascope_collector.cli.serve import option
+from sagascope_collector.cli.options import (
+    Json,
+    StoppedDatabase,
+    Url,
+    flag,
+    lake_of,
+    setting,
+    with_client,
+    with_credentials,
+)
 from sagascope_collector.cli.terminal import NOT_FOUND
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -86,7 +94,7 @@ def _summary(file: Path, contents: Contents, verb: str) -> str:
     return f"{safe_text.line(str(file))} {verb} {contents.records:,} records{latest}; {contents.bytes:,} bytes."
 
 
-def rebuild(db: Annotated[str, option("db")] = DEFAULT_DB) -> None:
+def rebuild(db: Annotated[str, setting("db")] = DEFAULT_DB) -> None:
     """Recompute all summaries from the stored records.
 
     Lists, triage and search read summaries. Stop the collector first. The command can be interrupted and repeated.
@@ -136,10 +144,10 @@ def _projection(storage: "Storage", clock: Callable[[], int]) -> "Projection":
 
 def migrate(
     to_lake: Annotated[bool, flag("to-lake", "Move the records into the lake of --lake.", envvar=None)] = False,
-    db: Annotated[str, option("db")] = DEFAULT_DB,
-    lake: Annotated[str | None, option("lake")] = None,
-    lake_data: Annotated[str | None, option("lake_data")] = None,
-    s3_endpoint: Annotated[str | None, option("s3_endpoint")] = None,
+    db: Annotated[str, setting("db")] = DEFAULT_DB,
+    lake: Annotated[str | None, setting("lake")] = None,
+    lake_data: Annotated[str | None, setting("lake_data")] = None,
+    s3_endpoint: Annotated[str | None, setting("s3_endpoint")] = None,
 ) -> None:
     """Move the records of a database file into a lake.
 

@@ -1,24 +1,61 @@
-"""The commands `demo` and `dashboard`, which start programs of other packages.
+"""The commands that start programs: `serve` and `receive` in this process, `dashboard` and `demo` in its place.
 
-The programs are started as modules and never imported, so that the collector does not depend on them.
+Programs of other packages are started as modules and never imported, so that the collector does not depend on them.
 """
 
+import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sagascope_collector.cli.options import Command, flag, with_credentials, with_options
+from sagascope_collector.cli.options import Command, flag, setting_parameter, with_credentials, with_options
 from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import INSTALL, CannotStart
 
+if TYPE_CHECKING:
+    from sagascope_collector.settings import Settings
+
+Announce = Callable[[Mapping[str, str]], None]
+"""Called once, when all ports listen, with their addresses by name."""
+
 DASHBOARD_NEEDS = ("streamlit",)
 DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duckdb", "fastapi", "grpc")
+
+
+def serve_command(
+    run: "Callable[[Settings, Announce], None]", summary: str, names: Sequence[str] | None = None
+) -> Command:
+    """Returns a command that serves until the process is told to stop.
+
+    Args:
+        run: serves; called with the settings and with what announces the addresses.
+        summary: the first line of the command's help.
+        names: the settings that the command has options for; None: all.
+    """
+    from sagascope_collector.settings import Settings
+
+    def serve(**values: Any) -> None:
+        settings = Settings.model_validate({name: value for name, value in values.items() if value is not None})
+        run(settings, lambda addresses: _announce(settings, addresses))
+
+    serve.__doc__ = f"{summary}\n\nPort 0 selects any free port; the addresses are printed."
+    parameters = [setting_parameter(name) for name in names or Settings.model_fields]
+    serve.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return serve
+
+
+def _announce(settings: "Settings", addresses: Mapping[str, str]) -> None:
+    place = "its records are in the lake" if settings.lake else f"its database is {settings.db}"
+    typer.echo(f"Sagascope is listening; {place}. Ctrl-C stops it.")
+    typer.echo(f"  OTLP over gRPC  {addresses['otlp_grpc']}")
+    typer.echo(f"  OTLP over HTTP  http://{addresses['otlp_http']}")
+    typer.echo(f"  HTTP API        http://{addresses['api']}")
 
 
 _DEMO_OPTIONS: Mapping[str, tuple[str, str | None]] = {

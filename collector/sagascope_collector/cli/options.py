@@ -1,4 +1,4 @@
-"""Options of the commands: the function that declares them, and those that several commands share."""
+"""Options of the commands: the functions that declare them, and those that several commands share."""
 
 import inspect
 import os
@@ -7,10 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
+from annotated_types import Ge, Le
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from sagascope_collector.client import DEFAULT_URL, Client, NotSagascope
 from sagascope_collector.client.credentials import FILES, Credentials
@@ -19,12 +22,63 @@ from sagascope_collector.saga_filters import FILTERS, SagaFilters
 
 if TYPE_CHECKING:
     from sagascope_collector.lake import Lake
+    from sagascope_collector.settings import Option
 
 
 def flag(name: str, text: str, metavar: str | None = None, **details: Any) -> Any:
     """Returns the option ``--name`` with the environment variable ``SAGASCOPE_NAME``; `details` are Typer's."""
     variable = f"SAGASCOPE_{name.upper().replace('-', '_')}"
     return typer.Option(f"--{name}", help=text, metavar=metavar, **{"envvar": variable} | details)
+
+
+def setting(name: str) -> Any:
+    """Returns the option of one of the collector's settings, for the annotation of a parameter."""
+    # imports DuckDB, for which commands that only call the API must not wait
+    from sagascope_collector.settings import Settings, variable
+
+    field = Settings.model_fields[name]
+    form, option = _option_form(field), name.replace("_", "-")
+    return typer.Option(
+        f"--{option}/--no-{option}" if field.annotation == bool | None else f"--{option}",
+        envvar=variable(name),
+        help=field.description,
+        metavar=form.metavar,
+        show_default=form.show_default,
+        min=_limit(field, Ge),
+        max=_limit(field, Le),
+    )
+
+
+def setting_parameter(name: str) -> inspect.Parameter:
+    """Returns the parameter of a command that takes one of the collector's settings."""
+    from sagascope_collector.settings import Settings
+
+    field = Settings.model_fields[name]
+    form, default, type_ = _option_form(field), field.get_default(call_default_factory=True), field.annotation
+    is_empty = default is None or default in ((), {})
+    if form.is_text and default in ((), {}):
+        type_ = list[str] | None
+    elif form.is_text:
+        type_ = str | None if NoneType in get_args(field.annotation) else str
+    if form.is_text and not is_empty:
+        default = str(default)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None if is_empty else form.default or default,
+        annotation=Annotated[type_, setting(name)],
+    )
+
+
+def _option_form(field: FieldInfo) -> "Option":
+    from sagascope_collector.settings import Option
+
+    return next((each for each in field.metadata if isinstance(each, Option)), Option())
+
+
+def _limit(field: FieldInfo, kind: type[Ge] | type[Le]) -> Any:
+    """Returns the lower or upper limit of a setting's value."""
+    return next((getattr(each, kind.__name__.lower()) for each in field.metadata if isinstance(each, kind)), None)
 
 
 Json = Annotated[bool, flag("json", "Print JSON instead of text.")]
