@@ -25,7 +25,7 @@ from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, anyvalue
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.decode import REQUESTS, parse
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
+from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, enum_name, valid_id
 from sagascope_collector.records import Process, as_text, process_of
 from sagascope_collector.settings import MEBIBYTE, Address
 
@@ -181,7 +181,7 @@ def _spans(request: ExportTraceServiceRequest, received_at: int) -> Iterator[Cap
                     span_id=valid_id(span.span_id, SPAN_ID_BYTES).hex(),
                     parent_id=valid_id(span.parent_span_id, SPAN_ID_BYTES).hex(),
                     name=span.name,
-                    kind=KINDS[span.kind] if 0 <= span.kind < len(KINDS) else str(span.kind),
+                    kind=enum_name(KINDS, span.kind),
                     start=span.start_time_unix_nano,
                     end=span.end_time_unix_nano,
                     attributes=anyvalue.as_dict(span.attributes),

@@ -38,19 +38,19 @@ Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """The form of one kind of error: the HTTP status, and the code of gRPC and of ``google.rpc.Status``."""
+class ErrorCodes:
+    """The codes of one kind of error: the HTTP status, and the code of gRPC and of ``google.rpc.Status``."""
 
     http: int
     code: int
 
 
-KINDS: Final[tuple[tuple[type[SagascopeError], Kind], ...]] = (
-    (TooLarge, Kind(413, Code.RESOURCE_EXHAUSTED)),
-    (Unauthenticated, Kind(401, Code.UNAUTHENTICATED)),
-    (Refused, Kind(400, Code.INVALID_ARGUMENT)),
-    (Unavailable, Kind(503, Code.UNAVAILABLE)),
-    (SagascopeError, Kind(503, Code.UNAVAILABLE)),  # clients drop what is answered with a 500
+ERROR_CODES: Final[tuple[tuple[type[SagascopeError], ErrorCodes], ...]] = (
+    (TooLarge, ErrorCodes(413, Code.RESOURCE_EXHAUSTED)),
+    (Unauthenticated, ErrorCodes(401, Code.UNAUTHENTICATED)),
+    (Refused, ErrorCodes(400, Code.INVALID_ARGUMENT)),
+    (Unavailable, ErrorCodes(503, Code.UNAVAILABLE)),
+    (SagascopeError, ErrorCodes(503, Code.UNAVAILABLE)),  # clients drop what is answered with a 500
 )
 """The first class that matches applies."""
 
@@ -72,9 +72,9 @@ class HttpAnswer:
     headers: Headers = field(default_factory=list)
 
 
-def kind(error: SagascopeError) -> Kind:
-    """Returns the form of an error."""
-    return next(kind for class_, kind in KINDS if isinstance(error, class_))
+def codes_of(error: SagascopeError) -> ErrorCodes:
+    """Returns the codes of an error."""
+    return next(codes for class_, codes in ERROR_CODES if isinstance(error, class_))
 
 
 def success(signal: Signal, receipt: Receipt) -> Message:
@@ -87,7 +87,7 @@ def success(signal: Signal, receipt: Receipt) -> Message:
     return response
 
 
-def metrics() -> Message:
+def metrics_success() -> Message:
     """Returns the response to metrics: accepted, with a warning that they are not kept."""
     response = ExportMetricsServiceResponse()
     response.partial_success.error_message = NO_METRICS
@@ -96,13 +96,13 @@ def metrics() -> Message:
 
 def http_success(response: Message, encoding: Encoding) -> HttpAnswer:
     """Returns 200 in the encoding of the request."""
-    return HttpAnswer(200, written(response, encoding), _content_type(encoding))
+    return HttpAnswer(200, encoded(response, encoding), _content_type(encoding))
 
 
 def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
     """Returns an error response; a temporary error has the time to wait before a retry."""
-    error_kind = kind(error)
-    answer = http_refusal(error_kind.http, error_kind.code, str(error), encoding)
+    codes = codes_of(error)
+    answer = http_refusal(codes.http, codes.code, str(error), encoding)
     if isinstance(error, Unavailable):
         answer.headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
     if isinstance(error, Unauthenticated):
@@ -112,12 +112,12 @@ def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
 
 def http_refusal(status: int, code: int, message: str, encoding: Encoding) -> HttpAnswer:
     """Returns a 4xx or 5xx with a ``google.rpc.Status`` as its body."""
-    return HttpAnswer(status, written(Status(code=code, message=message), encoding), _content_type(encoding))
+    return HttpAnswer(status, encoded(Status(code=code, message=message), encoding), _content_type(encoding))
 
 
 def grpc_error(error: SagascopeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
     """Returns status, text and trailing metadata; a temporary error has the time to wait before a retry."""
-    code = kind(error).code
+    code = codes_of(error).code
     return _GRPC_CODES[code], str(error), _retry_info(error, code) if isinstance(error, Unavailable) else ()
 
 
@@ -130,7 +130,7 @@ def _retry_info(error: Unavailable, code: int) -> tuple[tuple[str, bytes], ...]:
     return (("grpc-status-details-bin", status.SerializeToString()),)
 
 
-def written(message: Message, encoding: Encoding) -> bytes:
+def encoded(message: Message, encoding: Encoding) -> bytes:
     """Returns the encoded message."""
     if encoding is Encoding.JSON:
         text: str = MessageToJson(message, indent=None)
@@ -143,17 +143,17 @@ def _content_type(encoding: Encoding) -> Headers:
     return [(b"content-type", MEDIA_TYPES[encoding])]
 
 
-Answer = TypeVar("Answer")
+Receipts = TypeVar("Receipts")
 
 MAX_MESSAGE_CHARACTERS: Final = 2_000
-"""Characters of the reasons in one answer."""
+"""Maximum length of the reasons in one answer."""
 
 ANSWER_SECONDS: Final = 30.0
 """A request that is not stored by then is refused. It may still be stored; repeated, it is recognised."""
 
 
-async def answered(answer: asyncio.Future[Answer]) -> Answer:
-    """Waits for a receipt.
+async def wait_for_receipt(answer: asyncio.Future[Receipts]) -> Receipts:
+    """Waits for the receipt of one request, or for the receipts of several.
 
     Raises:
         Overloaded: it takes too long. What was received may still be stored.
@@ -165,20 +165,20 @@ async def answered(answer: asyncio.Future[Answer]) -> Answer:
         raise Overloaded(f"This could not be stored within {ANSWER_SECONDS:.0f} s.") from error
 
 
-async def prepared(payload: Payload, lease: Lease) -> Prepared:
+async def prepare_request(payload: Payload, lease: Lease) -> Prepared:
     """Checks and splits a request if it is large, one at a time and beside the event loop.
 
     Raises:
         TooLarge: it holds more than a request may.
         Undecodable: it is not OTLP.
-        Overloaded: other requests got the memory before its turn came.
+        Overloaded: other requests got its memory while it waited.
     """
     if not limits.is_large(payload):
         return Prepared([payload], Receipt())
     return await lease.run(partial(prepare, payload))
 
 
-async def stored(ingest: PayloadSink, request: Prepared) -> Receipt:
+async def store_request(ingest: PayloadSink, request: Prepared) -> Receipt:
     """Submits a request and waits until it is stored.
 
     Raises:
@@ -186,12 +186,12 @@ async def stored(ingest: PayloadSink, request: Prepared) -> Receipt:
         Overloaded: the queue is full, or storing takes too long; a part of a large request may be stored.
     """
     if len(request.payloads) == 1:
-        receipt = await answered(ingest.submit(request.payloads[0]))
+        receipt = await wait_for_receipt(ingest.submit(request.payloads[0]))
         if request.receipt == Receipt():
             return receipt
         receipts = [receipt]
     else:
-        receipts = await answered(asyncio.gather(*map(ingest.submit, request.payloads)))
+        receipts = await wait_for_receipt(asyncio.gather(*map(ingest.submit, request.payloads)))
     receipts.append(request.receipt)
     messages = dict.fromkeys(each.message for each in receipts if each.message)
     return Receipt(sum(each.rejected for each in receipts), " ".join(messages)[:MAX_MESSAGE_CHARACTERS])

@@ -31,7 +31,7 @@ def text(value: AnyValue) -> str:
 
 
 def read(value: AnyValue) -> Value:
-    """Returns a value; a kvlist is `values.Pairs`, which keeps repeated keys."""
+    """Returns a value; a kvlist is `json_values.Pairs`, which keeps repeated keys."""
     match value.WhichOneof("value"):
         case None | "string_value_strindex":
             return None
@@ -99,7 +99,7 @@ class Values:
     def _texts(self, kind: int, positions: Integers) -> pa.StringArray:
         match kind:
             case _ if kind == STRING:
-                return quoted(self.of("string", positions))
+                return json_strings(self.of("string", positions))
             case _ if kind in (BOOL, INT):
                 return pc.cast(self.of("bool" if kind == BOOL else "int", positions), pa.string())
             case _ if kind == DOUBLE:
@@ -121,7 +121,7 @@ class Values:
             yield text
 
 
-def one_each(lists: pa.ListArray, request: Integers) -> Values:
+def single_values(lists: pa.ListArray, request: Integers) -> Values:
     """Returns the value of each list, which has one or none.
 
     Raises:
@@ -154,7 +154,7 @@ def _set_kind(where: Bools, kind: int, kinds: Integers, members: Integers) -> No
     members += where
 
 
-def quoted(strings: pa.StringArray) -> pa.StringArray:
+def json_strings(strings: pa.StringArray) -> pa.StringArray:
     """Returns each text as JSON."""
     wrapped = pc.binary_join_element_wise('"', strings, '"', "")
     special = _special(strings)
@@ -188,7 +188,7 @@ def raw_bytes(strings: pa.Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.frombuffer(strings.buffers()[2], np.uint8)[at[0] : at[-1]]
 
 
-def joined(texts: pa.StringArray, counts: Integers) -> pa.StringArray:
+def json_arrays(texts: pa.StringArray, counts: Integers) -> pa.StringArray:
     """Returns JSON arrays of consecutive texts, with the given number of texts each."""
     ends = np.zeros(len(counts) + 1, np.int32)
     np.cumsum(counts, out=ends[1:])

@@ -116,6 +116,7 @@ class Lease:
             self._budget.slot.release()
             raise
         self._work.add_done_callback(lambda _: self._budget.slot.release())
+        # cancelling the request must not cancel the future: it tells when the thread no longer uses the bytes
         return await asyncio.shield(self._work)
 
     def _check(self) -> None:
@@ -147,10 +148,10 @@ class Lease:
 # of the process is measured while requests arrive, and those that have been arriving longest are ended.
 
 CHECK_INTERVAL_SECONDS: Final = 0.05
-"""The interval at which memory is measured while requests are arriving; most are complete before."""
+"""The interval at which memory is measured while requests are arriving; most requests arrive in less."""
 
 MIN_GROWTH_BYTES: Final = 16 * 1024 * 1024
-"""The process may grow by less for other reasons."""
+"""The minimum of the allowed growth: the process may grow by less for other reasons."""
 
 MEMORY_FILE: Final = Path("/proc/self/statm")
 

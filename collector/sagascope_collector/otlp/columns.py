@@ -15,7 +15,7 @@ from sagascope import semconv
 from sagascope_collector import json_values
 from sagascope_collector.engines import AttributeMapping, RecordFields
 from sagascope_collector.otlp import anyvalue, limits
-from sagascope_collector.otlp.anyvalue import INT, STRING, Values, joined, one_each
+from sagascope_collector.otlp.anyvalue import INT, STRING, Values, json_arrays, single_values
 from sagascope_collector.otlp.protobuf_columns import Bools, Integers, NestedRecords, decline, owners, sizes
 from sagascope_collector.records import UNMARKED, Mark, Process, Value, mark_of
 from sagascope_collector.storage import schema
@@ -52,8 +52,8 @@ class Origins:
 
 
 @dataclass(slots=True)
-class Attributes:
-    """Encodes the attributes of one record after the other as two JSON texts, see `storage.schema`."""
+class AttributeEncoder:
+    """Encodes the attributes of one record at a time as two JSON texts, see `storage.schema`."""
 
     attribute_mapping: AttributeMapping
     texts: tuple[str, str] = ("[]", "[]")
@@ -78,6 +78,7 @@ class Attributes:
         columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(mark), strict=True)) if mark.id else {}
         keys, values = [], []
         for key, value in pairs:
+            # the mark has a column for this value, so only the number of that column stands here
             if _is_column(columns.get(key), value):
                 keys.append(_NUMBERS[key])
             else:
@@ -132,9 +133,9 @@ class Rows:
         self._rows: list[tuple[Any, ...]] = []
         self._origins = origins
         self._receipt = (0, 0)
-        self.attributes = Attributes(attribute_mapping)
+        self.attributes = AttributeEncoder(attribute_mapping)
 
-    def under(self, origin: Origin, received_at: int, scope: str) -> None:
+    def set_origin(self, origin: Origin, received_at: int, scope: str) -> None:
         """Sets the origin and the name of the scope for the rows that follow."""
         self.attributes.scope, self.attributes.service = scope, origin.process.service
         self._receipt = received_at, self._origins.number(origin)
@@ -149,7 +150,7 @@ class Rows:
 
 
 @cache
-def empty(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
+def empty_table(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
     """Returns a cached table without rows: creating one of thirty columns takes as long as reading fifty spans."""
     return pa.schema(list(columns)).empty_table()
 
@@ -157,7 +158,7 @@ def empty(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
 def table(columns: Iterable[tuple[str, pa.DataType]], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     """Returns rows as a table; they are converted together, since an array costs more than a few values."""
     if not rows:
-        return empty(tuple(columns))
+        return empty_table(tuple(columns))
     structs = pa.array(rows, _struct(tuple(columns)))
     return pa.Table.from_batches([pa.RecordBatch.from_struct_array(structs)])
 
@@ -172,7 +173,7 @@ def mark_columns(mark: Mark) -> tuple[str, str, str, str, str, str, str, int]:
     return mark.id, mark.name, mark.run, mark.role, mark.step, mark.type, mark.key, mark.attempt
 
 
-_WORDS: Final = len(schema.MARK) - 1
+_MARK_TEXTS: Final = len(schema.MARK) - 1
 """The number of columns of `schema.MARK` that are texts: all but the last, which is the attempt."""
 
 
@@ -201,7 +202,7 @@ class NestedAttributes:
         keys = lists.values.field("key").dictionary_encode()
         self._codes: Integers = keys.indices.to_numpy()
         self._names: list[str] = keys.dictionary.to_pylist()
-        self._values: Values = one_each(lists.values.field("value"), self._request)
+        self._values: Values = single_values(lists.values.field("value"), self._request)
         self._in_columns = np.zeros(len(self._codes), np.bool_)
 
     @property
@@ -209,15 +210,15 @@ class NestedAttributes:
         """The distinct keys."""
         return self._names
 
-    def found(self, name: str) -> Integers:
-        """Returns the positions of a key."""
+    def positions(self, name: str) -> Integers:
+        """Returns the positions of the attributes with a key."""
         if name not in self._names:
             return np.empty(0, np.int64)
         return np.flatnonzero(self._codes == self._names.index(name))
 
     def first_strings(self, name: str) -> dict[int, str]:
         """Returns by record the text of its first attribute with this key; other values are ``""``."""
-        found = self.found(name)
+        found = self.positions(name)
         texts = pc.fill_null(self._values.of("string", found), "").to_pylist()
         return dict(zip(reversed(self._owner[found].tolist()), reversed(texts), strict=True))
 
@@ -226,20 +227,20 @@ class NestedAttributes:
         marks = self._marks()
         elsewhere = np.flatnonzero(~self._in_columns)
         counts = np.bincount(self._owner[elsewhere], minlength=len(self._counts))
-        return AttributeColumns(marks, self._keys(), joined(self._values.texts(elsewhere), counts))
+        return AttributeColumns(marks, self._keys(), json_arrays(self._values.texts(elsewhere), counts))
 
     def _marks(self) -> list[pa.Array]:
         """Returns the columns of `schema.MARK`; they are empty for a record without an id."""
         (id_key, *keys) = schema.MARK_KEYS
         ids = self._identifiers(id_key)
         marked = pc.not_equal(ids, "").to_numpy(zero_copy_only=False)
-        identifiers = [_where(marked, self._identifiers(key), "") for key in keys[: _WORDS - 1]]
+        identifiers = [_where(marked, self._identifiers(key), "") for key in keys[: _MARK_TEXTS - 1]]
         attempts = _where(marked, self._attempts(keys[-1]), 0)
         self._in_columns &= marked[self._owner]
         return [ids, *identifiers, attempts]
 
     def _identifiers(self, key: str) -> pa.StringArray:
-        found = self._positions(key)
+        found = self._mark_positions(key)
         if not len(found):
             return pa.repeat(pa.scalar(""), len(self._counts))
         strings = self._values.kinds[found] == STRING
@@ -247,18 +248,18 @@ class NestedAttributes:
         identifiers = self._values.of("string", found)
         if not strings.all():
             identifiers = pc.coalesce(identifiers, pc.cast(self._values.of("int", found), pa.string()))
-        return _spread(identifiers, self._owner[found], len(self._counts), "")
+        return _at_owners(identifiers, self._owner[found], len(self._counts), "")
 
     def _attempts(self, key: str) -> pa.Int64Array:
-        found = self._positions(key)
+        found = self._mark_positions(key)
         decline(self._values.kinds[found] != INT, self._request[found])
         attempts = self._values.of("int", found).to_numpy()
         self._in_columns[found] = attempts >= 0
-        return _spread(pa.array(np.maximum(attempts, 0)), self._owner[found], len(self._counts), 0)
+        return _at_owners(pa.array(np.maximum(attempts, 0)), self._owner[found], len(self._counts), 0)
 
-    def _positions(self, key: str) -> Integers:
+    def _mark_positions(self, key: str) -> Integers:
         """Returns where a key of `schema.MARK` is; raises `Declined` where one is repeated or of another type."""
-        found = self.found(key)
+        found = self.positions(key)
         repeated = np.zeros(len(found), np.bool_)
         repeated[1:] = np.diff(self._owner[found]) == 0
         kinds = self._values.kinds[found]
@@ -272,10 +273,10 @@ class NestedAttributes:
         of_column = np.array([numbers.get(name, 0) for name in self._names], np.int64)
         chosen = self._codes.astype(np.int64)
         chosen[self._in_columns] = of_column[self._codes[self._in_columns]]
-        return joined(pa.array(tokens, pa.string()).take(pa.array(chosen)), self._counts)
+        return json_arrays(pa.array(tokens, pa.string()).take(pa.array(chosen)), self._counts)
 
 
-def _spread(values: pa.Array, owner: Integers, length: int, absent: str | int) -> pa.Array:
+def _at_owners(values: pa.Array, owner: Integers, length: int, absent: str | int) -> pa.Array:
     """Returns values at the positions of their owners, which are in order; `absent` elsewhere."""
     if len(owner) == length:
         return values

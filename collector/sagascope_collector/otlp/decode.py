@@ -32,7 +32,7 @@ MIN_COLUMNAR_BYTES: Final = 16 * 1024
 MAX_ATTEMPTS: Final = 3
 """The number of passes in which the remaining requests are read without those that were declined."""
 
-_KINDS: Final = {Signal.TRACES: "span", Signal.LOGS: "log record"}
+_RECORD_NAMES: Final = {Signal.TRACES: "span", Signal.LOGS: "log record"}
 
 MAX_REASONS: Final = 5
 """Reasons for rejected records that one answer lists."""
@@ -60,14 +60,14 @@ def decode(
     )
     outcomes: dict[int, Outcome] = {
         number: _receipt(Counter({INVALID_IDS: rejected}), "span")
-        for number, rejected in columnar.read(dict(_plain(payloads, scrubber, attribute_mapping))).items()
+        for number, rejected in columnar.read(dict(_unchanged_requests(payloads, scrubber, attribute_mapping))).items()
     }
     for number, payload in enumerate(payloads):
         if number not in outcomes:
             outcomes[number] = _decode(payload, spans, logs, scrubber)
     batch = Batch(
-        spans=_joined([*columnar.spans, spans.table()]),
-        logs=_joined([*columnar.logs, logs.table()]),
+        spans=_concatenated([*columnar.spans, spans.table()]),
+        logs=_concatenated([*columnar.logs, logs.table()]),
         links=links_table([*columnar.links, *spans.links]),
         origins=origins.table(),
         observations=observations.all(),
@@ -94,13 +94,13 @@ def prepare(payload: Payload) -> Prepared:
     receipt = Receipt()
     if payload.encoding is Encoding.JSON:
         parsed = otlpjson.parse(payload.body, REQUESTS[payload.signal])
-        receipt = _receipt(parsed.rejected, _KINDS[payload.signal], parsed.warning)
+        receipt = _receipt(parsed.rejected, _RECORD_NAMES[payload.signal], parsed.warning)
         payload = replace(payload, encoding=Encoding.PROTOBUF, body=parsed.message.SerializeToString())
         limits.check_request(payload)
     return Prepared(limits.split_request(payload), receipt)
 
 
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
     """Returns one table of all; the last may be empty."""
     return pa.concat_tables([each for each in tables if each.num_rows] or tables[-1:])
 
@@ -116,10 +116,10 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
     try:
         return request.FromString(body)
     except DecodeError as error:
-        raise Undecodable(f"This is no OTLP in protobuf: {error}.") from error
+        raise Undecodable(f"This is not OTLP in protobuf: {error}.") from error
 
 
-def _plain(
+def _unchanged_requests(
     payloads: Sequence[Payload], scrubber: Scrubber | None, attribute_mapping: AttributeMapping
 ) -> Iterator[tuple[int, Payload]]:
     """Yields, by number, the requests that neither scrubbing nor an attribute mapping may change."""
@@ -145,7 +145,7 @@ def _decode(payload: Payload, spans: Spans, logs: Logs, scrubber: Scrubber | Non
     if scrubber:
         scrubber.scrub(request, payload.body if payload.encoding is Encoding.PROTOBUF else None)
     add = logs.add if payload.signal is Signal.LOGS else spans.add
-    return _receipt(rejected + add(request, payload.received_at), _KINDS[payload.signal], warning)
+    return _receipt(rejected + add(request, payload.received_at), _RECORD_NAMES[payload.signal], warning)
 
 
 def _receipt(rejected: Counter[str], kind: str, warning: str = "") -> Receipt:
@@ -174,8 +174,8 @@ class ColumnarRequests:
 
     def read(self, payloads: Mapping[int, Payload]) -> dict[int, int]:
         """Reads requests and returns how many records of each were rejected; requests without entry were not read."""
-        traces = {number: each for number, each in payloads.items() if _fits(each, Signal.TRACES)}
-        logs = {number: each for number, each in payloads.items() if _fits(each, Signal.LOGS)}
+        traces = {number: each for number, each in payloads.items() if _is_columnar(each, Signal.TRACES)}
+        logs = {number: each for number, each in payloads.items() if _is_columnar(each, Signal.LOGS)}
         return self._read(traces, self._read_spans) | self._read(logs, self._read_logs)
 
     def _read(self, payloads: dict[int, Payload], read: Any) -> dict[int, int]:
@@ -202,8 +202,9 @@ class ColumnarRequests:
         return [0] * len(bodies)
 
 
-def _fits(payload: Payload, signal: Signal) -> bool:
+def _is_columnar(payload: Payload, signal: Signal) -> bool:
     """Returns whether a request may hold only what is read by columns."""
     if payload.encoding is not Encoding.PROTOBUF or payload.signal is not signal:
         return False
+    # heartbeats become observations, which only the record-by-record path makes
     return signal is Signal.TRACES or _HEARTBEAT not in payload.body

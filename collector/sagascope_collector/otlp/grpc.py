@@ -12,7 +12,13 @@ from sagascope_collector.errors import PortTaken, SagascopeError, Undecodable
 from sagascope_collector.http_server import MAX_CONNECTIONS
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
-from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, prepared, sender_of, stored, written
+from sagascope_collector.otlp.answers import (
+    MAX_CHECKED_METRICS_BYTES,
+    encoded,
+    prepare_request,
+    sender_of,
+    store_request,
+)
 from sagascope_collector.otlp.budget import Arrivals, Budget
 from sagascope_collector.otlp.decode import parse
 
@@ -31,7 +37,7 @@ MAX_GROWTH_BYTES: Final = 128 * 1024 * 1024
 """The growth of the process's memory at which requests that are arriving are ended."""
 
 HANDSHAKE_MILLISECONDS: Final = 10_000
-"""The time for which a connection may take to begin to speak HTTP/2."""
+"""The time that a new connection has for its TLS and HTTP/2 handshakes."""
 
 MAX_METADATA_BYTES: Final = 16 * 1024
 
@@ -42,9 +48,9 @@ AGE_MILLISECONDS: Final = 1_800_000
 """The time after which a connection takes no further calls; clients open another one."""
 
 AGE_GRACE_MILLISECONDS: Final = 60_000
-"""The time that the calls of such a connection have to end; a call whose request never comes would stay for ever."""
+"""The time that the calls of such a connection have to end: a call whose request never arrives would stay forever."""
 
-_SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
+_SERVICE_NAME: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
 class OtlpGrpc:
@@ -88,14 +94,14 @@ class OtlpGrpc:
         )
         server.add_generic_rpc_handlers(
             (
-                _exporter("trace", "Trace", self._receiving(self._taking(Signal.TRACES))),
-                _exporter("logs", "Logs", self._receiving(self._taking(Signal.LOGS))),
-                _exporter("metrics", "Metrics", self._receiving(self._refuse_metrics)),
+                _service("trace", "Trace", self._stream_handler(self._export_handler(Signal.TRACES))),
+                _service("logs", "Logs", self._stream_handler(self._export_handler(Signal.LOGS))),
+                _service("metrics", "Metrics", self._stream_handler(self._refuse_metrics)),
             )
         )
         return server
 
-    def _receiving(self, handler: Handler) -> StreamHandler:
+    def _stream_handler(self, handler: Handler) -> StreamHandler:
         """Returns a handler that reads the one request of a call, so that its arrival can be timed and ended."""
 
         async def receive(_: Any, context: Context) -> bytes:
@@ -110,22 +116,22 @@ class OtlpGrpc:
 
         return receive
 
-    def _taking(self, signal: Signal) -> Handler:
+    def _export_handler(self, signal: Signal) -> Handler:
         async def export(request: bytes, context: Context) -> bytes:
             host, _, port = context.peer().partition(":")[2].rpartition(":")
             payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
             async with self._budget.lease() as lease:
                 lease.take(len(request))
-                ready = await prepared(payload, lease)
-            receipt = await stored(self._ingest, ready)
-            return written(answers.success(signal, receipt), Encoding.PROTOBUF)
+                ready = await prepare_request(payload, lease)
+            receipt = await store_request(self._ingest, ready)
+            return encoded(answers.success(signal, receipt), Encoding.PROTOBUF)
 
         return export
 
     async def _refuse_metrics(self, request: bytes, _: Context) -> bytes:
         if len(request) <= MAX_CHECKED_METRICS_BYTES:
             parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
-        return written(answers.metrics(), Encoding.PROTOBUF)
+        return encoded(answers.metrics_success(), Encoding.PROTOBUF)
 
     async def _abort(self, context: Context, error: SagascopeError) -> bytes:
         self._refused(error)
@@ -145,12 +151,12 @@ def bind(server: grpc.aio.Server, host: str, port: int, tls: Tls | None = None) 
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        taken: int = server.add_secure_port(address, tls.for_grpc()) if tls else server.add_insecure_port(address)
+        bound_port: int = server.add_secure_port(address, tls.for_grpc()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise PortTaken(address) from error
-    return taken
+    return bound_port
 
 
-def _exporter(package: str, name: str, handler: StreamHandler) -> Any:
+def _service(package: str, name: str, handler: StreamHandler) -> Any:
     export = grpc.stream_unary_rpc_method_handler(handler)
-    return grpc.method_handlers_generic_handler(_SERVICE.format(package, name), {"Export": export})
+    return grpc.method_handlers_generic_handler(_SERVICE_NAME.format(package, name), {"Export": export})

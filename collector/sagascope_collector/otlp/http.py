@@ -13,7 +13,13 @@ from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import SagascopeError, TooLarge, Undecodable
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
-from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, HttpAnswer, prepared, sender_of, stored
+from sagascope_collector.otlp.answers import (
+    MAX_CHECKED_METRICS_BYTES,
+    HttpAnswer,
+    prepare_request,
+    sender_of,
+    store_request,
+)
 from sagascope_collector.otlp.budget import Budget, Lease
 from sagascope_collector.otlp.decode import parse
 
@@ -22,36 +28,36 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-METRICS: Final = "/v1/metrics"
-SIGNALS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS, METRICS: None}
+METRICS_PATH: Final = "/v1/metrics"
+SIGNALS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS, METRICS_PATH: None}
 
 _ENCODINGS: Final = {media_type: encoding for encoding, media_type in answers.MEDIA_TYPES.items()}
 
 
 PIECE_BYTES: Final = 1024 * 1024
-"""Bytes that are inflated before the event loop serves others: some milliseconds."""
+"""Bytes that are decompressed before the event loop serves others: some milliseconds of work."""
 
 MAX_MEMBERS: Final = 1_000
-"""Members of gzip, or frames of zstd, in one request; empty ones cost work and hold nothing."""
+"""Members of gzip, or frames of zstd, in one request: each costs work, even if it is empty."""
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 GZIP: Final = 16 + zlib.MAX_WBITS
-"""Tells zlib to expect gzip's header."""
+"""The window bits with which zlib expects gzip's header."""
 
 CONTENT_ENCODINGS: Final = frozenset({b"", b"identity", b"none", b"gzip", b"zstd"})
 """Values of Content-Encoding that are understood."""
 
 
-async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, lease: Lease) -> bytes:
+async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, max_bytes: int, lease: Lease) -> bytes:
     """Returns the whole body, decompressed piece by piece so that the event loop serves others meanwhile.
 
     Raises:
-        TooLarge: it holds more than `cap` bytes, compressed or not; no more than that was kept.
+        TooLarge: it holds more than `max_bytes` bytes, compressed or not; no more than that was kept.
         Undecodable: it is not compressed as it claims to be.
         Overloaded: together with the others that are arriving it is more than the budget of `lease` allows.
     """
-    reader = _READERS.get(encoding, _IdentityReader)(cap)
+    reader = _READERS.get(encoding, _IdentityReader)(max_bytes)
     async for chunk in chunks:
         for grown in reader.feed(chunk) if chunk else ():
             lease.take(grown)
@@ -61,12 +67,12 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, lea
 
 
 class _IdentityReader:
-    def __init__(self, cap: int) -> None:
-        self._room = self._cap = cap
+    def __init__(self, max_bytes: int) -> None:
+        self._room = self._max_bytes = max_bytes
         self._parts: list[bytes] = []
 
     def feed(self, chunk: bytes) -> Iterator[int]:
-        """Adds a piece, and yields by how many bytes more is held, after each step of work."""
+        """Adds a piece; yields the number of further bytes that are held, after each step of work."""
         yield self._keep(chunk)
 
     async def finish(self, _: Lease) -> bytes:
@@ -76,14 +82,14 @@ class _IdentityReader:
     def _keep(self, piece: bytes) -> int:
         self._room -= len(piece)
         if self._room < 0:
-            raise too_large(self._cap)
+            raise too_large(self._max_bytes)
         self._parts.append(piece)
         return len(piece)
 
 
-class _Gzip(_IdentityReader):
-    def __init__(self, cap: int) -> None:
-        super().__init__(cap)
+class _GzipReader(_IdentityReader):
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_bytes)
         self._inflate = zlib.decompressobj(GZIP)
         self._members = 1
 
@@ -109,13 +115,15 @@ class _Gzip(_IdentityReader):
             raise Undecodable(f"The body is not gzip data: {error}.") from error
 
 
-class _Zstd(_IdentityReader):
+class _ZstdReader(_IdentityReader):
     async def finish(self, lease: Lease) -> bytes:
         content = await super().finish(lease)
         if content.count(ZSTD_MAGIC) > MAX_MEMBERS:
             raise TooLarge(f"This request has more than the {MAX_MEMBERS} zstd frames that it may.")
-        inflated = _IdentityReader(self._cap)
-        with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
+        inflated = _IdentityReader(self._max_bytes)
+        with pa.CompressedInputStream(
+            pa.BufferReader(content), "zstd"
+        ) as stream:  # the standard library has no zstd yet
             while piece := await asyncio.to_thread(self._inflated, stream):
                 lease.take(next(inflated.feed(piece)))
                 if len(piece) < PIECE_BYTES:
@@ -130,12 +138,14 @@ class _Zstd(_IdentityReader):
         return piece
 
 
-_READERS: Final[dict[bytes, type[_IdentityReader]]] = {b"gzip": _Gzip, b"zstd": _Zstd}
+_READERS: Final[dict[bytes, type[_IdentityReader]]] = {b"gzip": _GzipReader, b"zstd": _ZstdReader}
 
 
-def too_large(cap: int) -> TooLarge:
-    """Returns the error for a request that holds more than `cap` bytes."""
-    return TooLarge(f"This request holds more than the {cap} bytes that it may, decompressed. Send smaller batches.")
+def too_large(max_bytes: int) -> TooLarge:
+    """Returns the error for a request that holds more than `max_bytes` bytes."""
+    return TooLarge(
+        f"This request holds more than the {max_bytes} bytes that it may, decompressed. Send smaller batches."
+    )
 
 
 class SenderGone(Exception):
@@ -183,26 +193,26 @@ class OtlpHttp:
         try:
             self._tokens.check_ingest(headers.get(b"authorization", b"").decode("latin-1"))
             async with self._budget.lease() as lease:
-                content = await self._content(headers, receive, lease)
-                if scope["path"] == METRICS:
+                content = await self._read_content(headers, receive, lease)
+                if scope["path"] == METRICS_PATH:
                     if len(content) <= MAX_CHECKED_METRICS_BYTES:
                         parse(content, encoding, ExportMetricsServiceRequest)
-                    return answers.http_success(answers.metrics(), encoding)
+                    return answers.http_success(answers.metrics_success(), encoding)
                 signal = SIGNALS[scope["path"]]
                 assert signal  # noqa: S101  # only metrics have none
                 payload = Payload(signal, encoding, content, self._clock(), sender_of(*(scope["client"] or ("", 0))))
-                ready = await prepared(payload, lease)
-            receipt = await stored(self._ingest, ready)
+                ready = await prepare_request(payload, lease)
+            receipt = await store_request(self._ingest, ready)
         except SagascopeError as error:
             self._refused(error)
             return answers.http_error(error, encoding)
         return answers.http_success(answers.success(signal, receipt), encoding)
 
-    async def _content(self, headers: Mapping[bytes, bytes], receive: Receive, lease: Lease) -> bytes:
+    async def _read_content(self, headers: Mapping[bytes, bytes], receive: Receive, lease: Lease) -> bytes:
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise too_large(self._max_bytes)
-        return await read_body(_chunks(receive), _coding(headers), self._max_bytes, lease)
+        return await read_body(_chunks(receive), _content_encoding(headers), self._max_bytes, lease)
 
 
 def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | None) -> HttpAnswer | None:
@@ -218,14 +228,14 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | 
     if encoding is None:
         text = "OTLP is sent as application/x-protobuf or application/json."
         return answers.http_refusal(415, Code.INVALID_ARGUMENT, text, accepted)
-    if _coding(headers) not in CONTENT_ENCODINGS:
+    if _content_encoding(headers) not in CONTENT_ENCODINGS:
         answer = answers.http_refusal(415, Code.INVALID_ARGUMENT, "Content-Encoding is gzip, zstd or none.", accepted)
         answer.headers.append((b"accept-encoding", b"gzip, zstd, identity"))
         return answer
     return None
 
 
-def _coding(headers: Mapping[bytes, bytes]) -> bytes:
+def _content_encoding(headers: Mapping[bytes, bytes]) -> bytes:
     return headers.get(b"content-encoding", b"").strip().lower()
 
 

@@ -119,7 +119,7 @@ def check_request(payload: Payload) -> None:
     try:
         walk.count(0, len(payload.body), _REQUESTS[payload.signal], 0)
     except IndexError:
-        raise Undecodable("This is no OTLP in protobuf: it ends in the middle of a field.") from None
+        raise Undecodable("This is not OTLP in protobuf: it ends in the middle of a field.") from None
 
 
 def _check_json(body: bytes) -> None:
@@ -231,7 +231,7 @@ def _skip(body: bytes, position: int, kind: int) -> int:
         return position + 8
     if kind == FIXED32:
         return position + 4
-    raise Undecodable("This is no OTLP in protobuf: it has a field of a kind that OTLP does not use.")
+    raise Undecodable("This is not OTLP in protobuf: it has a field of a kind that OTLP does not use.")
 
 
 def _read_varint(body: bytes, position: int) -> tuple[int, int]:
@@ -244,7 +244,7 @@ def _read_varint(body: bytes, position: int) -> tuple[int, int]:
             return value, position
         shift += 7
         if shift > 63:
-            raise Undecodable("This is no OTLP in protobuf: a number has more than ten bytes.")
+            raise Undecodable("This is not OTLP in protobuf: a number has more than ten bytes.")
 
 
 def split_request(payload: Payload) -> list[Payload]:

@@ -13,9 +13,16 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from sagascope import semconv
 from sagascope_collector.engines import BUILT_IN, PARTIAL_EVENT, AttributeMapping, Partial, is_partial, parse_partial
 from sagascope_collector.otlp import anyvalue, limits, origins, protobuf_columns
-from sagascope_collector.otlp.anyvalue import one_each
+from sagascope_collector.otlp.anyvalue import single_values
 from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows
-from sagascope_collector.otlp.origins import Observations, beat, observe, partial_heartbeat, receipts, senders
+from sagascope_collector.otlp.origins import (
+    Observations,
+    observe,
+    partial_heartbeat,
+    read_heartbeat,
+    read_origins,
+    receipt_columns,
+)
 from sagascope_collector.otlp.protobuf_columns import Integers, NestedRecords, decline, sizes, unnest
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, usable_ids, valid_id
 from sagascope_collector.records import Mark
@@ -47,7 +54,7 @@ class Logs:
         """Adds a request's log records; returns how many were rejected, by reason."""
         rejected: Counter[str] = Counter()
         for origin, scope in origins.by_scope(request.resource_logs, "scope_logs"):
-            self._rows.under(origin, received_at, scope.scope.name)
+            self._rows.set_origin(origin, received_at, scope.scope.name)
             rejected.update(filter(None, (self._add(record, origin, received_at) for record in scope.log_records)))
         return rejected
 
@@ -85,7 +92,7 @@ class Logs:
         self._observations.see(origin.process, at, at, received_at)
         if event_name == semconv.EVENT_HEARTBEAT:
             attributes = anyvalue.as_dict(record.attributes)
-            self._observations.add_heartbeat(origin.process, beat(attributes, at, received_at))
+            self._observations.add_heartbeat(origin.process, read_heartbeat(attributes, at, received_at))
         elif partial and partial.interval and not partial.is_stop:
             self._observations.add_heartbeat(origin.process, partial_heartbeat(partial.interval, at, received_at))
         return ""
@@ -107,23 +114,28 @@ def read_logs(
     nested = unnest(protobuf_columns.LOGS, bodies)
     decline(sizes(nested.records.field("attributes")) > limits.MAX_PARTS, nested.request)
     attributes = NestedAttributes(nested)
-    of = senders(nested, received_at, origins)
-    at = _at(nested, of.received_at)
-    columns = [pa.array(at), *_own(nested, attributes), *attributes.columns().arrays(), *receipts(nested, of)]
+    of = read_origins(nested, received_at, origins)
+    at = _record_times(nested, of.received_at)
+    columns = [
+        pa.array(at),
+        *_log_columns(nested, attributes),
+        *attributes.columns().arrays(),
+        *receipt_columns(nested, of),
+    ]
     table = pa.Table.from_arrays(columns, schema=schema.LOGS)
     decline(limits.exceeding(table), nested.request)
     observe(nested, of, at, at, observations)
     return table
 
 
-def _at(nested: NestedRecords, received_at: Integers) -> Integers:
+def _record_times(nested: NestedRecords, received_at: Integers) -> Integers:
     timestamp, observed = (nested.records.field(name).to_numpy() for name in ("timestamp", "observed_at"))
     received = received_at[nested.request].astype(np.uint64)
     at: Integers = np.where(timestamp != 0, timestamp, np.where(observed != 0, observed, received))
     return at
 
 
-def _own(nested: NestedRecords, attributes: NestedAttributes) -> list[pa.Array]:
+def _log_columns(nested: NestedRecords, attributes: NestedAttributes) -> list[pa.Array]:
     """Returns the columns of `schema.LOG` after its time."""
     field = nested.records.field
     return [
@@ -131,7 +143,7 @@ def _own(nested: NestedRecords, attributes: NestedAttributes) -> list[pa.Array]:
         field("observed_at"),
         field("severity"),
         field("severity_text"),
-        one_each(field("body"), nested.request).texts(np.arange(len(nested.records))),
+        single_values(field("body"), nested.request).texts(np.arange(len(nested.records))),
         _event_names(field("event_name"), attributes),
         usable_ids(field("trace_id"), TRACE_ID_BYTES),
         usable_ids(field("span_id"), SPAN_ID_BYTES),

@@ -28,6 +28,7 @@ DEFAULT_HEARTBEAT_INTERVAL_SECONDS: Final = 60.0
 """The interval to the next heartbeat if a record does not have it."""
 
 MAX_HEARTBEAT_PARTS: Final = 10_000
+"""A larger number of parts is read as this one."""
 
 
 @dataclass(slots=True)
@@ -124,7 +125,7 @@ _cached_resource = lru_cache(maxsize=1024)(_resource)
 _cached_scope = lru_cache(maxsize=1024)(_scope)
 
 
-class Senders(NamedTuple):
+class ScopeOrigins(NamedTuple):
     """The origins of the scopes, and when their requests were received."""
 
     origins: Sequence[Origin]
@@ -133,25 +134,27 @@ class Senders(NamedTuple):
     """The time of receipt of each request."""
 
 
-def senders(nested: NestedRecords, received_at: Sequence[int], known: Origins) -> Senders:
+def read_origins(nested: NestedRecords, received_at: Sequence[int], known: Origins) -> ScopeOrigins:
     """Reads the resources and scopes of nested records; raises `Declined`."""
     read = [_origin(each) for each in nested.scopes]
     used = np.unique(nested.scope)
     numbers = np.zeros(len(read), np.int32)
     for number in used:
         numbers[number] = known.number(read[number])
-    return Senders(read, numbers, np.array(received_at, np.int64))
+    return ScopeOrigins(read, numbers, np.array(received_at, np.int64))
 
 
-def receipts(nested: NestedRecords, of: Senders) -> list[pa.Array]:
+def receipt_columns(nested: NestedRecords, of: ScopeOrigins) -> list[pa.Array]:
     """Returns the columns of `schema.RECEIPT`."""
     return [pa.array(of.received_at[nested.request]), pa.array(of.numbers[nested.scope])]
 
 
-def observe(nested: NestedRecords, of: Senders, first: Integers, last: Integers, observations: Observations) -> None:
+def observe(
+    nested: NestedRecords, of: ScopeOrigins, first: Integers, last: Integers, observations: Observations
+) -> None:
     """Notes the timestamps of records; 0: a record has none."""
     received = of.received_at[nested.request].astype(np.uint64)
-    begins = np.flatnonzero(np.diff(nested.scope, prepend=-1))
+    begins = np.flatnonzero(np.diff(nested.scope, prepend=-1))  # records are ordered by scope
     if not len(begins):
         return
     firsts = np.minimum.reduceat(np.where(first == 0, received, first), begins)
@@ -166,20 +169,21 @@ def _origin(fields: ScopeFields) -> Origin:
         read_scope = scope(fields.scope, fields.scope_schema)
     except DecodeError:
         raise Declined([fields.request]) from None
-    is_shallow = read_resource.is_shallow and read_scope.is_shallow  # how deep it nests is counted from the top
+    # protobuf limits the depth from the top of a request, which only the parser of whole requests can count
+    is_shallow = read_resource.is_shallow and read_scope.is_shallow
     if not is_shallow or limits.is_too_long(UNMARKED, read_resource.process, ()):
         raise Declined([fields.request])
     return Origin(read_resource.process, read_resource.text, read_scope.text)
 
 
-def beat(attributes: Attributes, at: int, received_at: int) -> Beat:
+def read_heartbeat(attributes: Attributes, at: int, received_at: int) -> Beat:
     """Reads a heartbeat; a missing or invalid attribute has no effect."""
     parts = min(count(attributes.get(semconv.HEARTBEAT_PARTS)) or 1, MAX_HEARTBEAT_PARTS)
     return Beat(
         at=min(at, received_at),
         interval=_positive(attributes.get(semconv.HEARTBEAT_INTERVAL)) or DEFAULT_HEARTBEAT_INTERVAL_SECONDS,
         sequence=count(attributes.get(semconv.HEARTBEAT_SEQUENCE)),
-        open_spans=_ids(attributes.get(semconv.HEARTBEAT_OPEN_SPANS)),
+        open_spans=_span_ids(attributes.get(semconv.HEARTBEAT_OPEN_SPANS)),
         part=min(count(attributes.get(semconv.HEARTBEAT_PART)) or 1, parts),
         parts=parts,
         dropped=count(attributes.get(semconv.HEARTBEAT_DROPPED)),
@@ -226,6 +230,6 @@ def _positive(value: Value) -> float | None:
     return None
 
 
-def _ids(value: Value) -> frozenset[str]:
+def _span_ids(value: Value) -> frozenset[str]:
     listed = value if isinstance(value, list) else ()
     return frozenset(each.lower() for each in listed if isinstance(each, str))

@@ -1,6 +1,6 @@
 """OTLP's JSON form, which is protobuf's but for ids (hex, not base64) and enums (numbers). Pure.
 
-It is read into the protobuf messages themselves, so that everything behind has one form to deal with.
+It is read into the protobuf messages, so that the rest of the collector handles one form only.
 """
 
 from base64 import b64decode
@@ -30,12 +30,12 @@ INT64: Final = 2**63
 Reader = Callable[[Any], Any]
 
 RECORDS: Final = frozenset({"Span", "LogRecord"})
-"""Messages that are rejected alone where a field holds what it cannot."""
+"""Messages that are rejected alone if the value of a field is invalid."""
 
 IGNORED: Final = frozenset(
     {"dropped_attributes_count", "dropped_events_count", "dropped_links_count", "flags", "kind", "severity_number"}
 )
-"""Fields that are left unset where they hold what they cannot: nothing is concluded from them."""
+"""Fields that are left unset if their value is invalid: nothing is concluded from them."""
 
 MAX_UNKNOWN_KEYS: Final = 5
 """Unknown keys that a warning names."""
@@ -43,7 +43,7 @@ MAX_UNKNOWN_KEYS: Final = 5
 
 @dataclass(slots=True)
 class Parsed(Generic[M]):
-    """A message, and what of its JSON is not in it."""
+    """A message, and the parts of its JSON that it does not contain."""
 
     message: M
     rejected: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Parsed(Generic[M]):
 
     @property
     def warning(self) -> str:
-        """What a sender is told whose request has no record in the place of records; ``""``: nothing."""
+        """The warning for a sender whose request has unknown keys and no records; ``""``: none."""
         if self.records or self.rejected or not self.unknown_keys:
             return ""
         return f"The request has no records. OTLP in JSON does not have these keys: {', '.join(self.unknown_keys)}."
@@ -63,16 +63,16 @@ class Parsed(Generic[M]):
 def parse(body: bytes, message: type[M]) -> Parsed[M]:
     """Reads one message.
 
-    Unknown fields and nulls are ignored; an id that is not hex is left empty. A record with a field that holds what it
-    cannot is left out, and the others are read.
+    Unknown fields and nulls are ignored; an id that is not hex is left empty. A record with an
+    invalid field is left out, and the others are read.
 
     Raises:
-        Undecodable: it is not JSON, or what all records share holds what it cannot.
+        Undecodable: it is not JSON, or a field that all records share is invalid.
     """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Undecodable(f"This is no JSON: {error}.") from error
+        raise Undecodable(f"This is not JSON: {error}.") from error
     parsed = Parsed(message())
     _MessageBuilder(parsed).fill(parsed.message, found, "request", DEPTH)
     return parsed
@@ -89,12 +89,12 @@ class _MessageBuilder:
         """Sets the fields of a message.
 
         Raises:
-            Undecodable: a field holds what it cannot.
+            Undecodable: the value of a field is invalid.
         """
         if not isinstance(found, dict):
-            raise Undecodable(f"This is no OTLP in JSON: {path} is not an object.")
+            raise Undecodable(f"This is not OTLP in JSON: {path} is not an object.")
         if not depth:
-            raise Undecodable(f"This is no OTLP in JSON: more than {DEPTH} levels are nested.")
+            raise Undecodable(f"This is not OTLP in JSON: more than {DEPTH} levels are nested.")
         fields = _fields(message.DESCRIPTOR)
         for name, value in found.items():
             if name not in fields:
@@ -115,14 +115,14 @@ class _MessageBuilder:
             self.fill(inner, value, path, depth - 1)
         else:
             try:
-                setattr(message, *_fitting(field, value))
+                setattr(message, *_field_for(field, value))
             except (ValueError, TypeError, OverflowError) as error:
                 if field.name not in IGNORED:
                     raise _type_mismatch(path, value) from error
 
     def _extend(self, items: Any, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:
         if not isinstance(value, list):
-            raise Undecodable(f"This is no OTLP in JSON: {path} is not a list.")
+            raise Undecodable(f"This is not OTLP in JSON: {path} is not a list.")
         if field.message_type and field.message_type.name in RECORDS:
             self._extend_records(items, value, path, depth)
             return
@@ -148,12 +148,12 @@ class _MessageBuilder:
                 self._parsed.records += 1
             except Undecodable as error:
                 del items[-1]
-                self._parsed.rejected[str(error).removeprefix("This is no OTLP in JSON: ").removesuffix(".")] += 1
+                self._parsed.rejected[str(error).removeprefix("This is not OTLP in JSON: ").removesuffix(".")] += 1
         self._in_record = False
 
 
-def _fitting(field: FieldDescriptor, value: Any) -> tuple[str, Any]:
-    """The field that takes the value, and the value as it takes it."""
+def _field_for(field: FieldDescriptor, value: Any) -> tuple[str, Any]:
+    """Returns the name of the field that can hold the value, and the value in its type."""
     if field.full_name == INT_VALUE and isinstance(value, int | float) and not -INT64 <= value < INT64:
         # OpenTelemetry JS calls every whole number an int, 1e300 too; what is refused here is lost for its sender
         return "double_value", _double(value)
@@ -161,7 +161,7 @@ def _fitting(field: FieldDescriptor, value: Any) -> tuple[str, Any]:
 
 
 def _type_mismatch(path: str, value: Any) -> Undecodable:
-    return Undecodable(f"This is no OTLP in JSON: {path} cannot be {str(value)[:80]!r}.")
+    return Undecodable(f"This is not OTLP in JSON: {path} cannot be {str(value)[:80]!r}.")
 
 
 @cache
@@ -205,13 +205,13 @@ def _double(value: Any) -> float:
     return float(value)
 
 
-def _same(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
 _READERS: Final[dict[int, Reader]] = {
-    FieldDescriptor.CPPTYPE_STRING: _same,
-    FieldDescriptor.CPPTYPE_BOOL: _same,
+    FieldDescriptor.CPPTYPE_STRING: _unchanged,
+    FieldDescriptor.CPPTYPE_BOOL: _unchanged,
     FieldDescriptor.CPPTYPE_DOUBLE: _double,
     FieldDescriptor.CPPTYPE_FLOAT: _double,
     FieldDescriptor.CPPTYPE_INT32: _integer,

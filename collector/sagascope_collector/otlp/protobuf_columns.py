@@ -77,7 +77,7 @@ ONE_OF: Final = ("string", "bool", "int", "double", "bytes", "strindex")
 """The members of AnyValue's oneof that can be unset."""
 
 
-def _described() -> FileDescriptorProto:
+def _file_descriptor() -> FileDescriptorProto:
     file = FileDescriptorProto(name="sagascope/columnar.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -104,7 +104,7 @@ def _set_type(field: FieldDescriptorProto, type_: str) -> None:
 
 def _reader(message: str) -> Any:
     pool = DescriptorPool()
-    pool.AddSerializedFile(_described().SerializeToString())
+    pool.AddSerializedFile(_file_descriptor().SerializeToString())
     descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{message}")
     return HandlerPool([descriptor.file]).get_for_message(descriptor)
 

@@ -16,7 +16,7 @@ from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.otlp import anyvalue, limits, origins, protobuf_columns
 from sagascope_collector.otlp.anyvalue import are_shallow, offsets
 from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows, mark_columns, table
-from sagascope_collector.otlp.origins import Observations, observe, receipts, senders
+from sagascope_collector.otlp.origins import Observations, observe, read_origins, receipt_columns
 from sagascope_collector.otlp.protobuf_columns import Bools, Declined, Integers, NestedRecords, decline, sizes, unnest
 from sagascope_collector.records import UNMARKED, Mark, mark_of_link
 from sagascope_collector.storage import schema
@@ -49,7 +49,7 @@ class Spans:
         """Adds a request's spans; returns how many were rejected, by reason."""
         rejected: Counter[str] = Counter()
         for origin, scope in origins.by_scope(request.resource_spans, "scope_spans"):
-            self._rows.under(origin, received_at, scope.scope.name)
+            self._rows.set_origin(origin, received_at, scope.scope.name)
             rejected.update(filter(None, (self._add(span, origin, received_at) for span in scope.spans)))
         return rejected
 
@@ -64,7 +64,7 @@ class Spans:
             return INVALID_IDS
         limits.trim(span)
         start, end = span.start_time_unix_nano, span.end_time_unix_nano
-        mark = self._rows.attributes.mark_of(span.attributes, span.name, named(KINDS, span.kind))
+        mark = self._rows.attributes.mark_of(span.attributes, span.name, enum_name(KINDS, span.kind))
         if limits.is_too_long(mark, origin.process, span.attributes):
             return limits.TOO_LONG
         self._rows.attributes.add(span.attributes, mark)
@@ -73,10 +73,10 @@ class Spans:
             span_id,
             valid_id(span.parent_span_id, SPAN_ID_BYTES),
             limits.cut_text(span.name),
-            named(KINDS, span.kind),
+            enum_name(KINDS, span.kind),
             start,
             end,
-            named(STATUSES, span.status.code),
+            enum_name(STATUSES, span.status.code),
             span.status.message,
             span.trace_state,
             span.flags,
@@ -141,7 +141,7 @@ def links_text(links: Sequence[Span.Link]) -> str:
     ).decode()
 
 
-def named(names: Sequence[str], number: int) -> str:
+def enum_name(names: Sequence[str], number: int) -> str:
     """Returns the name of an enum's value; a value that OTLP does not know yet, as its number."""
     return names[number] if 0 <= number < len(names) else str(number)
 
@@ -170,14 +170,14 @@ def read_spans(
     rejected = np.bincount(nested.request[~valid], minlength=len(bodies)).tolist()
     if not valid.all():
         nested = nested.only(valid)
-    for name in limits.PARTS:
+    for name in limits.PARTS:  # read record by record, the excess is cut
         decline(sizes(nested.records.field(name)) > limits.MAX_PARTS, nested.request)
     attributes = NestedAttributes(nested).columns()
-    of = senders(nested, received_at, origins)
-    own = _own(nested)
-    table = pa.Table.from_arrays([*own, *attributes.arrays(), *receipts(nested, of)], schema=schema.SPANS)
+    of = read_origins(nested, received_at, origins)
+    own = _span_columns(nested)
+    table = pa.Table.from_arrays([*own, *attributes.arrays(), *receipt_columns(nested, of)], schema=schema.SPANS)
     decline(limits.exceeding(table), nested.request)
-    links = list(_links(table, nested.records.field("links"), origins.table()))
+    links = list(_link_rows(table, nested.records.field("links"), origins.table()))
     start, end = (nested.records.field(name).to_numpy() for name in ("start", "end"))
     observe(nested, of, start, np.where(end == 0, start, end), observations)
     return ReadSpans(table, links, rejected)
@@ -196,7 +196,7 @@ def usable_ids(ids: pa.BinaryArray, size: int) -> pa.BinaryArray:
     return ids if valid.all() else pc.if_else(pa.array(valid), ids, pa.scalar(b"", pa.binary()))
 
 
-def _own(nested: NestedRecords) -> list[pa.Array]:
+def _span_columns(nested: NestedRecords) -> list[pa.Array]:
     """Returns the columns of `schema.SPAN`."""
     field = nested.records.field
     code, message = _statuses(field("status"), nested.request)
@@ -205,10 +205,10 @@ def _own(nested: NestedRecords) -> list[pa.Array]:
         field("span_id"),
         usable_ids(field("parent_id"), SPAN_ID_BYTES),
         field("name"),
-        _names(KINDS, field("kind").to_numpy()),
+        _enum_names(KINDS, field("kind").to_numpy()),
         field("start"),
         field("end"),
-        _names(STATUSES, code),
+        _enum_names(STATUSES, code),
         message,
         *(field(name) for name in ("trace_state", "flags", "dropped_attributes", "dropped_events", "dropped_links")),
         _texts(field("events"), Span.Event, events_text, nested.request),
@@ -228,10 +228,10 @@ def _statuses(lists: pa.ListArray, request: Integers) -> tuple[Integers, pa.Stri
     return code, pc.fill_null(statuses.field("message").take(position), "")
 
 
-def _names(names: Sequence[str], numbers: Integers) -> pa.StringArray:
+def _enum_names(names: Sequence[str], numbers: Integers) -> pa.StringArray:
     if not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(names)):
         return pa.array(names, pa.string()).take(pa.array(numbers))
-    return pa.array([named(names, number) for number in numbers.tolist()], pa.string())
+    return pa.array([enum_name(names, number) for number in numbers.tolist()], pa.string())
 
 
 def _texts(lists: pa.ListArray, message: Any, write: Callable[[Sequence[Any]], str], request: Integers) -> pa.Array:
@@ -255,7 +255,7 @@ def _messages(lists: pa.ListArray, position: int, message: Any, request: Integer
 _MARK: Final = [name for name, _ in schema.MARK]
 
 
-def _links(table: pa.Table, lists: pa.ListArray, origins: pa.Table) -> Iterator[tuple[Any, ...]]:
+def _link_rows(table: pa.Table, lists: pa.ListArray, origins: pa.Table) -> Iterator[tuple[Any, ...]]:
     """Yields rows for links that name a saga; the links were read before."""
     for position in np.flatnonzero(sizes(lists)).tolist():
         links = [Span.Link.FromString(raw) for raw in lists[position].as_py()]

@@ -73,7 +73,7 @@ def test_what_cannot_be_decoded_is_an_invalid_argument(channel: grpc.Channel, si
     with pytest.raises(grpc.RpcError) as caught:
         call(b"\xff\xff", timeout=30)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details().startswith("This is no OTLP")
+    assert caught.value.details().startswith("This is not OTLP")
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
