@@ -1,4 +1,4 @@
-"""The routes that treat the whole database: erasure by a business key, mapping rules and backups."""
+"""Routes for the whole database: erasure by a business key, mapping rules and backups."""
 
 import re
 import time
@@ -53,7 +53,7 @@ class Eraser:
         Waits for the summaries of records that were received before the call.
         """
         rows = self._matching(request)
-        return self._result(rows, self._older(request, rows), None)
+        return self._result(rows, self._in_lake_only(request, rows), None)
 
     def erase(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Erases the sagas that have the key.
@@ -62,7 +62,7 @@ class Eraser:
             StorageUnavailable: the erasure is not finished; the next start, or another collector of the lake, does it.
         """
         rows = self._matching(request)
-        older = self._older(request, rows)
+        older = self._in_lake_only(request, rows)
         result = self._result(rows, older, 0)
         ids = list(dict.fromkeys([*(SagaId(row.key.environment, row.key.id) for row in rows), *older]))
         if self.lake and ids:
@@ -72,7 +72,7 @@ class Eraser:
             self.on_erased(ids)
         return result.model_copy(update={"records": records})
 
-    def _older(self, request: schemas.ErasureRequest, rows: Sequence[SagaRow]) -> list[SagaId]:
+    def _in_lake_only(self, request: schemas.ErasureRequest, rows: Sequence[SagaRow]) -> list[SagaId]:
         """Returns further sagas, which are in the lake only."""
         known = {SagaId(row.key.environment, row.key.id) for row in rows}
         found = self.lake.older(request.key, self._values(request)) if self.lake else []
@@ -110,6 +110,7 @@ class Eraser:
         started = time.monotonic()
         while (waited := time.monotonic() - started) < MAX_WAIT_SECONDS:
             changed = self.storage.changes.backlog()
+            # a backlog that is younger than this wait has only records that were received after the call
             if not changed.sagas or changed.seconds < waited:
                 return
             time.sleep(POLL_INTERVAL_SECONDS)
@@ -140,7 +141,7 @@ SQL: Final = statements("suggestions")
 RECENT_RECORDS: int = 100_000
 """Number of the newest records of which spans without a saga are counted and examined."""
 
-TECHNICAL: Final = re.compile(
+TECHNICAL_ATTRIBUTE: Final = re.compile(
     r"^(http|url|net|network|server|client|peer|rpc|db|thread|code|user_agent|otel|telemetry|process|host|k8s|container"
     r"|exception|error|feature_flag|messaging\.(batch|kafka|rabbitmq|destination|operation|client|system)|sagascope"
     r"|source|destination|faas|cloud|aws|gcp|tls|dns|cpu|disk|system|os|device|browser|session\.previous)[._]"
@@ -148,7 +149,7 @@ TECHNICAL: Final = re.compile(
 )
 """Matches attributes that OpenTelemetry's conventions, or their names, show not to identify a transaction."""
 
-REQUEST_LIKE: Final = re.compile(
+REQUEST_ATTRIBUTE: Final = re.compile(
     r"(request|session|trace|span|correlation|message|event|user|customer|account|product|sku|item|tenant|enduser)"
     r"[._-]?(id|key|uuid|number|no|code)?$",
     re.IGNORECASE,
@@ -166,7 +167,7 @@ MAX_SUGGESTIONS: Final = 10
 
 def recent_spans(storage: Storage) -> tuple[int, int]:
     """Returns the number of the newest spans, and how many of them belong to no saga."""
-    ((spans, unassigned),) = storage.database.rows(SQL["count_recent_spans"], {"after": _recent(storage)})
+    ((spans, unassigned),) = storage.database.rows(SQL["count_recent_spans"], {"after": _recent_since(storage)})
     return spans, unassigned
 
 
@@ -174,8 +175,8 @@ def suggestions(storage: Storage) -> schemas.Suggestions:
     """Returns mapping rules for the newest spans that belong to no saga, the best first."""
     spans, unassigned = recent_spans(storage)
     values = {
-        "after": _recent(storage),
-        "excluded": TECHNICAL.pattern,
+        "after": _recent_since(storage),
+        "excluded": TECHNICAL_ATTRIBUTE.pattern,
         "max_traces": MAX_TRACES_OF_VALUE,
         "limit": MAX_CANDIDATES,
     }
@@ -184,7 +185,7 @@ def suggestions(storage: Storage) -> schemas.Suggestions:
     return schemas.Suggestions(spans=spans, unassigned=unassigned, items=[each for _, each in found[:MAX_SUGGESTIONS]])
 
 
-def _recent(storage: Storage) -> int:
+def _recent_since(storage: Storage) -> int:
     return max(0, storage.records.seq - RECENT_RECORDS)
 
 
@@ -192,7 +193,7 @@ def _suggestion(
     key: str, values: int, spans: int, traces: int, joined: int, services: int, example: str
 ) -> tuple[tuple[bool, int, int, int, str], schemas.Suggestion]:
     """Returns a suggestion after its rank; the least is the best."""
-    is_likely = REQUEST_LIKE.search(key) is None and traces <= MANY_TRACES_OF_VALUE * values
+    is_likely = REQUEST_ATTRIBUTE.search(key) is None and traces <= MANY_TRACES_OF_VALUE * values
     rule = {"scope": "trace", "when": {"has": [key]}, "id": key, "name": {"constant": _saga_name(key)}}
     text = yaml.safe_dump({"rules": [rule]}, sort_keys=False, allow_unicode=True)
     suggestion = schemas.Suggestion(

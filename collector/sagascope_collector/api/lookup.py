@@ -164,8 +164,8 @@ class Lookup:
 
     def search(self, text: str) -> str:
         """Returns the sagas that `text` may refer to, as `schemas.SearchResult` in JSON."""
-        _, hits = self._found(text)
-        found = None if hits else self._with_text(text)
+        _, hits = self._find_hits(text)
+        found = None if hits else self._text_matches(text)
         rest = schemas.SearchResult(matches=[], reason=None, words_since=None, unassigned=None, truncated=False)
         if found is not None:
             rows = self.storage.listing.of_ids(list(found.sagas), MAX_MATCHES + 1)
@@ -211,15 +211,15 @@ class Lookup:
         """
         if query.q is None:
             return query, (), None
-        meant, hits = self._found(query.q)
+        meant, hits = self._find_hits(query.q)
         kinds = {kind for kind, _ in hits}
         if not kinds:
-            matches = self._with_text(query.q)
+            matches = self._text_matches(query.q)
             return query.model_copy(update={"q": meant}), matches.sagas, matches
         also = self.storage.lookup.sagas_with(meant) if kinds & {"trace", "span"} else ()
         return query.model_copy(update={"q": meant}), also, None
 
-    def _with_text(self, text: str) -> TextMatches:
+    def _text_matches(self, text: str) -> TextMatches:
         """Returns the sagas with a text in an error message or log line, as of some seconds ago."""
         now, meant = time.monotonic(), trim(text)
         found_at, found = self._recent_texts.get(meant, (0.0, None))
@@ -249,9 +249,9 @@ class Lookup:
                 break
         until = present.moment(since) if since is not None and first > 1 else None
         limit = MAX_TEXT_MATCHES if len(sagas) > MAX_TEXT_MATCHES else None
-        return TextMatches(list(sagas)[:limit], until, limit, _with_rule(meant, spans, attribute))
+        return TextMatches(list(sagas)[:limit], until, limit, _unassigned(meant, spans, attribute))
 
-    def _found(self, text: str) -> tuple[str, Hits]:
+    def _find_hits(self, text: str) -> tuple[str, Hits]:
         """Returns the hits of a text as written, else as stored after scrubbing, with the interpretation found."""
         stored = self.stored_as(text)
         meant, hits = self._best_hits(text)
@@ -308,7 +308,7 @@ def _exact(hits: Hits) -> Hits:
     return [each for each in hits if each[0] not in ("prefix", "key_prefix")]
 
 
-def _with_rule(value: str, spans: int, attribute: str) -> schemas.Unassigned | None:
+def _unassigned(value: str, spans: int, attribute: str) -> schemas.Unassigned | None:
     """Returns the mapping rule that makes an attribute the id of sagas; None if its value does not look like an id."""
     if not 0 < spans <= MAX_SPANS_OF_ID or not attribute or not any(map(str.isdigit, value)):
         return None

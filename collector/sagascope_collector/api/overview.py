@@ -58,7 +58,7 @@ FLOW_COLUMN = {
 }
 """The column in which a saga of each status is counted. A compensating saga is still running."""
 
-PERIODS = 24
+MAX_FLOW_PERIODS = 24
 """Maximum number of parts into which a window is divided."""
 
 
@@ -172,7 +172,7 @@ def services(instances: Sequence[Instance], context: analysis.Context) -> schema
         items=[
             schemas.Service(
                 service=service,
-                instances=[_instance(each, context) for each in _processes(known)],
+                instances=[_instance(each, context) for each in _identified(known)],
                 versions=_versions(known),
             )
             for service, known in sorted(by_service.items())
@@ -199,7 +199,7 @@ def calls(counted: Sequence[CallCount], seconds: int) -> schemas.Calls:
     return schemas.Calls(seconds=seconds, sampled=max((each.sampled for each in counted), default=1), items=items)
 
 
-def _processes(known: Sequence[Instance]) -> Sequence[Instance]:
+def _identified(known: Sequence[Instance]) -> Sequence[Instance]:
     """Returns the instances that have an identity, or all of them if none has one.
 
     Records without an identity are not a further instance of the service.

@@ -1,6 +1,6 @@
 """What a call may ask for: its parameters, validated by pydantic, and the limits that leave capacity for ingest.
 
-Unknown parameters are refused. Limited are concurrent reads and SQL queries, their duration, and bodies.
+Unknown parameters are refused. The limits apply to concurrent reads and SQL queries, to their duration, and to bodies.
 """
 
 import asyncio
@@ -231,6 +231,7 @@ class QuerySlot:
                 "Another query is running; only one runs at a time. Try again in a few seconds."
             ) from error
         running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, request)
+        # the slot stays occupied until the thread is free, even if the answer is no longer waited for
         running.add_done_callback(self._release)
         done, _ = await asyncio.wait([running], timeout=request.timeout + QUERY_GRACE_SECONDS)
         if not done:
@@ -245,7 +246,7 @@ class QuerySlot:
     def _release(self, running: asyncio.Future[str]) -> None:
         self._free.release()
         if not running.cancelled():
-            running.exception()
+            running.exception()  # else asyncio logs an error that was not retrieved
 
 
 def _lower_priority() -> None:

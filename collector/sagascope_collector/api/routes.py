@@ -166,7 +166,7 @@ def _list_routes(lookup: Lookup) -> APIRouter:
     @router.get("/api/v1/flows/{name:path}", **responds(schemas.FlowInFull, 404))
     def flow(name: Annotated[Word, Path()], query: Annotated[Window, Query()]) -> Response:
         """Returns how often and how long each step of a saga type ran within the last `window`: `15m`, `24h`, `7d`."""
-        period = whole_period(query.seconds // overview.PERIODS)
+        period = whole_period(query.seconds // overview.MAX_FLOW_PERIODS)
         since = max(clock() - query.seconds * NANOSECONDS_PER_SECOND, 0)
         steps = storage.statistics.steps(name, query.environment, since, period)
         if not steps and not any(name == known for known, *_ in storage.sagas.flow_counts()):
