@@ -142,7 +142,7 @@ class _Reader:
         while True:
             window = self._text[self._offset : self._offset + size]
             try:
-                value, end = _first(window)
+                value, end = _first_document(window)
             except _Incomplete:
                 if len(window) > self._max_bytes:
                     self._resume_after(self._offset + len(window))
@@ -202,7 +202,7 @@ class _Reader:
         return len(parts) > 1
 
 
-def _first(text: bytes) -> tuple[Any, int]:
+def _first_document(text: bytes) -> tuple[Any, int]:
     """Returns the first document of a text, and where it ends.
 
     Raises:
@@ -231,7 +231,7 @@ def _first_before_bad_text(text: bytes) -> tuple[Any, int]:
         text.decode()
     except UnicodeDecodeError as error:
         try:
-            return _first(text[: error.start])
+            return _first_document(text[: error.start])
         except _Incomplete:
             if error.end == len(text) and error.reason == "unexpected end of data":
                 raise

@@ -222,7 +222,7 @@ def export_parquet(storage: Storage, folder: Path, since: int = 0, until: int = 
     try:
         temporary.mkdir(parents=True)
         written = sum(_write(temporary / kind, storage.lookup.between(kind, since, until)) for kind in kinds)
-        temporary.rename(folder)
+        temporary.rename(folder)  # at the end, so that a folder of this name is complete
         return written
     except OSError as error:
         raise BadValue(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -257,7 +257,7 @@ def send_files(files: Iterable[Path], sender: Sender, progress: Progress) -> Ite
         except KeyboardInterrupt:
             report.stopped, report.interrupted = "It was interrupted.", True
         finally:
-            sender.stop()
+            sender.stop()  # else the pool waits for the retries of all threads
             pool.shutdown(wait=True, cancel_futures=True)
     yield report
 
@@ -313,8 +313,8 @@ class _Window:
             self._finish_oldest()
 
     def close(self) -> None:
-        """Ends the sending; counts the requests that were answered before."""
-        if self._pending:
+        """Stops sending; counts the requests that were answered before."""
+        if self._pending:  # only after an error
             self._sender.stop()
         while self._pending:
             if not self._pending[0].answer.cancel():

@@ -226,6 +226,7 @@ class CheckpointFile(Generic[Checkpoint]):
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # the lock is on a file of its own, because `save` replaces the checkpoint file
             self._lock = self.path.with_name(f"{self.path.name}.lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

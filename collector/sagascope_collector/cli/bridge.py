@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 Checkpoint = TypeVar("Checkpoint", bound=BaseModel)
 
-Every = Annotated[float, flag("every", "The interval between two polls.", "SECONDS", min=0.1)]
+PollInterval = Annotated[float, flag("every", "The interval between two polls.", "SECONDS", min=0.1)]
 CursorFile = Annotated[Path, flag("cursor", "The file that stores the checkpoint.", "PATH")]
 Metrics = Annotated[str | None, flag("metrics", "Serve Prometheus metrics of the bridge at this address.", "HOST:PORT")]
 Environment = Annotated[str, flag("environment", "The environment of the reported sagas.", "NAME")]
@@ -50,7 +50,7 @@ Dsn = Annotated[
         "NAME=DSN",
     ),
 ]
-Gid = Annotated[
+GlobalIdPattern = Annotated[
     str | None,
     flag(
         "gid",
@@ -92,8 +92,8 @@ ApiKeyFile = Annotated[
         dir_okay=False,
     ),
 ]
-Secured = Annotated[bool, flag("tls", "Use TLS for the connection to Temporal.", envvar="TEMPORAL_TLS")]
-Roots = Annotated[
+TemporalTls = Annotated[bool, flag("tls", "Use TLS for the connection to Temporal.", envvar="TEMPORAL_TLS")]
+TlsRoots = Annotated[
     Path | None,
     flag(
         "tls-roots",
@@ -104,11 +104,11 @@ Roots = Annotated[
         dir_okay=False,
     ),
 ]
-Certificate = Annotated[
+TlsCertificate = Annotated[
     Path | None,
     flag("tls-cert", "The bridge's certificate in PEM, for mTLS.", "PATH", envvar=None, exists=True, dir_okay=False),
 ]
-PrivateKey = Annotated[
+TlsKey = Annotated[
     Path | None,
     flag("tls-key", "The private key of the certificate, in PEM.", "PATH", envvar=None, exists=True, dir_okay=False),
 ]
@@ -139,10 +139,10 @@ def postgres(
     credentials: Credentials,
     url: Url = DEFAULT_URL,
     otlp_http: OtlpHttp = None,
-    gid: Gid = None,
+    gid: GlobalIdPattern = None,
     name: Name = "",
     environment: Environment = "",
-    every: Every = 1.0,
+    every: PollInterval = 1.0,
     cursor: CursorFile = Path("sagascope-postgres.cursor"),
     metrics_at: Metrics = None,
 ) -> None:
@@ -154,7 +154,7 @@ def postgres(
     databases = [_database(each) for each in dsn]
     if len({each.name for each in databases}) < len(databases):
         raise BadValue("Two databases have the same name. Give each its own.")
-    to = _Collector(otlp_http_url(url, otlp_http, credentials), credentials)
+    to = _Destination(otlp_http_url(url, otlp_http, credentials), credentials)
     with PostgresSource(databases, GlobalIdFormat(gid), environment=environment, saga_name=name) as source:
         _follow("postgres", source, CheckpointFile(cursor, PostgresCheckpoint), to, every, metrics_at)
 
@@ -169,7 +169,7 @@ def tables(
     otlp_http: OtlpHttp = None,
     environment: Environment = "",
     history: History = False,
-    every: Every = 1.0,
+    every: PollInterval = 1.0,
     cursor: CursorFile = Path("sagascope-sql.cursor"),
     metrics_at: Metrics = None,
 ) -> None:
@@ -177,7 +177,7 @@ def tables(
 
     A row without a final state is shown as work in flight. The bridge only reads, a bounded number of rows at a time.
     """
-    to = _Collector(otlp_http_url(url, otlp_http, credentials), credentials)
+    to = _Destination(otlp_http_url(url, otlp_http, credentials), credentials)
     with TablesSource(dsn, read_mapping(mapping), environment=environment, history=history) as source:
         _follow("sql", source, CheckpointFile(cursor, TablesCheckpoint), to, every, metrics_at)
 
@@ -189,15 +189,15 @@ def temporal(
     address: TemporalAddress = "127.0.0.1:7233",
     namespace: Namespaces = None,
     api_key_file: ApiKeyFile = None,
-    tls: Secured = False,
-    tls_roots: Roots = None,
-    tls_cert: Certificate = None,
-    tls_key: PrivateKey = None,
+    tls: TemporalTls = False,
+    tls_roots: TlsRoots = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
     compensation: Compensations = None,
     url: Url = DEFAULT_URL,
     otlp_http: OtlpHttp = None,
     environment: Environment = "",
-    every: Every = 1.0,
+    every: PollInterval = 1.0,
     cursor: CursorFile = Path("sagascope-temporal.cursor"),
     metrics_at: Metrics = None,
 ) -> None:
@@ -217,7 +217,7 @@ def temporal(
     except ModuleNotFoundError as error:
         raise CannotStart(f'This needs {error.name}. Run: pip install "sagascope[bridges]"') from error
 
-    to = _Collector(otlp_http_url(url, otlp_http, credentials), credentials)
+    to = _Destination(otlp_http_url(url, otlp_http, credentials), credentials)
     files = [each.read_bytes() if each is not None else None for each in (tls_roots, tls_cert, tls_key)]
     key = api_key_file.read_text().strip() if api_key_file is not None else ""
     secured = Tls(*files) if tls or key or any(files) else None
@@ -231,7 +231,7 @@ def temporal(
 
 
 @dataclass(frozen=True, slots=True)
-class _Collector:
+class _Destination:
     """The collector that receives the reports."""
 
     otlp_http: str
@@ -242,14 +242,14 @@ def _follow(
     kind: str,
     source: Source[Checkpoint],
     checkpoints: CheckpointFile[Checkpoint],
-    to: _Collector,
+    to: _Destination,
     every: float,
     metrics_at: str | None,
 ) -> None:
     logging_setup.configure(Format.TEXT, Level.INFO)
     with (
         Sender(to.otlp_http, to.credentials) as sender,
-        Sender(to.otlp_http, to.credentials, retry_seconds=0) as heartbeat_sender,
+        Sender(to.otlp_http, to.credentials, retry_seconds=0) as heartbeat_sender,  # the next heartbeat says more
     ):
         health = Health()
         running = Bridge(source, sender, checkpoints, health, interval_seconds=every)

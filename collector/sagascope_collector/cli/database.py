@@ -1,4 +1,4 @@
-"""The commands with which operators treat a whole database: `backup`, `restore`, `rebuild`, `remap`, `forget` ..."""
+"""The commands for a whole database: `backup`, `restore`, `rebuild`, `migrate`, `mapping`, `remap` and `forget`."""
 
 import time
 from collections.abc import Callable
@@ -157,7 +157,7 @@ def migrate(
     from sagascope_collector.storage import Storage
 
     if not to_lake:
-        raise typer.BadParameter("write --to-lake: there is nothing else to migrate to.")
+        raise typer.BadParameter("write --to-lake: a lake is the only destination.")
     if not Path(db).is_file():
         raise BadValue(f"{db} does not exist. Name the file of a stopped collector with --db.")
     target = lake_of(lake, lake_data, s3_endpoint)
@@ -286,7 +286,7 @@ def _erase_in_database(db: Path, request: schemas.ErasureRequest, is_confirmed: 
     with closing(Storage(str(db))) as storage:
         if storage.database.rows("SELECT lake FROM lake_cursor"):
             raise BadValue(f"{db} is a copy of a lake. Erase in the lake, with --url and a running collector.")
-        summarize_changes(storage)
+        summarize_changes(storage)  # the eraser finds sagas by their summaries
         eraser = Eraser(storage)
         return eraser.erase(request) if is_confirmed else eraser.preview(request)
 

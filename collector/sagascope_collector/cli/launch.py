@@ -126,7 +126,7 @@ def dashboard(
     ] = None,
 ) -> None:
     """Open the dashboard of a collector."""
-    credentials.headers(), credentials.tls()
+    credentials.headers(), credentials.tls()  # a wrong file is an error of this command, not of each page
     os.environ.update(credentials.environment())
     lists = {"--link": link or (), "--allowed-host": allowed_host or ()}
     words = [word for option, values in lists.items() for value in values for word in (option, value)]

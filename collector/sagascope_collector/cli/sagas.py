@@ -82,7 +82,7 @@ def show(
         saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
         terminal.print_json(saga) if json else terminal.show(render.saga(saga, terminal.now()))
     else:
-        _list(chosen, json)
+        _print_list(chosen, json)
 
 
 def matching_sagas(
@@ -128,7 +128,7 @@ def triage(
         incidents.plan(client)
         return
     shared = [] if json or is_filtered else [each for each in incidents.unresolved(client) if each.count > 1]
-    found = _needing(client, SagaFilters(alone=True) if shared else filters)
+    found = _sagas_needing_attention(client, SagaFilters(alone=True) if shared else filters)
     needing = sorted(found.items, key=_urgency)
     shown = needing[: limit or (MAX_TRIAGE_SAGAS if json else DEFAULT_TRIAGE_SAGAS)]
     if shared:
@@ -150,7 +150,7 @@ def triage(
         typer.echo(sentence, err=True)
 
 
-def _needing(client: Client, filters: SagaFilters) -> schemas.Sagas:
+def _sagas_needing_attention(client: Client, filters: SagaFilters) -> schemas.Sagas:
     """Returns the sagas that need attention and match, up to `MAX_TRIAGE_SAGAS`, as one page."""
     filters = filters.model_copy(update={"attention": filters.attention or "any"})
     page = client.sagas(filters, limit=PAGE_SAGAS)
@@ -172,7 +172,7 @@ def _matches(saga: schemas.SagaSummary, name: str | None, run: str | None, envir
     return all(wanted is None or wanted == has for wanted, has in chosen)
 
 
-def _list(items: list[schemas.SagaSummary], json: bool) -> None:
+def _print_list(items: list[schemas.SagaSummary], json: bool) -> None:
     if json:
         terminal.print_json(schemas.Sagas(items=items, next_cursor=None, words_since=None, words_limit=None))
     else:

@@ -255,7 +255,7 @@ def _check_collector_clock(target: Target) -> Result:
             sent_at = time.time()
             answer = http.get(f"{target.url.rstrip('/')}/healthz")
             midpoint = (sent_at + time.time()) / 2
-        reported = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
+        reported = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5  # the header truncates to seconds
     except (httpx.HTTPError, KeyError, ValueError) as error:
         return skipped("clock", f"The collector does not report its time ({type(error).__name__}).")
     return _skew_result("clock", "The collector's clock", reported - midpoint)

@@ -1,4 +1,4 @@
-"""Runs all checks, with those of the OTLP ports: who listens there, and whether a test span can be read back.
+"""Runs all checks. Those of the OTLP ports are here: who listens, and whether a test span can be read back.
 
 The test span is a completed saga of the reserved name `TEST_NAME`, in an environment of that name, so that filters for
 other environments do not show it and it never needs attention.
@@ -77,7 +77,7 @@ class _NotAccepted(Exception):
 
 
 class _HttpSender:
-    """Sends requests; `is_receiver` returns whether an OTLP receiver answers an empty one, or asks for a token."""
+    """Sends requests over OTLP/HTTP. `is_receiver`: a receiver answers, even if it asks for a token."""
 
     protocol = "OTLP over HTTP"
     option = "--otlp-http"
@@ -122,7 +122,7 @@ class _HttpSender:
 
 
 class _GrpcSender:
-    """Sends requests as `_HttpSender` does."""
+    """Sends requests over OTLP/gRPC, as `_HttpSender` does over HTTP."""
 
     protocol = "OTLP over gRPC"
     option = "--otlp-grpc"

@@ -123,10 +123,10 @@ class PostgresSource:
                 undecided[database.name] = poll.run(checkpoint.databases.get(database.name, {}), telemetry)
                 unreadable += poll.errors
                 for decision in poll.decisions:
-                    saga = decision.of.gid.saga
+                    saga = decision.transaction.gid.saga
                     decided.setdefault(saga.saga_key, Decisions(saga=saga)).add(decision)
                     if decision.type:
-                        telemetry.spans.append(decision.of.decision_span(decision.type, decision.at))
+                        telemetry.spans.append(decision.transaction.decision_span(decision.type, decision.at))
             except psycopg.Error as error:
                 self._disconnect(database)
                 errors.append(f"{database.name} does not respond: {first_line(error)}.")
@@ -196,7 +196,7 @@ class _DatabasePoll:
         return self._report_locks(undecided, telemetry)
 
     def _report_prepared(self, prepared: PreparedTransaction, telemetry: Telemetry) -> UndecidedTransaction:
-        telemetry.spans.append(self._of(prepared).prepare_span())
+        telemetry.spans.append(self._telemetry_of(prepared).prepare_span())
         return UndecidedTransaction(prepared=prepared)
 
     def _read_decision(self, transaction: UndecidedTransaction, telemetry: Telemetry) -> UndecidedTransaction | None:
@@ -204,20 +204,20 @@ class _DatabasePoll:
 
         Returns the transaction if its status is not known, to be read again.
         """
-        of, gone_since = self._of(transaction.prepared), transaction.gone_since or self._now
+        records, gone_since = self._telemetry_of(transaction.prepared), transaction.gone_since or self._now
         status, committed_at = self._status(transaction.prepared.xid)
         if type_ := _TYPE_BY_STATUS.get(status or ""):
-            self.decisions.append(Decision(of, type_, _nanoseconds(committed_at) if committed_at else self._now))
+            self.decisions.append(Decision(records, type_, _nanoseconds(committed_at) if committed_at else self._now))
             return None
         if self._now - gone_since > UNREADABLE_LIMIT_NS:
-            self.decisions.append(Decision(of, "", self._now))
+            self.decisions.append(Decision(records, "", self._now))
             return None
         is_reported = self._now - gone_since >= UNREADABLE_DELAY_NS
         if is_reported:
             gid, name = transaction.prepared.gid, self._participant.name
             self.errors.append(f"{name} does not tell how {gid!r} ended, which is no longer prepared.")
             if not transaction.is_reported_unknown:
-                telemetry.logs.append(of.forgotten_record(gone_since))
+                telemetry.logs.append(records.forgotten_record(gone_since))
         return transaction.model_copy(update={"gone_since": gone_since, "is_reported_unknown": is_reported})
 
     def _status(self, xid: int) -> tuple[str | None, datetime | None]:
@@ -252,10 +252,10 @@ class _DatabasePoll:
         text, prepared = str(locks), transaction.prepared
         if text == transaction.locks or self._now - transaction.locks_reported_at < LOCKS_INTERVAL_NS:
             return transaction
-        telemetry.logs.append(self._of(prepared).locks_record(locks, self._now))
+        telemetry.logs.append(self._telemetry_of(prepared).locks_record(locks, self._now))
         return UndecidedTransaction(prepared=prepared, locks=text, locks_reported_at=self._now)
 
-    def _of(self, prepared: PreparedTransaction) -> PreparedTelemetry:
+    def _telemetry_of(self, prepared: PreparedTransaction) -> PreparedTelemetry:
         return PreparedTelemetry(self._participant, self._gid_format.parse(prepared.gid), prepared)
 
     def _rows(self, name: str, values: Mapping[str, Any] | None = None) -> list[Any]:

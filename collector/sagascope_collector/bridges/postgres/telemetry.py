@@ -241,7 +241,7 @@ def _trace_id(gid: GlobalId) -> bytes:
 class Decision:
     """The end of a prepared transaction."""
 
-    of: PreparedTelemetry
+    transaction: PreparedTelemetry
     type: str
     """`semconv.TYPE_COMMIT` or `semconv.TYPE_ROLLBACK`; ``""``: it cannot be read."""
     at: int
@@ -258,8 +258,8 @@ class Decisions(BaseModel):
     def add(self, decision: Decision) -> None:
         """Adds a decision."""
         self.types.append(decision.type)
-        self.databases.append(decision.of.participant.name)
-        self.at = max(self.at, decision.at, decision.of.prepared.at)
+        self.databases.append(decision.transaction.participant.name)
+        self.at = max(self.at, decision.at, decision.transaction.prepared.at)
 
     def outcome(self, followed: Collection[str]) -> str | None:
         """Returns the outcome that the decisions prove; None if a decision is unknown.

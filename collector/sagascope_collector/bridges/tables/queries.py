@@ -142,6 +142,7 @@ class TableQueries:
 
     def _is_behind(self, names: Sequence[str], after: Sequence[str]) -> sql.Composable:
         values = (sql.SQL(f"%(after_{number})s::{self._types[name]}") for number, name in enumerate(names))
+        # a comparison of rows, which PostgreSQL answers by one range of an index on these columns
         return sql.SQL("({names}) > ({values})").format(names=_columns(names), values=sql.SQL(", ").join(values))
 
     def _is_recent(self) -> sql.Composable:

@@ -260,7 +260,7 @@ class _TableScan:
         checkpoint.searched_at = self._now
         try:
             found = queries.rows_behind(checkpoint.cursor_value, checkpoint.searched_until)
-        except psycopg.errors.QueryCanceled:
+        except psycopg.errors.QueryCanceled:  # no index leads to rows in flight: each search would time out
             checkpoint.is_checkable = False
             return
         keys = len(self._table.key)
