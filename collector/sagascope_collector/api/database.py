@@ -217,13 +217,13 @@ def _saga_name(key: str) -> str:
 
 
 MAX_COPIES: Final = 2
-"""Copies of the database that are being read; each takes its space on disk until its reader has all of it."""
+"""Copies of the database that are read at one time; each occupies disk space until its reader has all of it."""
 
 
 def _size_and_pieces(storage: Storage, copies: Semaphore) -> Generator[bytes]:
     """Yields the size of a copy in bytes, as text, and then its content. Deletes the copy at the end."""
     if not copies.acquire(blocking=False):
-        raise Overloaded(f"{MAX_COPIES} backups are being read already; each takes its space on disk meanwhile.")
+        raise Overloaded(f"{MAX_COPIES} backups are being read already, and each occupies disk space meanwhile.")
     try:
         with storage.backups.copied() as copy:
             yield str(copy.stat().st_size).encode()

@@ -31,7 +31,7 @@ MIN_TEXT_CHARACTERS: int = 3
 """A shorter text is not searched for: it is in too many records."""
 
 MAX_TEXT_MATCHES: int = 1_000
-"""Maximum number of sagas that a text finds in a list; the answer says where there are more."""
+"""Maximum number of sagas with a text that a list considers; the answer says if there are more."""
 
 TEXT_CACHE_SECONDS: float = 5.0
 """Time for which a list that is refreshed does not search for the same text again."""
@@ -96,7 +96,7 @@ class Lookup:
         return full.model_copy(update=unread)
 
     def saga_at(self, path: str, environment: str | None, run: str | None) -> schemas.Saga:
-        """Returns the saga at ``name/id``, both of which may contain slashes; the shortest name that exists is taken.
+        """Returns the saga at ``name/id``, both of which may contain slashes; the shortest name that exists is used.
 
         Raises:
             NotFound: as in `saga`, for the first split.

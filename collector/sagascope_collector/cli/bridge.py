@@ -249,7 +249,8 @@ def _follow(
     logging_setup.configure(Format.TEXT, Level.INFO)
     with (
         Sender(to.otlp_http, to.credentials) as sender,
-        Sender(to.otlp_http, to.credentials, retry_seconds=0) as heartbeat_sender,  # the next heartbeat says more
+        # not retried: the next heartbeat reports a newer state
+        Sender(to.otlp_http, to.credentials, retry_seconds=0) as heartbeat_sender,
     ):
         health = Health()
         running = Bridge(source, sender, checkpoints, health, interval_seconds=every)

@@ -31,7 +31,7 @@ DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duc
 def serve_command(
     run: "Callable[[Settings, Announce], None]", summary: str, names: Sequence[str] | None = None
 ) -> Command:
-    """Returns a command that serves until the process is told to stop.
+    """Returns a command that serves until the process is stopped.
 
     Args:
         run: serves; called with the settings and with what announces the addresses.

@@ -11,11 +11,12 @@ from sagascope_collector.conformance.capture import Capture, CapturedLog, Captur
 from sagascope_collector.conformance.record_checks import is_bool, is_seconds, with_type
 from sagascope_collector.conformance.report import Finding, Section
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.otlp.spans import KINDS
 from sagascope_collector.records import Process
 
 SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 
-SPAN_KINDS: Final = ("internal", "server", "client", "producer", "consumer")
+SPAN_KINDS: Final = KINDS[1:]
 
 CLOCK_RESOLUTION_NS: Final = NANOSECONDS_PER_SECOND // 1000
 """The difference that two timestamps of one moment may have: some SDKs use milliseconds."""
@@ -167,7 +168,7 @@ class Heartbeat(NamedTuple):
 
     @property
     def first(self) -> CapturedLog:
-        """The first part, whose attributes stand for the heartbeat's."""
+        """The first part, whose attributes are used as those of the heartbeat."""
         return self.parts[0]
 
     @property

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import grpc
@@ -55,21 +55,6 @@ EXPORT_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Exp
 HEADERS: Final = {"content-type": "application/x-protobuf"}
 
 UNAUTHENTICATED: Final = "the ingest token is missing or wrong"
-
-
-def check_ports(target: Target, collector: CollectorStatus) -> Iterator[tuple[str, Result]]:
-    """Checks who listens on the OTLP ports; yields the protocol and the result."""
-    for sender in _senders(target):
-        yield sender.protocol, _check_port(sender, target, collector)
-
-
-def check_round_trip(target: Target, collector: CollectorStatus, closed: Container[str]) -> Iterator[Result]:
-    """Sends a test span over each protocol that is not in `closed`, and reads it back through the API."""
-    for sender in _senders(target):
-        if sender.protocol in closed:
-            yield skipped(f"test span, {sender.protocol}", "No receiver accepts it.")
-        else:
-            yield _check_round_trip(sender, target, collector)
 
 
 class _NotAccepted(Exception):
@@ -166,10 +151,6 @@ class _GrpcSender:
 
 
 _Sender = _HttpSender | _GrpcSender
-
-
-def _senders(target: Target) -> tuple[_Sender, ...]:
-    return _HttpSender(target), _GrpcSender(target)
 
 
 def _check_port(sender: _Sender, target: Target, collector: CollectorStatus) -> Result:
@@ -276,13 +257,15 @@ def examine(target: Target) -> Iterator[Result]:
     yield collector.result
     if collector.status:
         yield check_mapping(collector.status)
-    closed = set()
-    for protocol, result in check_ports(target, collector):
-        yield result
-        if result.state is State.PROBLEM:
-            closed.add(protocol)
+    senders: tuple[_Sender, ...] = (_HttpSender(target), _GrpcSender(target))
+    ports = [_check_port(sender, target, collector) for sender in senders]
+    yield from ports
     if target.is_local:
         yield from check_disk(target)
         yield check_database(target, collector)
     yield from check_clocks(target, collector)
-    yield from check_round_trip(target, collector, closed)
+    for sender, port in zip(senders, ports, strict=True):
+        if port.state is State.PROBLEM:
+            yield skipped(f"test span, {sender.protocol}", "No receiver accepts it.")
+        else:
+            yield _check_round_trip(sender, target, collector)

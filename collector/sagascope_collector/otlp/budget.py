@@ -1,4 +1,4 @@
-"""The memory of requests until they wait for the database: while they arrive, and while large ones are checked."""
+"""Bounds the memory of requests before they are queued: while they arrive, and while large ones are checked."""
 
 import asyncio
 import os
@@ -116,7 +116,7 @@ class Lease:
             self._budget.slot.release()
             raise
         self._work.add_done_callback(lambda _: self._budget.slot.release())
-        # cancelling the request must not cancel the future: it tells when the thread no longer uses the bytes
+        # cancelling the request must not cancel the future: its end is when the thread no longer uses the bytes
         return await asyncio.shield(self._work)
 
     def _check(self) -> None:
@@ -144,8 +144,8 @@ class Lease:
 
 # --- arrival over gRPC -------------------------------------------------------------------------------
 #
-# grpcio tells the size of a request only when it is complete, and has no bound for all of them together. So the memory
-# of the process is measured while requests arrive, and those that have been arriving longest are ended.
+# grpcio reports the size of a request only when it is complete, and has no limit for all requests together. So the
+# memory of the process is measured while requests arrive, and those that have been arriving longest are ended.
 
 CHECK_INTERVAL_SECONDS: Final = 0.05
 """The interval at which memory is measured while requests are arriving; most requests arrive in less."""
@@ -157,7 +157,7 @@ MEMORY_FILE: Final = Path("/proc/self/statm")
 
 
 def resident_bytes() -> int:
-    """Returns the resident memory of this process; 0 where the system does not tell it."""
+    """Returns the resident memory of this process; 0 where the system does not report it."""
     try:
         return int(MEMORY_FILE.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

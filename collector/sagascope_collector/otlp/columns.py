@@ -78,7 +78,7 @@ class AttributeEncoder:
         columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(mark), strict=True)) if mark.id else {}
         keys, values = [], []
         for key, value in pairs:
-            # the mark has a column for this value, so only the number of that column stands here
+            # the mark has a column for this value, so the text has only the number of that column
             if _is_column(columns.get(key), value):
                 keys.append(_NUMBERS[key])
             else:

@@ -45,12 +45,12 @@ def decode(
 ) -> Decoded:
     """Decodes requests together. One that is not OTLP is answered `Undecodable`, and adds nothing to the batch.
 
-    Most protobuf is read by columns, without an object for each record. What these functions decline, JSON, small
-    groups, and requests that scrubbing or an attribute mapping may change are read record by record; the rows are the
-    same (tests/collector/otlp/test_columnar.py holds both ways equal).
+    Most protobuf is read by columns, without an object for each record. Requests that the columnar functions
+    decline, JSON, small groups, and requests that scrubbing or an attribute mapping may change are read record by
+    record; the rows are the same (tests/collector/otlp/test_columnar.py compares both ways).
 
-    What `scrubber` takes out is gone before anything else reads a request. `attribute_mapping` maps records
-    without ``saga.*`` attributes to sagas.
+    `scrubber` removes what it must before other code reads a request. `attribute_mapping` maps records without
+    ``saga.*`` attributes to sagas.
     """
     observations, origins = Observations(), Origins()
     columnar, spans, logs = (

@@ -106,13 +106,16 @@ class OtlpGrpc:
 
         async def receive(_: Any, context: Context) -> bytes:
             try:
-                self._check(context)
+                metadata = dict(context.invocation_metadata() or ())
+                self._tokens.check_ingest(str(metadata.get("authorization", "")))
                 request = await self._arrivals.receive(context.read)
                 if request is grpc.aio.EOF:
                     raise Undecodable("The call has no request.")
                 return await handler(request, context)
             except SagascopeError as error:
-                return await self._abort(context, error)
+                self._refused(error)
+                await context.abort(*answers.grpc_error(error))
+                return b""
 
         return receive
 
@@ -132,15 +135,6 @@ class OtlpGrpc:
         if len(request) <= MAX_CHECKED_METRICS_BYTES:
             parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
         return encoded(answers.metrics_success(), Encoding.PROTOBUF)
-
-    async def _abort(self, context: Context, error: SagascopeError) -> bytes:
-        self._refused(error)
-        code, text, metadata = answers.grpc_error(error)
-        await context.abort(code, text, metadata)
-        return b""
-
-    def _check(self, context: Context) -> None:
-        self._tokens.check_ingest(str(dict(context.invocation_metadata() or ()).get("authorization", "")))
 
 
 def bind(server: grpc.aio.Server, host: str, port: int, tls: Tls | None = None) -> int:

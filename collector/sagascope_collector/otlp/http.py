@@ -219,8 +219,8 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | 
     """Returns the refusal of a request whose body need not be read."""
     accepted = encoding or Encoding.JSON
     if scope["path"] not in SIGNALS:
-        known = ", ".join(SIGNALS)
-        return answers.http_refusal(404, Code.NOT_FOUND, f"There is nothing here; OTLP is taken at {known}.", accepted)
+        text = f"This path does not exist; OTLP is received at {', '.join(SIGNALS)}."
+        return answers.http_refusal(404, Code.NOT_FOUND, text, accepted)
     if scope["method"] != "POST":
         answer = answers.http_refusal(405, Code.UNIMPLEMENTED, "OTLP is sent with POST.", accepted)
         answer.headers.append((b"allow", b"POST"))

@@ -334,7 +334,7 @@ MAX_COUNT: Final = 2**32 - 1
 TOO_LONG: Final = f"an identifier has more than {MAX_IDENTIFIER_CHARACTERS:,} characters"
 
 CUT: Final = "... [cut by Sagascope]"
-"""What a text ends with that was cut."""
+"""The end of a text that was cut."""
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -369,7 +369,7 @@ def trim(record: Any) -> None:
 
 
 def cut(value: AnyValue, limit: int = MAX_VALUE_BYTES) -> AnyValue:
-    """Returns a value that takes `limit` bytes at most; a longer text is cut, what else is longer is replaced."""
+    """Returns a value of at most `limit` bytes; a longer text is cut, a longer value of another type is replaced."""
     if value.ByteSize() <= limit:
         return value
     if value.WhichOneof("value") == "string_value":
@@ -379,7 +379,8 @@ def cut(value: AnyValue, limit: int = MAX_VALUE_BYTES) -> AnyValue:
 
 
 def cut_text(text: str, limit: int = MAX_VALUE_BYTES) -> str:
-    """Returns a text that takes `limit` bytes at most."""
+    """Returns a text of at most `limit` bytes."""
+    # a character has at most four bytes, so most texts need not be encoded to be measured
     return text if len(text) <= limit // 4 else cut(AnyValue(string_value=text), limit).string_value
 
 

@@ -184,7 +184,7 @@ class PreparedTelemetry:
         return self._record(semconv.EVENT_PREPARED_LOCKS, body, at, is_warning=bool(locks.waiting))
 
     def forgotten_record(self, at: int) -> LogRecord:
-        """Returns the log record about a transaction of which PostgreSQL does not tell how it ended."""
+        """Returns the log record about a transaction whose end PostgreSQL does not report."""
         body = "The transaction is no longer prepared, and PostgreSQL does not tell whether it was committed."
         return self._record(semconv.EVENT_PREPARED_FORGOTTEN, body, at, is_warning=True)
 

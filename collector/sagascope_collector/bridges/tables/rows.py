@@ -179,7 +179,7 @@ class Change(BaseModel):
 class TableCheckpoint(BaseModel):
     """How far one table was read. A row's key is the JSON array of its key columns.
 
-    Unknown fields are refused: a checkpoint of another version must not be taken for a new one.
+    Unknown fields are refused: a checkpoint of another version must not count as a new one.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -13,7 +13,7 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.engines.engine import Work, compensated_steps
 
 SCHEDULE_MARGIN_SECONDS: Final = 30.0
-"""How long after its time a scheduled row may still be taken."""
+"""How long after its time a scheduled row may still be started without being late."""
 
 MAX_UNSEEN_ATTEMPTS: Final = 9
 """The number of attempts before the first one that was seen, known only from the row's counter, that are reported."""

@@ -33,7 +33,7 @@ POLLS_INTERVAL_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """The interval between two reads of the workers that poll one task queue."""
 
 POLLER_LOST_NS: Final = 75 * NANOSECONDS_PER_SECOND
-"""A worker that has not polled for this long is gone: a poll takes at most a minute."""
+"""A worker that has not polled for this long is lost: a poll lasts at most a minute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,7 @@ class HistoryReader:
 
 
 def reset_time(event: HistoryEvent) -> int:
-    """Returns when a reset started the run, if this is the event that says so, else 0."""
+    """Returns when a reset started the run, if this is the event that records it, else 0."""
     cause = event.workflow_task_failed_event_attributes.cause
     is_reset = cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
     return _time_ns(event) if is_reset else 0
@@ -295,7 +295,7 @@ _ErrorOf = Callable[[Any], Error]
 def _ends(
     end: Callable[[HistoryReader, HistoryEvent, Any, Error | None], None], error: _ErrorOf | str | None = None
 ) -> _Handler:
-    """Returns the handler of an event that ends a run or a call, with the error that it tells."""
+    """Returns the handler of an event that ends a run or a call, with its error."""
 
     def handle(reader: HistoryReader, event: HistoryEvent, attributes: Any) -> None:
         end(reader, event, attributes, error(attributes) if callable(error) else Error(error) if error else None)
@@ -304,7 +304,7 @@ def _ends(
 
 
 def _worker(attributes: Any) -> str:
-    """Returns the worker's build, else its identity: it tells with which deployment the failures began."""
+    """Returns the worker's build, else its identity: it identifies the deployment with which the failures began."""
     build = attributes.worker_version.build_id or attributes.binary_checksum
     return f"build {build}" if build else f"worker {attributes.identity}" if attributes.identity else ""
 

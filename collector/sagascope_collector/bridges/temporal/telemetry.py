@@ -106,7 +106,7 @@ class Run(BaseModel):
 class Checkpoint(BaseModel):
     """How far the runs of all namespaces were followed.
 
-    Unknown fields are refused: a checkpoint of another version must not be taken for a new one.
+    Unknown fields are refused: a checkpoint of another version must not count as a new one.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -221,14 +221,14 @@ class RunTelemetry:
             attributes[semconv.STEP_TIMEOUT] = call.timeout
         if retry_in_seconds is not None:
             attributes[semconv.STEP_RETRY_IN] = retry_in_seconds
-        self._attempt_span(call, number, attributes, start, end, error, "consumer")
+        self._attempt(call, number, attributes, start, end, error, "consumer")
 
     def scheduled_attempt(
         self, call: PendingCall, number: int, start: int, end: int | None = None, error: Error | None = None
     ) -> None:
         """Adds an attempt of an activity that no worker has started; with an end, none will."""
         attributes = {**_activity_attributes(call, number), semconv.MESSAGING_DESTINATION: call.task_queue}
-        self._attempt_span(call, number, attributes, start, end, error, "producer")
+        self._attempt(call, number, attributes, start, end, error, "producer")
 
     def child(self, call: PendingCall, end: int | None = None, error: Error | None = None) -> None:
         """Adds a child workflow as a step."""
@@ -292,7 +292,7 @@ class RunTelemetry:
         run = self.run
         return {semconv.SAGA_ID: run.workflow_id, semconv.SAGA_NAME: run.workflow_type, semconv.SAGA_RUN_ID: run.run_id}
 
-    def _attempt_span(
+    def _attempt(
         self,
         call: PendingCall,
         number: int,
