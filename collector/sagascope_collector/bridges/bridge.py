@@ -173,6 +173,7 @@ class Bridge(Generic[Checkpoint]):
         except (SourceUnavailable, SendFailed) as error:
             self._report_failure(str(error))
             raise
+        # saved after sending: a bridge that stops in between sends the same records again, which are stored once
         if result.checkpoint != checkpoint:
             self._checkpoints.save(result.checkpoint)
         self._health.in_flight = result.in_flight

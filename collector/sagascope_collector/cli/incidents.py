@@ -98,7 +98,7 @@ def watch(
 
     On a terminal the command refreshes the screen; elsewhere it prints a line for each change.
     """
-    first = unresolved(client)
+    first = unresolved(client)  # an error ends the command; later ones are shown, and the command retries
     try:
         _refresh_screen(client, every) if sys.stdout.isatty() else _print_changes(client, every, first)
     except KeyboardInterrupt:

@@ -180,6 +180,7 @@ def with_options(
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
         for name, (hint, default) in options.items()
     ]
+    # Typer derives the options from the signature
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return run
 

@@ -128,6 +128,7 @@ def triage(
         incidents.plan(client)
         return
     shared = [] if json or is_filtered else [each for each in incidents.unresolved(client) if each.count > 1]
+    # sagas of the incidents above are not listed again
     found = _sagas_needing_attention(client, SagaFilters(alone=True) if shared else filters)
     needing = sorted(found.items, key=_urgency)
     shown = needing[: limit or (MAX_TRIAGE_SAGAS if json else DEFAULT_TRIAGE_SAGAS)]

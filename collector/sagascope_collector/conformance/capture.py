@@ -277,6 +277,7 @@ def _add_line(line: bytes, where: str, capture: Capture) -> None:
         return
     signal_ = Signal.LOGS if isinstance(document, dict) and "resourceLogs" in document else Signal.TRACES
     try:
+        # a file does not have the time of receipt: with 0, no record is late
         capture.add(Payload(signal_, Encoding.JSON, line, received_at=0))
     except Undecodable as error:
         capture.rejected[-1] = f"{where}: {error}"

@@ -34,6 +34,7 @@ CURRENCIES: Final = frozenset(ISO_4217_CODES.split())
 RESOURCE: Final = Section("Resource")
 ATTRIBUTES: Final = Section("Attributes")
 PLAN: Final = Section("Plan")
+CONTEXT: Final = Section("Context")
 
 
 def _one_record_per_origin(capture: Capture) -> Iterator[Record]:
@@ -284,8 +285,6 @@ def _predecessors(span: CapturedSpan) -> set[str]:
 
 STEP_ATTRIBUTES: Final = (semconv.STEP_NAME, semconv.STEP_KEY, semconv.STEP_ATTEMPT)
 SAGA_ATTRIBUTES: Final = (semconv.SAGA_ID, semconv.SAGA_NAME, semconv.SAGA_RUN_ID)
-
-CONTEXT: Final = Section("Context")
 
 
 def _has_saga(attributes: Attributes) -> bool:

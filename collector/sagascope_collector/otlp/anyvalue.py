@@ -114,7 +114,7 @@ class Values:
 
     def _nested(self, kind: str, positions: Integers) -> Iterator[str]:
         for position, parts in zip(positions, self.of(kind, positions).to_pylist(), strict=True):
-            raw = b"".join(parts)
+            raw = b"".join(parts)  # lists such as plans repeat, so their texts are cached
             text = (_cached_nested if len(raw) <= MAX_CACHED_BYTES else _nested)(kind, raw)
             if text is None:
                 raise Declined([self.request[position]])

@@ -114,6 +114,7 @@ class PostgresSource:
 
     def poll(self, checkpoint: Checkpoint, now: int) -> PollResult[Checkpoint]:
         """Polls all databases. One that does not respond does not delay the others."""
+        # copied, so that a database that does not respond keeps its undecided transactions
         telemetry, undecided = Telemetry(), dict(checkpoint.databases)
         decided = {saga: known.model_copy(deep=True) for saga, known in checkpoint.decided.items()}
         errors, unreadable = list[str](), list[str]()
@@ -240,7 +241,7 @@ class _DatabasePoll:
             relations.setdefault(row.xid, {})[row.relation] = f"{row.relation} ({', '.join(row.modes)})"
         waiting = self._rows("list_waiting_sessions")
         for xid in old:
-            low = xid % XID_BITS_32
+            low = xid % XID_BITS_32  # pg_locks has the lower half of a transaction id only
             locks = _locks(relations.get(low, {}), low, waiting)
             undecided[xid] = self._with_reported_locks(undecided[xid], locks, telemetry)
         return undecided
@@ -283,6 +284,7 @@ def _waiting_session(row: Any) -> str:
 def _waits(row: Any, relations: Mapping[str, str], xid: int, blocked: Mapping[int, Any]) -> bool:
     if any(pid in blocked for pid in row.blocked_by):
         return True
+    # PostgreSQL reports 0 as the session of a prepared transaction, without saying of which one
     return 0 in row.blocked_by and (row.xid == xid or row.relation in relations)
 
 

@@ -141,7 +141,7 @@ class TemporalSource:
                     runs[run_id] = Run(namespace=namespace, workflow_id=info.execution.workflow_id, run_id=run_id)
                 if info.status not in OPEN_STATUSES:
                     over.add(run_id)
-                    self._next_read_at[run_id] = 0
+                    self._next_read_at[run_id] = 0  # the runs that have ended are read first
             listed_at[namespace] = now
         if len(errors) == len(set(self._namespaces)):
             raise SourceUnavailable(" ".join(errors.values()))
