@@ -86,6 +86,8 @@ def _tasks(client: Client) -> Iterator[schemas.Task]:
 
 MAX_SCREEN_INCIDENTS: Final = 10
 
+MAX_VALUE_CHARACTERS: Final = 120
+
 TEMPORARY_ERRORS: Final = (CollectorUnreachable, Timeout, Unavailable)
 """Errors that are shown while the command retries."""
 
@@ -147,11 +149,9 @@ def _poll(client: Client, before: list[schemas.Incident]) -> list[schemas.Incide
 
 
 def _change_line(one: schemas.Incident) -> str:
-    where = safe_text.line(one.step or "(no step)", 120)
-    return f"{one.count:,} {safe_text.line(one.name, 120)} at {where}: {one.reason}, {one.state}  {one.key}"
+    name, step = (safe_text.line(each, MAX_VALUE_CHARACTERS) for each in (one.name, one.step or "(no step)"))
+    return f"{one.count:,} {name} at {step}: {one.reason}, {one.state}  {one.key}"
 
-
-MAX_VALUE_CHARACTERS: Final = 120
 
 STATE_COLORS = {"open": "bold red", "acknowledged": "yellow", "resolved": "green"}
 SCOPE_LABELS = {"systemic": "no other saga succeeds in that step", "isolated": "other sagas succeed in that step"}

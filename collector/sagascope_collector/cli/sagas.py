@@ -226,7 +226,8 @@ def _print_suggestions(query: str, result: schemas.SearchResult) -> NoReturn:
     ]
     reason = render.NOTHING_FOUND.get(result.reason or "", "")
     typer.echo(f"No transaction matches {safe_text.line(query, 200)!r}. {reason}".strip(), err=True)
-    typer.echo("\n".join(["Similar ids:", *similar]), err=True) if similar else None
+    if similar:
+        typer.echo("\n".join(["Similar ids:", *similar]), err=True)
     raise typer.Exit(terminal.NOT_FOUND)
 
 
