@@ -170,7 +170,7 @@ def test_what_cannot_be_decoded_is_refused_as_a_bad_request(http: httpx.Client, 
     response = post(http, path, b"\xffnonsense", type_)
     assert response.status_code == 400
     assert read(response, Status).code == 3
-    assert read(response, Status).message.startswith("This is no ")
+    assert read(response, Status).message.startswith("This is not ")
 
 
 @pytest.mark.parametrize(
