@@ -14,7 +14,7 @@ from sagascope_collector.analysis.attempts import AttemptContext
 from sagascope_collector.analysis.baseline import Baseline, infer
 from sagascope_collector.analysis.clocks import Edge, Skew
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
-from sagascope_collector.analysis.failures import Causes, dead_letters
+from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.identity import SagaFacts, facts_by_saga, relate_runs
 from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
 from sagascope_collector.analysis.model import (
@@ -249,8 +249,8 @@ class _Assembly:
 
     def _block_reports(self) -> tuple[BlockReport, ...]:
         reported = self.spans, self.logs, self.attempted, self.context.offsets
-        is_led = bool(self.lifespan.roots)
-        return (*steps.block_reports(*reported), *dead_letters(*reported, is_led))
+        is_orchestrated = bool(self.lifespan.roots)
+        return (*steps.block_reports(*reported), *steps.dead_letters(*reported, is_orchestrated))
 
     def _unstarted(self, status: Status) -> set[str]:
         """The planned steps whose state is `NOT_STARTED`.

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.model import Attempt, AttemptState, Phase
-from sagascope_collector.analysis.plans import COMPENSABLE_STATES
+from sagascope_collector.analysis.model import IN_EFFECT_STATES, Attempt, AttemptState, Phase
 from sagascope_collector.analysis.values import MAX_TIMESTAMP_NS
 from sagascope_collector.analysis.wording import Text, phrase, time_text
 from sagascope_collector.attention_codes import AttentionCode
@@ -270,7 +269,7 @@ def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
         return None
     case.clock.reevaluate_at(next_attempt)
     forward = failed.step.phase is Phase.FORWARD
-    committed = [entry for _, entry in case.effects if entry.state in COMPENSABLE_STATES and entry.compensation]
+    committed = [entry for _, entry in case.effects if entry.state in IN_EFFECT_STATES and entry.compensation]
     compensated = {entry.step for entry in committed} - {failed.step.name}
     ends = _last_attempt_ends(case, failed, next_attempt)
     return Forecast(next_attempt, ends, len(compensated) if forward else 0)

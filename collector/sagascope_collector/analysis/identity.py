@@ -9,8 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from sagascope import semconv
 from sagascope_collector.analysis.ledger import amounts_at_risk, has_ended, step_effects
-from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, LedgerState, Saga, Status
-from sagascope_collector.analysis.plans import COMPENSABLE_STATES
+from sagascope_collector.analysis.model import (
+    COMMITTED_STATES,
+    IN_EFFECT_STATES,
+    UNKNOWN_NAME,
+    AttemptState,
+    Saga,
+    Status,
+)
 from sagascope_collector.analysis.spans import MAX_ANCESTORS, time_of
 from sagascope_collector.records import Attributes, Facts, Log, Mark, SagaKey, Span
 
@@ -156,9 +162,6 @@ class _Completion:
         return started[-1][1] if started else min((self._first[value], value) for value in values)[1]
 
 
-COMMITTED_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)
-
-
 def relate_runs(sagas: Iterable[Saga], is_open: Callable[[Span], bool]) -> list[Saga]:
     """Returns the sagas of one id, each with the facts that follow from other runs of its name.
 
@@ -220,7 +223,7 @@ def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
     if run.status is not Status.FAILED:
         return run
     relying: dict[str, SagaKey] = {}
-    in_effect = {entry.step for entry in run.ledger if entry.state in COMPENSABLE_STATES}
+    in_effect = {entry.step for entry in run.ledger if entry.state in IN_EFFECT_STATES}
     for other in sorted(runs, key=lambda each: (each.status is Status.COMPLETED, each.started_at, each.key)):
         is_later = (other.started_at, other.key) > (run.started_at, run.key)
         if other.key != run.key and (is_later or other.status is Status.COMPLETED):

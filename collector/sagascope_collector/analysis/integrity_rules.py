@@ -11,6 +11,7 @@ from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import is_late, is_overdue, of_attempt, of_next
 from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, is_proven_after, took_effect_after
 from sagascope_collector.analysis.model import (
+    IN_EFFECT_STATES,
     TWO_PHASE_TYPES,
     Attempt,
     AttemptState,
@@ -20,7 +21,6 @@ from sagascope_collector.analysis.model import (
     Step,
     StepState,
 )
-from sagascope_collector.analysis.plans import COMPENSABLE_STATES
 from sagascope_collector.analysis.steps import DECISIONS, unseen_participants
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -169,11 +169,7 @@ def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
     for effect, entry in reversed(case.effects):
         if effect.name in case.saga.relied_on or (superseded and effect.name not in case.saga.repeated_by_newer):
             continue
-        if (
-            effect.compensation
-            and entry.state in COMPENSABLE_STATES
-            and not ledger.is_pending(effect, case.saga.status)
-        ):
+        if effect.compensation and entry.state in IN_EFFECT_STATES and not ledger.is_pending(effect, case.saga.status):
             yield effect, entry.state
 
 

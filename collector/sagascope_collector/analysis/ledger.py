@@ -7,6 +7,7 @@ from decimal import Decimal
 from sagascope import semconv
 from sagascope_collector.analysis.clocks import UNBOUNDED_NS, UNKNOWN_SKEW_NS
 from sagascope_collector.analysis.model import (
+    COMMITTED_STATES,
     AmountAtRisk,
     Attempt,
     AttemptState,
@@ -249,10 +250,6 @@ def is_abandoned(attempt: Attempt) -> bool:
     return len(attempt.views) > 1 and caller.end > 0 and caller.status == "error"
 
 
-CERTAIN_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)
-"""States in which the step is certainly committed and not compensated."""
-
-
 POSSIBLE_STATES = (LedgerState.UNKNOWN, LedgerState.COMPENSATION_UNKNOWN)
 """States in which it is unknown whether the step, or its compensation, took effect."""
 
@@ -284,7 +281,7 @@ def _at_risk(
     certain: list[Attempt] = []
     possible: list[Attempt] = []
     for effect, entry in zip(effects, entries, strict=True):
-        if entry.state in CERTAIN_STATES:
+        if entry.state in COMMITTED_STATES:
             certain += effect.committed
         elif entry.state is LedgerState.NOT_COMPENSABLE:
             # a step without a compensation, such as a check, moves the saga's money only if it reports an amount

@@ -10,7 +10,15 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, Saga, Status, type_label
+from sagascope_collector.analysis.model import (
+    IN_EFFECT_STATES,
+    LedgerEntry,
+    LedgerState,
+    Phase,
+    Saga,
+    Status,
+    type_label,
+)
 from sagascope_collector.analysis.wording import Text, joined, money, name_list, phrase, run_name, sentences
 from sagascope_collector.records import SagaKey
 
@@ -168,15 +176,6 @@ CHARGED_STATES: Final = (
     LedgerState.COMPENSATION_UNKNOWN,
 )
 """States of a step whose amount was charged."""
-
-IN_EFFECT_STATES: Final = (
-    LedgerState.COMMITTED,
-    LedgerState.COMPENSATION_FAILED,
-    LedgerState.COMPENSATING,
-    LedgerState.COMPENSATION_UNKNOWN,
-    LedgerState.UNKNOWN,
-)
-"""States of a step that is, or may be, in effect."""
 
 NOTHING_RECEIVED_STATES: Final = (LedgerState.NOT_DONE, LedgerState.NOT_SEEN)
 """States of a step without a received attempt that took effect."""

@@ -91,6 +91,13 @@ class LedgerState(StrEnum):
     """No attempt that took effect was received, and telemetry may be missing. No text states that nothing was done."""
 
 
+COMMITTED_STATES: Final = (LedgerState.COMMITTED, LedgerState.COMPENSATION_FAILED, LedgerState.COMPENSATING)
+"""States in which a step is certainly committed and not compensated."""
+
+IN_EFFECT_STATES: Final = (*COMMITTED_STATES, LedgerState.COMPENSATION_UNKNOWN, LedgerState.UNKNOWN)
+"""States in which a step is, or may be, in effect: its compensation is due, or must be verified."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error as its emitter described it."""

@@ -9,8 +9,8 @@ from sagascope_collector.analysis import ledger, values
 from sagascope_collector.analysis.ledger import StepEffect
 from sagascope_collector.analysis.model import (
     FORWARD_TYPES,
+    IN_EFFECT_STATES,
     LedgerEntry,
-    LedgerState,
     Phase,
     Plan,
     PlannedStep,
@@ -157,16 +157,6 @@ class _Dependencies:
                     needs.discard(name)
                     if not needs:
                         ready.append(each)
-
-
-COMPENSABLE_STATES = (
-    LedgerState.COMMITTED,
-    LedgerState.COMPENSATING,
-    LedgerState.COMPENSATION_FAILED,
-    LedgerState.COMPENSATION_UNKNOWN,
-    LedgerState.UNKNOWN,
-)
-"""Ledger states in which a compensation is still due, or must be verified."""
 
 
 def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
@@ -327,6 +317,6 @@ def next_compensation(
     """
     for effect, entry in reversed(list(effects)):
         is_pending = entry.step not in superseded and ledger.is_pending(effect, status)
-        if entry.state in COMPENSABLE_STATES and entry.compensation and not is_pending:
+        if entry.state in IN_EFFECT_STATES and entry.compensation and not is_pending:
             return entry.step, entry.compensation
     return None

@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 
 from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.model import (
+    IN_EFFECT_STATES,
     Attempt,
     AttemptState,
     Confidence,
     Failure,
-    LedgerState,
     Phase,
     Saga,
     Step,
@@ -148,16 +148,6 @@ UNDECIDABLE_REASONS: Final = frozenset(
 
 COMPENSATION_REASONS: Final = frozenset({AttentionCode.COMPENSATION_FAILED, AttentionCode.UNCOMPENSATED})
 
-STATES_AT_RISK: Final = frozenset(
-    {
-        LedgerState.COMMITTED,
-        LedgerState.COMPENSATING,
-        LedgerState.COMPENSATION_FAILED,
-        LedgerState.COMPENSATION_UNKNOWN,
-        LedgerState.UNKNOWN,
-    }
-)
-
 
 class Verification(NamedTuple):
     """Work whose effect is to be looked up at a service; `attempt` is None where its start was not received."""
@@ -227,7 +217,7 @@ def _committed(saga: Saga, step: str | None) -> Iterator[Verification]:
 
 def _at_risk(saga: Saga) -> Iterator[Verification]:
     """Returns the work that is or may be committed, and the last attempt to compensate it."""
-    names = {each.step for each in saga.ledger if each.state in STATES_AT_RISK}
+    names = {each.step for each in saga.ledger if each.state in IN_EFFECT_STATES}
     steps = (each for each in saga.steps if each.attempts and (each.name in names or each.compensates in names))
     return map(_last_attempt, steps)
 
