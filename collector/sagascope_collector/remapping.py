@@ -19,7 +19,7 @@ from sagascope import semconv
 from sagascope_collector import json_values
 from sagascope_collector.client import schemas
 from sagascope_collector.engines import AttributeMapping, RecordFields
-from sagascope_collector.engines.traces import Assigned, TraceRecord, assign
+from sagascope_collector.engines.traces import Assignment, TraceRecord, assign
 from sagascope_collector.errors import BadRules, BadValue, Disabled
 from sagascope_collector.otlp.columns import mark_columns, table
 from sagascope_collector.records import UNMARKED, Mark, SagaId, mark_of
@@ -299,13 +299,13 @@ def _changes(read: Iterable[_Row], identified: Collection[bytes], mapping: Attri
     return changes
 
 
-def _record(row: _Row, mapping: AttributeMapping) -> tuple[TraceRecord, Assigned | None]:
+def _record(row: _Row, mapping: AttributeMapping) -> tuple[TraceRecord, Assignment | None]:
     """Returns a record as a part of its trace, and what an engine or a rule for single records says of it."""
     columns = row.columns
     fields = RecordFields(columns["name"], columns["scope"], columns["service"], row.attributes, columns["kind"])
     has_own = not row.attributes.keys().isdisjoint(schema.MARK_KEYS)
     mark = mapping.mark(fields, mark_of(row.attributes) if has_own else UNMARKED)
-    own = Assigned(mark, mapping.attributes(fields)) if mark.id else None
+    own = Assignment(mark, mapping.attributes(fields)) if mark.id else None
     record = TraceRecord(
         fields, own is None, columns["span_id"], columns["parent_id"], columns["start"], row.kind == SPANS
     )

@@ -57,13 +57,13 @@ def _over_many() -> Iterator[Sequence[str]]:
         for first in range(0, OPEN, 5_000):
             _keep(store, range(first, min(first + 5_000, OPEN)))
         incidents = Incidents(store.incidents)
-        incidents.look()
+        incidents.evaluate()
         after, asked = [], []
         api = create_api(store, Context, Nothing(), incidents)
         for number in range(OPEN, OPEN + TURNS):
             _keep(store, [number])
             begun = time.perf_counter()
-            incidents.look()
+            incidents.evaluate()
             after.append(time.perf_counter() - begun)
             asked.append(asyncio.run(_asked(api)))
         store.close()

@@ -94,7 +94,7 @@ class Alerter:
             now = self._clock()
             found = self._decisions(now)
             states = [decision.state for _, decision in found]
-            self._records.put(states, [self._notification(each, of, now) for each, of in found if of.event])
+            self._records.put(states, [self._notification(*each, now) for each in found if each[1].event])
         for name in {each.receiver for each in states}:
             self._delivering[name].trigger()
 

@@ -195,7 +195,8 @@ class Decision(NamedTuple):
 
 
 ABSENCE_REASONS: Final = frozenset(
-    {"instance_lost", "hung", "next_step_missing", "never_closed", "in_doubt", "uncompensated"}
+    # the end of a hung attempt may be among the records that were not received
+    {schemas.AttentionCode.HUNG, *(code for code in schemas.AttentionCode if code.rests_on_absence)}
 )
 """Reasons that may rest on telemetry that was not received."""
 

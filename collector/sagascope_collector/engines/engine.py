@@ -222,7 +222,7 @@ class Work:
     start: int
     succeeded_at: int
     """The end of the first attempt that succeeded; 0: none did."""
-    is_tried: bool
+    is_attempted: bool
     is_declared: bool
     """Whether an attribute or a rule of the user declares what it is."""
 
@@ -233,7 +233,7 @@ class Work:
             attempts[0].mark.step,
             min(span.start for span in attempts),
             min((span.end for span in attempts if span.end and span.has_succeeded), default=0),
-            is_tried=True,
+            is_attempted=True,
             is_declared=any(span.mark.type or semconv.STEP_COMPENSATES in span.attributes for span in attempts),
         )
 
@@ -251,7 +251,7 @@ def compensated_steps(works: Iterable[Work]) -> Iterator[str]:
             committed_at = _without_first(committed_at, step)
         elif work.succeeded_at:
             committed_at.append((work.name, work.succeeded_at))
-        has_failed |= work.is_tried and not work.succeeded_at
+        has_failed |= work.is_attempted and not work.succeeded_at
         yield step
 
 

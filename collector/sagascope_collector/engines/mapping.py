@@ -67,7 +67,7 @@ def _expanded(value: Any) -> Any:
     return {"attribute": value} if isinstance(value, str) else value
 
 
-From = Annotated[Source, BeforeValidator(_expanded)]
+SourceOrKey = Annotated[Source, BeforeValidator(_expanded)]
 
 
 class Condition(BaseModel):
@@ -121,18 +121,18 @@ Outcome = Literal["completed", "compensated", "failed"]
 class StepRule(BaseModel):
     """The fields of a rule that describe a step."""
 
-    step: From | None = None
-    key: From | None = None
-    attempt: From | None = None
+    step: SourceOrKey | None = None
+    key: SourceOrKey | None = None
+    attempt: SourceOrKey | None = None
     first_attempt: Literal[0, 1] = 1
     """The number that the emitter gives to the first attempt."""
     compensation: Condition | None = None
     """The condition for steps that are compensations."""
-    compensates: From | dict[Key, Key] | None = None
+    compensates: SourceOrKey | dict[Key, Key] | None = None
     """The step that is compensated: a value, or a mapping from compensations to steps."""
-    amount: From | None = None
-    currency: From | None = None
-    idempotency_key: From | None = None
+    amount: SourceOrKey | None = None
+    currency: SourceOrKey | None = None
+    idempotency_key: SourceOrKey | None = None
     step_timeout: Seconds | None = None
 
     def step_of(self, record: RecordFields, known: Mark) -> Mark:
@@ -191,12 +191,12 @@ class Rule(StepRule):
     when: Condition = Condition()
     scope: Literal["record", "trace"] = "record"
     """What belongs to the saga: the record alone, or its whole trace."""
-    id: From | None = None
-    name: From | None = None
-    run: From | None = None
+    id: SourceOrKey | None = None
+    name: SourceOrKey | None = None
+    run: SourceOrKey | None = None
     role: Literal["saga", "step"] | None = None
     """The role of the span; by default ``step`` for a span that has a step."""
-    keys: dict[Key, From] = {}
+    keys: dict[Key, SourceOrKey] = {}
     """Business keys by name."""
     timeout: Seconds | None = None
     """The time that the whole saga may take."""
@@ -238,7 +238,7 @@ class Rule(StepRule):
         given = [*self.step_attributes(record), *self.saga_attributes(record)]
         if self.role == semconv.ROLE_SAGA:
             given.append((semconv.SAGA_TIMEOUT, self.timeout))
-        return absent_of(given, record)
+        return missing_attributes(given, record)
 
     def saga_attributes(self, record: RecordFields) -> Iterator[tuple[str, Value]]:
         """Yields the ``saga.*`` attributes that describe the saga as a whole, except its timeout."""
@@ -285,7 +285,7 @@ class Rule(StepRule):
             else:
                 given += [(semconv.AMOUNT, _number(self.amount, record))]
         mark = Mark(saga.id, saga.name, saga.run, role, step.step, step.type, step.key, step.attempt)
-        return mark, absent_of(given, record)
+        return mark, missing_attributes(given, record)
 
     def attribute_keys(self) -> set[str]:
         """Returns the attribute keys that the rule reads."""
@@ -299,7 +299,7 @@ class Rule(StepRule):
             yield from each.sources()
 
 
-def absent_of(given: Iterable[tuple[str, Value]], record: RecordFields) -> dict[str, Value]:
+def missing_attributes(given: Iterable[tuple[str, Value]], record: RecordFields) -> dict[str, Value]:
     """Returns those of the attributes that have a value and that the record does not have."""
     return {key: value for key, value in given if value not in ("", None) and key not in record.attributes}
 

@@ -154,7 +154,7 @@ def _recognise_compensations(activities: Sequence[_Activity]) -> None:
 def _work(activity: _Activity) -> engine.Work:
     work = engine.Work.of([activity.first_span, *activity.attempts])
     return replace(
-        work, start=activity.first_span.start, succeeded_at=activity.succeeded_at, is_tried=bool(activity.attempts)
+        work, start=activity.first_span.start, succeeded_at=activity.succeeded_at, is_attempted=bool(activity.attempts)
     )
 
 

@@ -46,7 +46,7 @@ class TraceRecord(NamedTuple):
     """A span or log record of one trace."""
 
     fields: RecordFields
-    is_free: bool
+    has_no_saga: bool
     """Whether neither its attributes nor an engine nor another rule names its saga."""
     span_id: bytes
     parent_id: bytes
@@ -55,15 +55,15 @@ class TraceRecord(NamedTuple):
     """False: it is a log record."""
 
 
-class Assigned(NamedTuple):
-    """What a rule says of a record."""
+class Assignment(NamedTuple):
+    """The saga to which a rule assigns a record."""
 
     mark: Mark
     attributes: Mapping[str, Value]
     """``saga.*`` attributes to add to the record."""
 
 
-def assign(records: Sequence[TraceRecord], rules: Sequence[TraceRule]) -> list[Assigned | None]:
+def assign(records: Sequence[TraceRecord], rules: Sequence[TraceRule]) -> list[Assignment | None]:
     """Returns what the rules say of each record of one trace, in any order; None: nothing.
 
     A span that a rule identifies gives its saga to all that is below it; the earliest of them gives it to the rest.
@@ -74,16 +74,16 @@ def assign(records: Sequence[TraceRecord], rules: Sequence[TraceRule]) -> list[A
     starts = {each.span_id: (each.start, each.span_id) for each in records if each.is_span}
     first = identified[min(identified, key=lambda span_id: starts[span_id])]
     parents = {each.span_id: each.parent_id for each in records if each.is_span}
-    assigned: list[Assigned | None] = []
+    assigned: list[Assignment | None] = []
     for each in records:
         rule, saga = next((identified[up] for up in _upward(each.span_id, parents) if up in identified), first)
         is_first = each.is_span and not each.parent_id
-        assigned.append(Assigned(*rule.assigned(each.fields, saga, is_first=is_first)) if each.is_free else None)
+        assigned.append(Assignment(*rule.assigned(each.fields, saga, is_first=is_first)) if each.has_no_saga else None)
     return assigned
 
 
 def _identified(record: TraceRecord, rules: Sequence[TraceRule]) -> tuple[TraceRule, Mark] | None:
-    if not (record.is_span and record.is_free):
+    if not (record.is_span and record.has_no_saga):
         return None
     return next(((rule, saga) for rule in rules if (saga := rule.identify(record.fields))), None)
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from sagascope import semconv
 from sagascope_collector import analysis
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.incidents.failure_monitor import failure
+from sagascope_collector.incidents.failure_monitor import last_failure
 from sagascope_collector.incidents.lifecycle import Incident
 from sagascope_collector.records import Attributes, Facts, SagaId, SagaKey, Span, Value
 from sagascope_collector.saga_filters import SagaFilters, SagaStatus
@@ -142,10 +142,12 @@ def common_attributes(
     """
     if len(affected) < MIN_AFFECTED or len(completed) < MIN_COMPLETED:
         return ()
-    ours, theirs = _by_attribute(affected), _by_attribute(completed)
+    in_affected, in_completed = _by_attribute(affected), _by_attribute(completed)
     seen = Counter(origin for each in completed for origin in each.origins)
-    groups = _equivalent(ours, theirs, {origin for origin, count in seen.items() if count >= MIN_COMPLETED})
-    found = [each for group in groups if (each := _common(group, ours, theirs, affected, completed))]
+    groups = _equivalent(
+        in_affected, in_completed, {origin for origin, count in seen.items() if count >= MIN_COMPLETED}
+    )
+    found = [each for group in groups if (each := _common(group, in_affected, in_completed, affected, completed))]
     chances = sorted((_chance(each), each.attribute) for each in found)
     by_attribute = {each.attribute: each for each in found}
     significant = [attribute for chance, attribute in chances if chance * len(groups) <= MAX_CHANCE]
@@ -161,18 +163,18 @@ def _by_attribute(sagas: Sequence[SagaAttributes]) -> SagasByAttribute:
 
 
 def _equivalent(
-    ours: SagasByAttribute, theirs: SagasByAttribute, origins: AbstractSet[tuple[str, str]]
+    in_affected: SagasByAttribute, in_completed: SagasByAttribute, origins: AbstractSet[tuple[str, str]]
 ) -> list[list[SagaAttribute]]:
     """Returns the attributes at these origins, grouped by the sagas that have them, the preferred of each first."""
     values: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for each in ours.keys() | theirs.keys():
+    for each in in_affected.keys() | in_completed.keys():
         values[each[:3]].add(each.value)
     groups: defaultdict[object, list[SagaAttribute]] = defaultdict(list)
-    for each in ours.keys() | theirs.keys():
-        mine, others = ours.get(each, frozenset()), theirs.get(each, frozenset())
-        is_shared = len(mine) + len(others) >= MIN_AFFECTED and len(values[each[:3]]) <= MAX_VALUES
+    for each in in_affected.keys() | in_completed.keys():
+        affected_sagas, completed_sagas = in_affected.get(each, frozenset()), in_completed.get(each, frozenset())
+        is_shared = len(affected_sagas) + len(completed_sagas) >= MIN_AFFECTED and len(values[each[:3]]) <= MAX_VALUES
         if is_shared and each.origin in origins:
-            groups[mine, others].append(each)
+            groups[affected_sagas, completed_sagas].append(each)
     return [sorted(group, key=_preference) for group in groups.values()]
 
 
@@ -184,8 +186,8 @@ def _preference(attribute: SagaAttribute) -> tuple[int, SagaAttribute]:
 
 def _common(
     group: Sequence[SagaAttribute],
-    ours: SagasByAttribute,
-    theirs: SagasByAttribute,
+    in_affected: SagasByAttribute,
+    in_completed: SagasByAttribute,
     affected: Sequence[SagaAttributes],
     completed: Sequence[SagaAttributes],
 ) -> CommonAttribute | None:
@@ -193,9 +195,9 @@ def _common(
     first = group[0]
     found = CommonAttribute(
         attribute=first,
-        affected=len(ours.get(first, ())),
+        affected=len(in_affected.get(first, ())),
         affected_of=sum(first.origin in each.origins for each in affected),
-        completed=len(theirs.get(first, ())),
+        completed=len(in_completed.get(first, ())),
         completed_of=sum(first.origin in each.origins for each in completed),
         also=tuple(group[1 : 1 + MAX_EQUIVALENT]),
     )
@@ -217,7 +219,7 @@ AFFECTED_SAGAS: Final = 100
 COMPLETED_SAGAS: Final = 200
 """Maximum number of compared sagas of each kind."""
 
-PARTS: Final = 4
+WINDOW_PARTS: Final = 4
 """Number of parts of the window that contribute equal numbers of completed sagas, so that not only its end counts."""
 
 LEAD_NS: Final = 3_600 * NANOSECONDS_PER_SECOND
@@ -282,12 +284,12 @@ class Comparison:
     def _completed(self, incident: Incident, first: int, last: int) -> Iterator[SagaKey]:
         """Returns completed sagas of the incident's saga type."""
         status: SagaStatus = "completed" if incident.phase == "forward" else "compensated"
-        bounds = [first + (last - first) * part // PARTS for part in range(PARTS + 1)]
+        bounds = [first + (last - first) * part // WINDOW_PARTS for part in range(WINDOW_PARTS + 1)]
         for since, until in itertools.pairwise(bounds):
             chosen = SagaFilters(
                 environment=incident.environment, status=status, name=incident.name, since=since, until=until
             )
-            rows = self._storage.listing.page(chosen, limit=COMPLETED_SAGAS // PARTS).rows
+            rows = self._storage.listing.page(chosen, limit=COMPLETED_SAGAS // WINDOW_PARTS).rows
             yield from (row.key for row in rows if row.attention is None)
 
     def _attributes(self, keys: Sequence[SagaKey], incident: Incident) -> list[SagaAttributes]:
@@ -307,7 +309,7 @@ class Comparison:
         known = saga_attributes(facts.spans)
         if not incident.failure_rate:
             return known
-        failures = [failure(saga, incident.failure_rate.step) for saga in analysis.rebuild(facts, self._clock())]
+        failures = [last_failure(saga, incident.failure_rate.step) for saga in analysis.rebuild(facts, self._clock())]
         errors = {SagaAttribute("", each.step, ERROR, each.fingerprint) for each in failures if each.fingerprint}
         return known._replace(attributes=known.attributes | errors)
 

@@ -28,11 +28,12 @@ from sagascope_collector.storage import Storage
 FAILURE_RATE: Final = "failure_rate"
 """The reason of these incidents."""
 
-LOOK_INTERVAL_SECONDS: Final = 2.0
-STEP_LOOK_INTERVAL_SECONDS: Final = 10.0
+EVALUATION_INTERVAL_SECONDS: Final = 2.0
+STEP_EVALUATION_INTERVAL_SECONDS: Final = 10.0
 
-MIN_REST: Final = 20
+MIN_PAUSE_FACTOR: Final = 20
 """Minimum wait before the next evaluation, as a multiple of the CPU time of the last one."""
+
 AGE_INTERVAL_SECONDS: Final = 3_600.0
 
 SAMPLED_SAGAS: Final = 25
@@ -44,7 +45,7 @@ STEP_WINDOW_SECONDS: Final = (300, 3_600)
 """Windows in seconds for failure rates of steps; sagas are counted, not attempts."""
 
 
-class Failure(NamedTuple):
+class SagaFailure(NamedTuple):
     """The failure that ended a saga: its last failed step. Unknown texts are ``""``."""
 
     step: str
@@ -53,14 +54,17 @@ class Failure(NamedTuple):
     fingerprint: str
 
 
+NO_FAILURE: Final = SagaFailure("", "", "", "")
+
+
 class _Sample(NamedTuple):
     failed: int
     """Number of failed sagas."""
-    failed_then: int
+    failed_when_read: int
     """Number of failed sagas when their records were read."""
     latest: FailedSaga | None
     examples: tuple[str, ...]
-    failure: Failure
+    failure: SagaFailure
 
 
 def failure_rate_key(environment: str, name: str, step: str = "") -> str:
@@ -68,7 +72,7 @@ def failure_rate_key(environment: str, name: str, step: str = "") -> str:
     return Cause(environment, name, step, "forward", FAILURE_RATE, "").key
 
 
-def failure(saga: Saga, at: str = "") -> Failure:
+def last_failure(saga: Saga, at: str = "") -> SagaFailure:
     """Returns the failure that ended a saga, or the last failure of a given step, which may have succeeded since."""
     failed = [
         (attempt.finished_at or 0, step, attempt)
@@ -78,10 +82,10 @@ def failure(saga: Saga, at: str = "") -> Failure:
         if attempt.state is AttemptState.ERROR or (attempt.error and attempt.state is AttemptState.UNKNOWN)
     ]
     if not failed:
-        return Failure("", "", "", "")
+        return NO_FAILURE
     _, step, attempt = max(failed, key=lambda each: each[0])
     error = attempt.error
-    return Failure(
+    return SagaFailure(
         step.name, attempt.process.service, error_text(error), fingerprint(error.type, error.message) if error else ""
     )
 
@@ -94,12 +98,12 @@ class FailureRates:
         self._groups: Mapping[str, IncidentGroup] = {}
         self._samples: dict[str, _Sample] = {}
         self._step_groups: Mapping[str, IncidentGroup] = {}
-        self._next_look = self._next_step_look = self._next_aging = 0.0
+        self._next_evaluation = self._next_step_evaluation = self._next_aging = 0.0
 
     def groups(self, known: Mapping[str, Incident], now: int) -> Mapping[str, IncidentGroup]:
         """Returns the failed sagas of each type whose failure rate has left its baseline, by the incident's key.
 
-        The counts are updated every `LOOK_INTERVAL_SECONDS`.
+        The counts are updated every `EVALUATION_INTERVAL_SECONDS`.
 
         Args:
             known: The current incidents, by key.
@@ -108,7 +112,7 @@ class FailureRates:
         Raises:
             StorageUnavailable: The sagas cannot be counted.
         """
-        if time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_evaluation:
             return self._groups
         started = time.thread_time()
         seconds = now // NANOSECONDS_PER_SECOND
@@ -130,7 +134,7 @@ class FailureRates:
         self._groups = groups
         self._age(seconds)
         took = time.thread_time() - started  # CPU time, not the clock: a busy machine must not delay an incident more
-        self._next_look = time.monotonic() + max(LOOK_INTERVAL_SECONDS, MIN_REST * took)
+        self._next_evaluation = time.monotonic() + max(EVALUATION_INTERVAL_SECONDS, MIN_PAUSE_FACTOR * took)
         return groups
 
     def _of_steps(
@@ -140,7 +144,7 @@ class FailureRates:
 
         Sagas that fail, or are stuck at that step, already belong to an incident and open no second one.
         """
-        if time.monotonic() < self._next_step_look:
+        if time.monotonic() < self._next_step_evaluation:
             return self._step_groups
         groups, seconds = {}, now // NANOSECONDS_PER_SECOND
         hour_ago = first_minute(seconds)
@@ -166,7 +170,7 @@ class FailureRates:
             if found:
                 rate = found.rate._replace(step=step)
                 groups[key] = self._group(key, environment, name, found.since, rate, now)
-        self._next_step_look = time.monotonic() + STEP_LOOK_INTERVAL_SECONDS
+        self._next_step_evaluation = time.monotonic() + STEP_EVALUATION_INTERVAL_SECONDS
         return groups
 
     def _age(self, seconds: int) -> None:
@@ -219,24 +223,24 @@ class FailureRates:
             sagas = outcomes.failed(environment, name, since, now, SAMPLED_SAGAS)
         examples = tuple(each.key.id for each in sagas[:EXAMPLES])
         latest = sagas[0] if sagas else None
-        if before and failed < 2 * before.failed_then:
+        if before and failed < 2 * before.failed_when_read:
             return before._replace(failed=failed, latest=latest, examples=examples)
         return _Sample(failed, failed, latest, examples, self._most_common_failure(sagas, rate.step, now))
 
-    def _most_common_failure(self, sagas: Sequence[FailedSaga], step: str, now: int) -> Failure:
+    def _most_common_failure(self, sagas: Sequence[FailedSaga], step: str, now: int) -> SagaFailure:
         if not sagas:
-            return Failure("", "", "", "")
+            return NO_FAILURE
         keys = {each.key for each in sagas}
         facts = self._storage.lookup.facts(list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys)))
         failures = [
-            failure(saga, step)
+            last_failure(saga, step)
             for each in facts.values()
             for saga in analysis.rebuild(each, now)
             if step or saga.key in keys
         ]
         known = [each for each in failures if each.step]
         if not known:
-            return Failure("", "", "", "")
+            return NO_FAILURE
         causes = Counter((each.step, each.service, each.fingerprint) for each in known)
         most_common = causes.most_common(1)[0][0]
         return next(each for each in known if (each.step, each.service, each.fingerprint) == most_common)

@@ -133,7 +133,7 @@ def departure(
         window = [each for each in periods if each.start >= start]
         if _sum(window)[0] < MIN_FAILED or now - max(each.start for each in window if each.failed) > HOUR_SECONDS:
             continue  # sagas that ended long ago, for example in an imported archive, open no incident
-        baseline = learn(periods, now, start, history, minutes_from)
+        baseline = learn_baseline(periods, now, start, history, minutes_from)
         if _departs(window, baseline):
             since = next(each.start for each in window if each.failed)
             found = [each for each in window if each.start >= since]
@@ -145,7 +145,7 @@ def _ongoing(
     periods: Sequence[OutcomePeriod], now: int, history: History, since: int, minutes_from: int
 ) -> Departure | None:
     since = since // MINUTE_SECONDS * MINUTE_SECONDS
-    baseline = learn(periods, now, since, history, minutes_from)
+    baseline = learn_baseline(periods, now, since, history, minutes_from)
     found = [each for each in periods if _end(each, minutes_from) > since]
     last_failure = max((each.start for each in found if each.failed), default=since)
     if now - last_failure > IDLE_SECONDS or _has_returned(found, baseline):
@@ -168,7 +168,9 @@ def _departure(since: int, found: Sequence[OutcomePeriod], baseline: Baseline) -
     return Departure(since, rate)
 
 
-def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: History, minutes_from: int) -> Baseline:
+def learn_baseline(
+    periods: Sequence[OutcomePeriod], now: int, until: int, history: History, minutes_from: int
+) -> Baseline:
     """Returns the baseline of a type from the sagas that ended before `until`.
 
     If those are too few, sagas of incidents that ended at least `ACCEPTED_AFTER_SECONDS` ago also count.

@@ -64,7 +64,7 @@ class UnsharedIncidents:
 INTERVAL_SECONDS: Final = 0.25
 """Seconds between two evaluations while nothing changes."""
 
-EVALUATION_SECONDS: Final = 2.0
+MAX_EVALUATION_LAG_SECONDS: Final = 2.0
 """Seconds by which the evaluation of a saga on two collectors may differ."""
 
 LISTED_RESOLVED: Final = 500
@@ -113,7 +113,7 @@ class Incidents:
         self._known = self._stored()
         self._seen: int | None = None
         self._groups: Mapping[str, IncidentGroup] = {}
-        self._task = PeriodicTask("incidents", self.look, interval_seconds=INTERVAL_SECONDS)
+        self._task = PeriodicTask("incidents", self.evaluate, interval_seconds=INTERVAL_SECONDS)
         self._listeners: list[Callable[[], None]] = []
         records.listen(self._task.trigger)
 
@@ -129,7 +129,7 @@ class Incidents:
         """Calls `listener` in the thread after every evaluation with a change; it must not block."""
         self._listeners.append(listener)
 
-    def look(self) -> Sequence[IncidentChange]:
+    def evaluate(self) -> Sequence[IncidentChange]:
         """Updates every incident; returns the changes.
 
         Raises:
@@ -210,7 +210,7 @@ class Incidents:
 
         An acknowledgement is of these sagas.
         """
-        ends = time.monotonic() + EVALUATION_SECONDS
+        ends = time.monotonic() + MAX_EVALUATION_LAG_SECONDS
         while self._is_without_sagas(key) and time.monotonic() < ends:
             time.sleep(INTERVAL_SECONDS)
 

@@ -97,12 +97,12 @@ class Finder:
 
     def find(self, text: str) -> Iterator[Card]:
         """Yields the card numbers of a text in order, without overlap; the longest match wins."""
-        plain, places = in_plain_writing(text)
+        plain, positions = normalized(text)
         for run in _RUN.finditer(plain):
             if run.end() - run.start() >= MIN_DIGITS:
                 for card in self._in_run(plain, run):
                     if not _is_within_identifier(plain, card):
-                        yield Card(places[card.start], places[card.end - 1] + 1, card.digits)
+                        yield Card(positions[card.start], positions[card.end - 1] + 1, card.digits)
 
     def _in_run(self, text: str, run: re.Match[str]) -> Iterator[Card]:
         is_single_group = run[0].isdigit()
@@ -112,12 +112,12 @@ class Finder:
         return iter([Card(*run.span(), run[0])])
 
 
-def in_plain_writing(text: str) -> tuple[str, Sequence[int]]:
-    """Returns a text with ASCII digits and single ASCII separators, and the place of each character in the original."""
+def normalized(text: str) -> tuple[str, Sequence[int]]:
+    """Returns a text with ASCII digits and single ASCII separators, and the original position of each character."""
     if not _IS_REWRITTEN.search(text):
         return text, range(len(text))
-    rewritten, places = _substituted(text, range(len(text)), _REWRITTEN, _plain_character)
-    return _substituted(rewritten, places, _REPEATED, lambda _: "")
+    rewritten, positions = _substituted(text, range(len(text)), _REWRITTEN, _plain_character)
+    return _substituted(rewritten, positions, _REPEATED, lambda _: "")
 
 
 def _plain_character(found: re.Match[str]) -> str:
@@ -127,18 +127,18 @@ def _plain_character(found: re.Match[str]) -> str:
 
 
 def _substituted(
-    text: str, places: Sequence[int], pattern: re.Pattern[str], write: Callable[[re.Match[str]], str]
+    text: str, positions: Sequence[int], pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]
 ) -> tuple[str, list[int]]:
-    """Replaces matches by one character at most, and keeps the places of characters."""
+    """Replaces each match by at most one character, and keeps the original position of each character."""
     parts: list[str] = []
     kept: list[int] = []
     end = 0
     for found in pattern.finditer(text):
-        written = write(found)
-        parts += text[end : found.start()], written
-        kept += [*places[end : found.start()], *([places[found.start()]] if written else [])]
+        replaced = replacement(found)
+        parts += text[end : found.start()], replaced
+        kept += [*positions[end : found.start()], *([positions[found.start()]] if replaced else [])]
         end = found.end()
-    return "".join([*parts, text[end:]]), [*kept, *places[end:]]
+    return "".join([*parts, text[end:]]), [*kept, *positions[end:]]
 
 
 def is_card(digits: str) -> bool:

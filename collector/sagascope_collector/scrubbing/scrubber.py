@@ -114,11 +114,13 @@ _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _SEPARATORS: Final = b" +-"
 """The bytes that separate the digits of a card number in plain ASCII."""
 
-_OTHER: Final = (
+_OTHER_SEPARATORS: Final = (
     rb"[\t-\r]|%[0-9A-Fa-f]{2}|&[#0-9A-Za-z]{1,8};|\xc2[\xa0\xad]|\xe2[\x80\x81\x88][\x80-\xbf]|\xe3\x80\x80"
     rb"|\xef\xbb\xbf|\xef\xbc[\x8b\x8d]"
 )
-_SEPARATED: Final = re.compile(rb"0[ +-]*+(?:%b)(?:[ +-]|%b)*+(?:0|\xef\xbc)" % (_OTHER, _OTHER), re.DOTALL)
+_SEPARATED: Final = re.compile(
+    rb"0[ +-]*+(?:%b)(?:[ +-]|%b)*+(?:0|\xef\xbc)" % (_OTHER_SEPARATORS, _OTHER_SEPARATORS), re.DOTALL
+)
 """Two digits with another kind of separator between them; ``0`` stands for every ASCII digit. It starts with a literal,
 which `re` finds quickly."""
 
@@ -133,7 +135,7 @@ _RUN_BYTES: Final = bytes(
 )
 """Every byte that may be between the first and the last digit of a card number, with any separators."""
 
-_MAX_EXAMINED: Final = 10_000
+MAX_EXAMINED_PAIRS: Final = 10_000
 """Pairs of separated digits in one request that are examined one by one; with more, all are searched as text."""
 
 _SHORTEST_RUN: Final = b"0" * cards.MIN_DIGITS
@@ -158,8 +160,8 @@ def _may_contain_card(body: bytes) -> bool:
     and fewer are outside of ids. Other forms are searched first, in the parts of the body that have any, as text. Every
     part of a run is tried, because the bytes around a text may look like digits.
     """
-    for part in _parts_with_other_writings(body):
-        text, _ = cards.in_plain_writing(body[part].decode(errors="replace"))
+    for part in _parts_with_other_notations(body):
+        text, _ = cards.normalized(body[part].decode(errors="replace"))
         if _card_runs(_digit_runs(text.encode())):
             return True
     runs = _card_runs(_digit_runs(body))
@@ -169,10 +171,10 @@ def _may_contain_card(body: bytes) -> bool:
     return not all(_is_in_id(body, int(offsets[each.start]), int(offsets[each.stop - 1]) + 1) for each in runs)
 
 
-def _parts_with_other_writings(body: bytes) -> Iterator[slice]:
+def _parts_with_other_notations(body: bytes) -> Iterator[slice]:
     zeros = body.translate(_DIGITS_TO_ZEROS)
     found = [each.span() for each in _SEPARATED.finditer(zeros)]
-    if len(found) <= _MAX_EXAMINED:
+    if len(found) <= MAX_EXAMINED_PAIRS:
         found = [each for each in found if _has_digits_of_card(zeros, *each)]
     found += [each.span() for each in _FULL_WIDTH.finditer(body)] if b"\xef\xbc" in body else []
     start = end = 0

@@ -12,7 +12,7 @@ from sagascope_collector.incidents.failure_rate import (
     History,
     departure,
     first_minute,
-    learn,
+    learn_baseline,
     probability_of_more,
 )
 
@@ -144,8 +144,8 @@ def test_earlier_incidents_are_no_part_of_the_baseline() -> None:
     outage = [OutcomePeriod(first_minute(NOW) - hour * HOUR, 100, 100) for hour in range(1, 25)]
     quiet = week(10, 0)[:96]
     excluded = History(excluded=[(outage[-1].start, outage[0].start + HOUR - 1)])
-    assert learn(sorted([*quiet, *outage]), NOW, NOW, NEW, first_minute(NOW)).share > 0.6
-    assert learn(sorted([*quiet, *outage]), NOW, NOW, excluded, first_minute(NOW)).share < 0.01
+    assert learn_baseline(sorted([*quiet, *outage]), NOW, NOW, NEW, first_minute(NOW)).share > 0.6
+    assert learn_baseline(sorted([*quiet, *outage]), NOW, NOW, excluded, first_minute(NOW)).share < 0.01
 
 
 def test_a_share_that_a_person_accepted_is_the_baseline() -> None:
@@ -168,8 +168,8 @@ def test_an_incident_of_a_type_that_fails_from_its_first_saga_ends_after_a_day_a
 
 
 def test_shares_that_differ_from_hour_to_hour_make_counts_worth_less() -> None:
-    steady = learn(week(100, 10), NOW, NOW, NEW, first_minute(NOW))
-    uneven = learn(
+    steady = learn_baseline(week(100, 10), NOW, NOW, NEW, first_minute(NOW))
+    uneven = learn_baseline(
         [each._replace(failed=20 * (n % 2)) for n, each in enumerate(week(100, 0))], NOW, NOW, NEW, first_minute(NOW)
     )
     assert steady.dispersion == 1.0

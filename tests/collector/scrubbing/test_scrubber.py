@@ -383,14 +383,14 @@ def test_the_prefilter_selects_few_requests_full_of_ids(make: Callable[[int], st
 
 def test_little_of_an_ordinary_request_is_read_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading all of it, for card numbers in other writings, took ten times as long as decoding it."""
-    read, sent, drawn, rewrite = 0, 0, Random(8492), cards.in_plain_writing
+    read, sent, drawn, rewrite = 0, 0, Random(8492), cards.normalized
 
-    def in_plain_writing(text: str) -> Any:
+    def normalized(text: str) -> Any:
         nonlocal read
         read += len(text)
         return rewrite(text)
 
-    monkeypatch.setattr(cards, "in_plain_writing", in_plain_writing)
+    monkeypatch.setattr(cards, "normalized", normalized)
     for number in range(20):
         attributes = {"order": f"A-{number}", "amount": "120.50", "at": "2026-11-29T21:53:02Z", "shop": f"eu-{number}"}
         ids = [(drawn.getrandbits(64), drawn.getrandbits(128)) for _ in range(500)]

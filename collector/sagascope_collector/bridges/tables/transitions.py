@@ -190,7 +190,7 @@ def _compensated_by_name(row: Row) -> str:
     except ValueError:
         return ""
     works = [
-        Work(name, start, start if succeeded else 0, is_tried=True, is_declared=False)
+        Work(name, start, start if succeeded else 0, is_attempted=True, is_declared=False)
         for start, (name, succeeded) in enumerate([*earlier, (row.step, True)], 1)
     ]
     return [*compensated_steps(works)][-1] if earlier else ""
