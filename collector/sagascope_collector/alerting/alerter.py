@@ -88,6 +88,7 @@ class Alerter:
         Raises:
             StorageUnavailable: Nothing was stored.
         """
+        # most evaluations change nothing, and need no transaction
         if not (self._leads() and self._decisions(self._clock())):
             return
         with self._records.exclusive():  # another collector may have led a moment ago
@@ -117,6 +118,7 @@ class Alerter:
             if state.receiver == receiver:
                 try:
                     incident = self._incidents.one(state.incident)
+                # resolved so long ago that it is no longer in memory
                 except NotFound:
                     continue
                 found.append(messages.message("opened", incident, now, rule="", link=self._alerts.link))

@@ -216,6 +216,7 @@ class WebhookChannel:
             _log.error("Receiver %r was not notified (%s): %s.", receiver.name, notification.event, error)
             records.failed(notification.id, None, str(error))
             return True
+        # one warning for each notification, not one for each attempt
         if not pending.attempts:
             _log.warning("Notifying receiver %r failed and will be retried: %s.", receiver.name, error)
         backoff_ns = round(backoff_seconds(pending.attempts) * NANOSECONDS_PER_SECOND)
@@ -265,6 +266,7 @@ class AlertmanagerChannel:
         is_due = pending or not 0 <= since < REPEAT_INTERVAL_SECONDS * NANOSECONDS_PER_SECOND
         if since < self._backoff_ns or not is_due:
             return
+        # before the attempt, because the backoff after a failure counts from here
         self._sent_at = now
         alerts = self._alerts(pending)
         try:

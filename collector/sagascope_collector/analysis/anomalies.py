@@ -189,7 +189,7 @@ def _succeeded_after(attempt: Attempt, end: int) -> bool:
     return attempt.state is AttemptState.OK and ended > end + END_TOLERANCE_NS
 
 
-END_TOLERANCE_NS = 1_000_000_000
+END_TOLERANCE_NS = NANOSECONDS_PER_SECOND
 """Nanoseconds after a saga's end within which other services may end spans without an anomaly."""
 
 

@@ -134,6 +134,7 @@ def _rebuild_saga(
         tree,
         (lost_spans(joined, instances, now) if joined.announced else frozenset()) | normalized.lost,
         offsets,
+        # reversed: of two traces with one span id, the first by name counts, whatever the order of arrival
         {span_id: at for (_, span_id), at in sorted(joined.announced.items(), reverse=True)},
         normalized.unknown,
         Causes(normalized.spans, logs),
@@ -328,6 +329,7 @@ class _Assembly:
         others: set[str] = set()
         records: list[Span | Log] = [*self.logs, *self.spans]
         for record in records:
+            # most records have only attributes that earlier ones had, none of which is a key
             if not others.issuperset(record.attributes):
                 keys |= values.business_keys(record.attributes)
                 others.update(name for name in record.attributes if not name.startswith(semconv.KEY_PREFIX))
@@ -337,6 +339,7 @@ class _Assembly:
 def _distinct(logs: Sequence[Log]) -> list[Log]:
     """Each log record once, in time order."""
     ordered = sorted(logs, key=_log_order)
+    # rendering bodies and attributes takes long, and few records need it to differ
     if all(_log_order(one) != _log_order(other) for one, other in pairwise(ordered)):
         return ordered
     ordered.sort(key=lambda log: (*_log_order(log), str(log.body), repr(sorted(log.attributes.items(), key=repr))))

@@ -150,6 +150,7 @@ def _depth(span: Span, step: StepKey, tree: SpanTree) -> int:
 def _executions(step: StepKey, number: int, group: list[Span], tree: SpanTree) -> list[Views]:
     if len(group) == 1:
         return [Views(number, group)]
+    # the most common case needs no search for executions
     if len(group) == 2 and group[0].process.service != group[1].process.service:
         return [Views(number, _caller_first(group, step, tree))]
     executions = _Executions(number, tree)
@@ -399,6 +400,7 @@ def details(views: Sequence[Span]) -> dict[str, Any]:
     """Reads the details from the views of one attempt, the caller's first; returns them by field of `Attempt`."""
     found: dict[str, Any] = {}
     for view in views:
+        # the executor's views come last, so that their values replace the caller's
         for name in DETAIL_READERS.keys() & view.attributes.keys():
             value = view.attributes[name]
             if value is not None:

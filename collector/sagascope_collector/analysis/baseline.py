@@ -196,6 +196,7 @@ def _distinct_paths(completed: Sequence[Sequence[StepSample]]) -> Iterator[Seque
     compared = 0
     for steps in reversed(completed):
         path = _path(steps)
+        # samples with one path give the same pairs
         if path not in known and compared < MAX_COMPARED_PAIRS:
             known.add(path)
             compared += len(steps) ** 2
@@ -307,6 +308,7 @@ def learn_baseline(samples: Iterable[SagaSample], slowdown: float = 1.0) -> Base
     for each in latest:
         if each.version:
             by_version.setdefault(each.version, []).append(each)
+    # all are of one version, so its plan is the plan over all versions
     if len(by_version) == 2 and len({len(of_version) for of_version in by_version.values()}) == 1:
         del by_version[next(version for version in by_version if version)]
     plans = {version: plan for version, of_version in by_version.items() if (plan := learn_plan(of_version))}
@@ -380,6 +382,7 @@ def _limits(found: Mapping[str, list[int]], min_limit: float) -> dict[str, float
 def percentile(values: Iterable[int], share: float) -> int:
     """Returns a percentile by the nearest-rank method."""
     ordered = sorted(values)
+    # in integers: a product of floats may exceed a whole number, and so give the next rank
     rank = -(-len(ordered) * round(share * 100) // 100)
     return ordered[max(rank, 1) - 1]
 

@@ -127,6 +127,7 @@ class Case:
         """The next (step, compensation) that is due; None if there is none."""
         in_flight = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
         superseded = {each.step.name for each in in_flight if self._is_superseded(each)}
+        # another item of the step may still be in flight
         superseded -= {each.step.name for each in in_flight if not self._is_superseded(each)}
         return plans.next_compensation(self.effects, self.saga.status, superseded)
 

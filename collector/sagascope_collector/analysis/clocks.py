@@ -147,6 +147,7 @@ def _is_ahead(caller: Span, executor: Span) -> bool:
 
 def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: ProcessKey) -> dict[ProcessKey, int]:
     """Propagates corrections outward from the reference. A process on two paths keeps the first correction, by name."""
+    # sorted by name, so that the order of arrival changes no correction
     steps: dict[ProcessKey, dict[ProcessKey, _Bounds]] = {}
     for (parent, child), each in sorted(bounds.items(), key=lambda item: item[0]):
         steps.setdefault(parent, {}).setdefault(child, each)
@@ -183,7 +184,7 @@ MAX_DRIFT_RATIO: Final = 100e-6
 """Maximum drift between two clocks, as a share of the elapsed time: twice the drift of quartz."""
 
 MAX_PROCESSES: Final = 32
-"""Maximum number of processes compared with each other; with more, no skew is known."""
+"""Maximum number of processes compared with each other, in cubic time; with more, no skew is known."""
 
 MAX_PAIRS: Final = 32
 """Maximum number of process pairs from one finished saga; a saga type keeps the latest ten times as many."""

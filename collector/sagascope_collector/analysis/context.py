@@ -78,6 +78,7 @@ class EvaluationClock:
         moment = self.moment(start, seconds) + self._delay
         if self.now > moment:
             return True
+        # at `moment` itself it has not elapsed yet
         self.reevaluate_at(moment + 1)
         return False
 

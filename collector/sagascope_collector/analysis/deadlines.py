@@ -127,7 +127,7 @@ MIN_CONSECUTIVE_FAILURES = 3
 BACKOFF_FACTOR = 2
 """Factor by which an unannounced wait may exceed the longest earlier wait; `MAX_BACKOFF_FACTOR` for an engine's."""
 
-MAX_EXTRA_WAIT_NS = 3_600_000_000_000
+MAX_EXTRA_WAIT_NS = 3_600 * NANOSECONDS_PER_SECOND
 """Maximum nanoseconds by which an unannounced wait may exceed the longest earlier wait."""
 
 
@@ -245,6 +245,9 @@ def _is_given_up(case: Case, failed: StepAttempt) -> bool:
 MAX_ATTEMPTS_AHEAD = 1_000
 """Maximum number of future attempts in a forecast."""
 
+MAX_FORECAST_WAIT_NS = 86_400 * NANOSECONDS_PER_SECOND
+"""Maximum nanoseconds between two future attempts in a forecast."""
+
 MAX_BACKOFF_FACTOR = 10.0
 """Maximum growth factor from one wait between attempts to the next."""
 
@@ -301,7 +304,7 @@ def _last_attempt_ends(case: Case, failed: StepAttempt, next_attempt: int) -> in
     wait, growth, at = (latest.retry_in or 0) * NANOSECONDS_PER_SECOND, _growth(failed.step.attempts), next_attempt
     for number in range(max(left, 1)):
         at += took + (round(wait) if number else 0)
-        wait = min(wait * growth, 86_400 * NANOSECONDS_PER_SECOND)
+        wait = min(wait * growth, MAX_FORECAST_WAIT_NS)
     return at if whole is None else min(at, whole)
 
 

@@ -166,6 +166,7 @@ def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
         error = _latest_error(attempted) or _reported_error(case, finding)
         twice = finding.phase if finding.reason is AttentionCode.APPLIED_TWICE else None
     if finding is not None or not has_ended(case.saga.status):
+        # then the headline names the date of its times, too
         case.clock.reevaluate_at(midnight_after(case.clock.now))
     return Diagnosis(
         step=step,

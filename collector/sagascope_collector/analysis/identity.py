@@ -125,6 +125,7 @@ class _Completion:
 
     def _add_span(self, span: Span) -> None:
         key = (span.trace_id, span.span_id)
+        # copies of a span may differ: the greatest value, so that the order of arrival decides nothing
         self._parents[key] = max(self._parents.get(key, ""), span.parent_id)
 
     def _learn(self, value: str, record: Span | Log) -> None:

@@ -22,7 +22,7 @@ UNKNOWN_TYPE_PAUSE_SECONDS = 600.0
 RETRY_IN_TRANSIT_SECONDS = 2.0
 """Seconds after the shutdown of an executor in which its caller may start a retry whose record is still in transit."""
 
-CHILD_REEVALUATION_NS = 10_000_000_000
+CHILD_REEVALUATION_NS = 10 * NANOSECONDS_PER_SECOND
 """Nanoseconds until a parent that waits for a child is evaluated again."""
 
 
@@ -200,6 +200,7 @@ def _is_child_stuck(case: Case, attempt: Attempt) -> bool:
     """Whether the child saga of this attempt needs attention; its parent is then also late."""
     if attempt.child is None:
         return False
+    # a multiple of the interval, so that further evaluations do not postpone it
     case.clock.reevaluate_at((case.clock.now // CHILD_REEVALUATION_NS + 1) * CHILD_REEVALUATION_NS)
     return (attempt.child.environment, attempt.child.id) in case.context.stuck
 

@@ -140,6 +140,7 @@ def more_detailed(one: Span, other: Span) -> Span:
 def _detail_order(span: Span) -> tuple[bool, bool, int, int, int, str]:
     """The sort key of detail: the process that does the work reports more than other processes."""
     details = len(span.attributes) + len(span.events)
+    # `repr` breaks ties, so that the order of arrival decides nothing
     return span.end > 0, bool(span.process.identity), span.end, details, span.start, repr(span)
 
 

@@ -131,6 +131,7 @@ def _span_from_json(body: str) -> trace_pb2.Span | None:
             span for each in resources for scope in each["scopeSpans"] for span in scope["spans"]
         )
         ids = {name: b64encode(bytes.fromhex(span[name])).decode() for name in JSON_IDS if span.get(name)}
+        # links have hexadecimal ids as well, and nothing reads them
         return ParseDict({**span, **ids, "links": []}, trace_pb2.Span(), ignore_unknown_fields=True)
     except (ValueError, TypeError, LookupError, AttributeError, StopIteration, ParseError):
         return None

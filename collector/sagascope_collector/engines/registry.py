@@ -91,6 +91,7 @@ def normalize(spans: Mapping[SpanKey, Span]) -> NormalizedSpans:
     normalized = NormalizedSpans({**spans, **changed})
     if is_of_trace:
         normalized.add(traces.interpret(normalized.spans.values()), normalized.spans)
+    # sorted, so that the order of arrival does not decide that of further attempts
     for role, engine_spans in sorted(by_engine.items()):
         normalized.add(_interpret(BY_ROLE[role], engine_spans, spans), spans)
     return normalized

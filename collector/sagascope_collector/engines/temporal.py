@@ -125,6 +125,7 @@ class _Activity:
         scheduled, attempts = self.scheduled, in_order(self.attempts)
         key = engine.repetition_key(self.repetition)
         for number, span in enumerate(attempts, 1):
+            # whatever kind the SDK reports: a worker received the task from the server
             interpreted.spans.append(engine.attempt(span, number, key, kind="consumer"))
         interpreted.unknown |= {span.span_id for span in attempts[:-1] if span.has_succeeded}
         if scheduled is None:
@@ -139,6 +140,7 @@ class _Activity:
         if is_over:
             interpreted.lost.add(scheduled.span_id)
         start = max([scheduled.start, *(span.end for span in attempts)])
+        # no worker is known to have started it: it was only requested
         outstanding = replace(scheduled, start=start, end=0, kind="producer")
         interpreted.spans.append(engine.attempt(outstanding, len(attempts) + 1, key))
 

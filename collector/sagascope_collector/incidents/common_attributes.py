@@ -265,6 +265,7 @@ class Comparison:
             if known is not None and _is_fresh(known, incident, now):
                 return known.found
             found = self._compare(incident)
+            # a new entry is the last one, so that the first is the oldest
             self._results.pop(incident.key, None)
             self._results[incident.key] = _Result(incident.opened_at, now, incident.count, found)
             if len(self._results) > MAX_RESULTS:
@@ -294,6 +295,7 @@ class Comparison:
 
     def _attributes(self, keys: Sequence[SagaKey], incident: Incident) -> list[SagaAttributes]:
         """Returns the attributes of these sagas, or of those read within `MAX_READ_SECONDS`."""
+        # called twice for one result: for affected and for completed sagas
         deadline = time.monotonic() + MAX_READ_SECONDS / 2
         found = []
         wanted = list(dict.fromkeys(SagaId(key.environment, key.id) for key in _interleaved(keys)))

@@ -109,6 +109,7 @@ class Incidents:
         self._last_success_at = last_success_at
         self._clock = clock
         self._changing = threading.Lock()
+        # before the incidents are read: a redaction in between is then noticed by the next evaluation
         self._redactions = records.redactions
         self._known = self._stored()
         self._seen: int | None = None
@@ -136,6 +137,7 @@ class Incidents:
             StorageUnavailable: nothing has changed.
         """
         with self._changing:
+            # `_receive` comes first: it is needed whatever the version
             is_news = self._receive() or self._seen != self._records.version
             if self._redactions != self._records.redactions:
                 self._redactions, self._known = self._records.redactions, self._stored()
@@ -156,6 +158,7 @@ class Incidents:
 
     def all(self, state: State | None = None) -> Sequence[Incident]:
         """Returns incidents in order of urgency: open, then acknowledged, then the latest resolved ones."""
+        # a copy, because the thread changes the incidents meanwhile
         found = sorted((each for each in self._known.copy().values() if state in (None, each.state)), key=_urgency)
         active = [each for each in found if each.state is not State.RESOLVED]
         resolved = [each for each in found if each.state is State.RESOLVED]
@@ -243,6 +246,7 @@ class Incidents:
 
     def _current(self, now: int) -> Mapping[str, IncidentGroup]:
         """Returns the currently stuck or failed sagas, by incident."""
+        # before the groups are read: a change in between is then noticed by the next evaluation
         version = self._records.version
         if version != self._seen:
             self._groups = {group.key: group for group in self._records.groups()}

@@ -147,6 +147,7 @@ class MessageScrubber:
     def _record(self, record: Any) -> None:
         removals = Removals()
         if record.DESCRIPTOR.name == "LogRecord":
+            # first: scrubbed as plain text, an encoded span might become unreadable
             self._partial_span(record, removals)
         self._message(record, "", removals)
         if removals:
@@ -283,6 +284,7 @@ class MessageScrubber:
                 return {"key": key, "value": {"stringValue": hashed}}
         scrubbed = self._json(value, removals, key, depth - 1)
         if isinstance(scrubbed, dict):
+            # OTLP's JSON writes integers as text; one that became a pseudonym is no integer any more
             integer = scrubbed.get("intValue", 0)
             if isinstance(integer, str) and not integer.lstrip("-").isdigit():
                 scrubbed = {"stringValue": integer}

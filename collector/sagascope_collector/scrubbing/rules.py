@@ -108,6 +108,7 @@ def _generate(file: Path) -> bytes:
             output.write(key)
             output.flush()
             os.fsync(output.fileno())
+        # a crash before leaves no key, rather than a part of one
         temporary.replace(file)
     except OSError as error:
         raise StorageUnavailable(f"The scrubbing key {file} cannot be written: {error.strerror}.") from error
@@ -191,6 +192,7 @@ class KeyMatcher:
     def __init__(self, globs: Sequence[str]) -> None:
         self._globs = frozenset(globs)
         self._pattern = re.compile("|".join(map(translate, globs)) if globs else r"(?!)")
+        # a cache of its own: one of the class would keep every matcher alive
         self.matches = lru_cache(maxsize=4096)(self._matches)
 
     def _matches(self, key: str) -> bool:
