@@ -12,16 +12,7 @@ from sagascope_collector.analysis.deadlines import consecutive_failures, is_retr
 from sagascope_collector.analysis.headline import bracketed_error, subject_of
 from sagascope_collector.analysis.ledger import is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
-from sagascope_collector.analysis.wording import (
-    Action,
-    Text,
-    capitalized,
-    phrase,
-    process_label,
-    sentences,
-    shortened,
-    time_text,
-)
+from sagascope_collector.analysis.wording import Action, Text, capitalized, phrase, process_label, sentences, shortened
 
 
 def instance_lost(case: Case, finding: Finding) -> list[Action]:
@@ -213,7 +204,7 @@ def blocked(case: Case, finding: Finding) -> list[Action]:
                 Action.start("Then resume it in the engine{}; {} continues by itself.", _unpause(case, report), saga),
             ]
         case "task_failing":
-            since = time_text(report.since, case.clock.now)
+            since = case.time_text(report.since)
             text = "Fix the error that its own task reports ({}); check the deployment before {}."
             return [
                 Action.inspect(text, reason, since),

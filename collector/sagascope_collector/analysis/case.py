@@ -22,6 +22,7 @@ from sagascope_collector.analysis.model import (
     StepState,
 )
 from sagascope_collector.analysis.spans import SpanTree, keyed, process_key, processes
+from sagascope_collector.analysis.wording import Text, time_text
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance, Process, Span
 
@@ -98,6 +99,10 @@ class Case:
     def at(self, process: Process, moment: int) -> int:
         """Converts a time of a process's clock to the saga's clock."""
         return moment + self.saga.offsets.get(process_key(process), 0)
+
+    def time_text(self, moment: int) -> Text:
+        """Formats a time in UTC, with its date unless it is of the day of the diagnosis."""
+        return time_text(moment, self.clock.now)
 
     @cached_property
     def unseen_steps(self) -> Sequence[str]:

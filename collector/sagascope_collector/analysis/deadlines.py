@@ -7,7 +7,7 @@ from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.model import IN_EFFECT_STATES, Attempt, AttemptState, Phase
 from sagascope_collector.analysis.values import MAX_TIMESTAMP_NS
-from sagascope_collector.analysis.wording import Text, phrase, time_text
+from sagascope_collector.analysis.wording import Text, phrase
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Process
@@ -283,10 +283,10 @@ def forecast_text(case: Case, failed: StepAttempt) -> Text:
     coming = forecast(case, failed)
     if coming is None:
         return Text()
-    text = phrase("the next attempt is due at {}", time_text(coming.next_attempt, case.clock.now))
+    text = phrase("the next attempt is due at {}", case.time_text(coming.next_attempt))
     if coming.last_attempt_ends is None:
         return text
-    text = phrase("{}, the last attempt ends by {}", text, time_text(coming.last_attempt_ends, case.clock.now))
+    text = phrase("{}, the last attempt ends by {}", text, case.time_text(coming.last_attempt_ends))
     if not coming.compensated:
         return text
     steps = f"{coming.compensated} step{'s are' if coming.compensated > 1 else ' is'}"

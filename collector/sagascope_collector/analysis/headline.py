@@ -33,7 +33,6 @@ from sagascope_collector.analysis.wording import (
     run_name,
     sentences,
     shortened,
-    time_text,
 )
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Process
@@ -122,7 +121,7 @@ def _in_progress(case: Case, step: str | None) -> Text:
         return sentences(phrase("{}: {}", going, _failed(case, case.failing)), coming)
     if case.saga.awaited_event is not None:
         event = case.saga.awaited_event
-        return phrase("{}: waiting for {} since {}", going, shortened(event.name), _at(case, event.declared_at))
+        return phrase("{}: waiting for {} since {}", going, shortened(event.name), case.time_text(event.declared_at))
     return phrase("{}: {} is next", going, step) if step else Text(going)
 
 
@@ -176,7 +175,7 @@ def instance_lost(case: Case, finding: Finding) -> Text:
     if attempt.process == process:
         return phrase("Stuck in {}: {} and {}", step.name, _started(case, finding.subject, "it"), lost)
     text = "Stuck in {}: {} called it at {} and {}"
-    return phrase(text, step.name, process_label(process), _at(case, attempt.called_at), lost)
+    return phrase(text, step.name, process_label(process), case.time_text(attempt.called_at), lost)
 
 
 def _lost(case: Case, process: Process) -> Text:
@@ -184,7 +183,7 @@ def _lost(case: Case, process: Process) -> Text:
     if instance is None:
         return Text("is not reporting")
     verb = "shut down at" if case.liveness.has_shut_down(process) else "has not reported since"
-    return phrase("{} {}", verb, _at(case, case.liveness.last_seen_at(instance)))
+    return phrase("{} {}", verb, case.time_text(case.liveness.last_seen_at(instance)))
 
 
 def retrying(case: Case, finding: Finding) -> Text:
@@ -196,7 +195,7 @@ def retrying(case: Case, finding: Finding) -> Text:
         "{} keeps failing: {} failed attempts since {}, the latest at {} in {}{}",
         subject.step.name,
         len(failures),
-        _at(case, finding.since),
+        case.time_text(finding.since),
         _end(case, latest),
         process_label(latest.process),
         bracketed_error(latest),
@@ -218,7 +217,7 @@ def hung(case: Case, finding: Finding) -> Text:
     """The fact of `hung`."""
     subject = subject_of(finding)
     attempt, where = subject.attempt, phrase("Stuck in {}", subject.step.name)
-    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
+    due = phrase(" by {}", case.time_text(finding.due)) if finding.due is not None else Text()
     started = _started(case, subject, "it")
     if attempt.child is not None:
         child = f"{attempt.child.name or 'the saga'} {attempt.child.id}"
@@ -234,10 +233,10 @@ def hung(case: Case, finding: Finding) -> Text:
 
 def next_step_missing(case: Case, finding: Finding) -> Text:
     """The fact of `next_step_missing`."""
-    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
+    due = phrase(" by {}", case.time_text(finding.due)) if finding.due is not None else Text()
     last = finding.subject
     if last is None:
-        started = _at(case, case.saga.started_at)
+        started = case.time_text(case.saga.started_at)
         return phrase(
             "Stopped at its start at {}: no start of {} was received{}", started, finding.step or "a step", due
         )
@@ -264,8 +263,8 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
 
 def never_closed(case: Case, finding: Finding) -> Text:
     """The fact of `never_closed`."""
-    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
-    last = _at(case, finding.since)
+    due = phrase(" by {}", case.time_text(finding.due)) if finding.due is not None else Text()
+    last = case.time_text(finding.since)
     if case.is_compensating:
         text = "The last compensation succeeded at {}, and none is known to be missing. No end of the {} was received{}"
         return phrase(text, last, case.saga.type_label, due)
@@ -282,7 +281,9 @@ def in_doubt(case: Case, finding: Finding) -> Text:
     if gone := [each for each in prepared if case.decision_unknown_since(each)]:
         text = "In doubt: {} was prepared until {}; whether it committed or rolled back is not known"
         return phrase(
-            text, name_list([_participant(each) for each in gone]), _at(case, case.decision_unknown_since(gone[0]) or 0)
+            text,
+            name_list([_participant(each) for each in gone]),
+            case.time_text(case.decision_unknown_since(gone[0]) or 0),
         )
     have = "has" if len(prepared) == 1 else "have"
     text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
@@ -318,7 +319,7 @@ def blocked(case: Case, finding: Finding) -> Text:
     """The fact of `blocked`."""
     report = case.saga.blocked[0]
     where = f" in {finding.step}" if finding.step else ""
-    return phrase("Blocked{} since {}: {}", where, _at(case, report.since), shortened(report.text))
+    return phrase("Blocked{} since {}: {}", where, case.time_text(report.since), shortened(report.text))
 
 
 def uncompensated(case: Case, finding: Finding) -> Text:
@@ -326,7 +327,7 @@ def uncompensated(case: Case, finding: Finding) -> Text:
     left = Text(UNREAD_STEPS) if case.has_unread_steps else _uncompensated_part(case, finding)
     if case.saga.ended_at is not None:
         ended, why = ENDED_WORDS[case.saga.status], _reason_of_failure(case.saga)
-        return phrase("{} at {}{}, but {}", ended, _at(case, case.saga.ended_at), f": {why}" if why else "", left)
+        return phrase("{} at {}{}, but {}", ended, case.time_text(case.saga.ended_at), f": {why}" if why else "", left)
     failed = case.failing
     if failed is None:
         return phrase("No progress, and {}", left)
@@ -388,7 +389,7 @@ def _started(case: Case, in_flight_attempt: StepAttempt, what: str) -> Text:
     where = f" on {queue}" if queue else ""
     text = "{} {} {}{} at {}{}"
     return phrase(
-        text, process_label(attempt.process), verb, what, where, _at(case, attempt.executor_started_at), number
+        text, process_label(attempt.process), verb, what, where, case.time_text(attempt.executor_started_at), number
     )
 
 
@@ -404,13 +405,9 @@ def subject_of(finding: Finding) -> StepAttempt:
 
 
 def _end(case: Case, attempt: Attempt) -> Text:
-    return _at(
-        case, (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.finished_at or attempt.called_at
+    return case.time_text(
+        (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.finished_at or attempt.called_at
     )
-
-
-def _at(case: Case, moment: int) -> Text:
-    return time_text(moment, case.clock.now)
 
 
 def bracketed_error(attempt: Attempt) -> str:

@@ -15,7 +15,7 @@ from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.failures import failure
 from sagascope_collector.analysis.model import Attempt, AttemptState, Saga
 from sagascope_collector.analysis.spans import RECEIVING_KINDS, SpanTree, keyed, process_key
-from sagascope_collector.analysis.wording import Action, Evidence, Text, phrase, process_label, shortened, time_text
+from sagascope_collector.analysis.wording import Action, Evidence, Text, phrase, process_label, shortened
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
@@ -147,10 +147,10 @@ def not_received(case: Case, finding: Finding) -> Text:
         case.clock.reevaluate_with_backoff(message.at, REEVALUATION_DELAY_NS)
         return phrase("{}{}", text, _without_other_messages(case, finding, message))
     # a headline is stored, so it names no other saga, which may be erased
-    consumer, at = process_label(latest.process), time_text(latest.at, case.clock.now)
+    consumer, at = process_label(latest.process), case.time_text(latest.at)
     if latest.published_at is not None and latest.published_at < message.at + ORDER_MARGIN_NS:
         case.clock.reevaluate_with_backoff(message.at, REEVALUATION_DELAY_NS)
-        before = time_text(latest.published_at, case.clock.now)
+        before = case.time_text(latest.published_at)
         behind = "{}; at {} {} received one that was published at {}, so the consumer may be behind"
         return phrase(behind, text, at, consumer, before)
     return phrase("{}; {} received others (the latest at {}), so the cause is this message", text, consumer, at)
@@ -169,7 +169,7 @@ def _not_published(case: Case, finding: Finding) -> Text:
     failed = failed_publication(case, finding)
     if failed is None:
         return Text()
-    at = time_text(failed.at, case.clock.now)
+    at = case.time_text(failed.at)
     text = "{} could not publish the message to {} at {}{}"
     return phrase(text, process_label(failed.span.process), failed.destination, at, _error(failed))
 
@@ -214,14 +214,14 @@ def _without_other_messages(case: Case, finding: Finding, message: Message) -> T
     consumer = _consumer(case, finding)
     if not consumer or case.later_success(finding.step, message.at) is not None:
         return Text()
-    by = phrase(" by {}", time_text(finding.due, case.clock.now)) if finding.due is not None else ""
+    by = phrase(" by {}", case.time_text(finding.due)) if finding.due is not None else ""
     reported_at = case.reported_since(consumer, message.at)
     silence = ", although it is reporting" if reported_at else ", and it is not reporting"
     return phrase("; {} received no other message{}{}, so the consumer may be the cause", consumer, by, silence)
 
 
 def _message(case: Case, message: Message) -> Text:
-    at = time_text(message.at, case.clock.now)
+    at = case.time_text(message.at)
     return phrase(
         "the message that {} published to {} at {}", process_label(message.span.process), message.destination, at
     )
@@ -316,7 +316,7 @@ def duplicate_cause(case: Case, first: Attempt, second: Attempt) -> Text:
         return phrase("{} was delivered twice", _message(case, one))
     if one.destination != other.destination:
         return Text()
-    moments = time_text(one.at, case.clock.now), time_text(other.at, case.clock.now)
+    moments = case.time_text(one.at), case.time_text(other.at)
     text = "two messages requested it, published by {} to {} at {} and {}"
     return phrase(text, process_label(other.span.process), one.destination, *moments)
 

@@ -9,7 +9,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.model import AttemptState
-from sagascope_collector.analysis.wording import Action, Text, joined, name_list, phrase, process_label, time_text
+from sagascope_collector.analysis.wording import Action, Text, joined, name_list, phrase, process_label
 
 DECISION_VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
 DECISION_PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}
@@ -91,7 +91,7 @@ def _of_coordinator(case: Case) -> Iterator[Action]:
         coordinator, seen = "the coordinator", Text("Nothing was received from it")
     else:
         coordinator = process_label(root.process)
-        seen = phrase("Its last record here is from {}", _clock(case, _last_record(case)))
+        seen = phrase("Its last record here is from {}", case.time_text(_last_record(case)))
     name = case.saga.label
     yield Action.verify("Look up in the log of {} what it decided about {}. {}.", coordinator, name, seen)
     verifications = list(_verify_unseen(case))
@@ -150,9 +150,5 @@ def _statement(each: StepAttempt, type_: str) -> str | None:
 
 
 def _decision(case: Case, each: StepAttempt) -> Text:
-    at = _clock(case, each.attempt.finished_at or each.attempt.called_at)
+    at = case.time_text(each.attempt.finished_at or each.attempt.called_at)
     return phrase("{} {} at {}", each.step.name, DECISION_PAST[each.step.type], at)
-
-
-def _clock(case: Case, at: int) -> Text:
-    return time_text(at, case.clock.now)
