@@ -50,34 +50,34 @@ class AnomalyContext:
         return time_text(moment, self.started_at)
 
 
-class Found(NamedTuple):
+class Occurrence(NamedTuple):
     """One result of a rule. Its code is the rule's key in `RULES`."""
 
     text: str
     step: str | None
 
 
-def duplicate_execution(saga: AnomalyContext) -> Iterator[Found]:
+def duplicate_execution(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A second success of one step with the same key, even if an idempotency key made it harmless."""
     return _repeated(saga, FORWARD_TYPES)
 
 
-def compensated_twice(saga: AnomalyContext) -> Iterator[Found]:
+def compensated_twice(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A second success of one compensation."""
     return _repeated(saga, COMPENSATING_TYPES)
 
 
-def _repeated(saga: AnomalyContext, types: Sequence[str]) -> Iterator[Found]:
+def _repeated(saga: AnomalyContext, types: Sequence[str]) -> Iterator[Occurrence]:
     for step in saga.steps:
         done = [each for each in step.attempts if each.state is AttemptState.OK]
         if step.type in types and len(done) > 1:
             ends = [
                 f"at {saga.at(each.ended_at or each.started_at)} in {process_label(each.process)}" for each in done[:5]
             ]
-            yield Found(f"{_step_label(step)} succeeded {len(done)} times: {name_list(ends)}", step.name)
+            yield Occurrence(f"{_step_label(step)} succeeded {len(done)} times: {name_list(ends)}", step.name)
 
 
-def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
+def compensation_order(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A step that was compensated before a step that was executed after it."""
     compensated = [each for each in saga.effects if each.compensated and each.executed]
     for earlier, later in pairwise(compensated):
@@ -85,20 +85,20 @@ def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
         if ended_before(earlier.executed[-1], later.executed[0]) and ended_before(first, second):
             when = f"{earlier.name} was compensated at {saga.at(first.finished_at or 0)}"
             text = f"{when}, before {later.name}, which was executed after it"
-            yield Found(text, earlier.name)
+            yield Occurrence(text, earlier.name)
 
 
-def compensated_without_action(saga: AnomalyContext) -> Iterator[Found]:
+def compensated_without_action(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A compensation of a step that was not executed, as far as telemetry shows."""
     for step in saga.steps:
         is_compensation = step.type == semconv.TYPE_COMPENSATION and step.compensates
         if is_compensation and step.compensates not in _maybe_executed(saga):
             when = f"{step.name} started at {saga.at(step.attempts[0].started_at)}"
             text = f"{when}; no execution of {step.compensates} was received"
-            yield Found(text, step.name)
+            yield Occurrence(text, step.name)
 
 
-def forward_after_compensation(saga: AnomalyContext) -> Iterator[Found]:
+def forward_after_compensation(saga: AnomalyContext) -> Iterator[Occurrence]:
     """An action that started after the first compensation."""
     restarted_at = saga.restarts[0] if saga.restarts else 0
     compensating = [
@@ -115,10 +115,10 @@ def forward_after_compensation(saga: AnomalyContext) -> Iterator[Found]:
         late = [each for each in step.attempts if step.type == semconv.TYPE_ACTION and began_after(each, first)]
         if late:
             when = f"at {saga.at(late[0].started_at)}, after compensation had started at {saga.at(first.started_at)}"
-            yield Found(f"{_step_label(step)} started {when}", step.name)
+            yield Occurrence(f"{_step_label(step)} started {when}", step.name)
 
 
-def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
+def out_of_order(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A step that started before a step that it must follow in the declared plan.
 
     Learned plans are ignored: they may change.
@@ -135,10 +135,10 @@ def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
             if before in first and began_after(first[before], attempt):
                 at, earlier = saga.at(attempt.started_at), saga.at(first[before].started_at)
                 when = f"{name} started at {at}, {before} at {earlier}"
-                yield Found(f"{when}; the plan puts {before} first", name)
+                yield Occurrence(f"{when}; the plan puts {before} first", name)
 
 
-def unexpected_step(saga: AnomalyContext) -> Iterator[Found]:
+def unexpected_step(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A step that is not in the declared plan."""
     if saga.plan.source != "declared":
         return
@@ -151,24 +151,24 @@ def unexpected_step(saga: AnomalyContext) -> Iterator[Found]:
         if step.attempts and not is_known and step.name not in seen:
             seen.add(step.name)
             when = f"started at {saga.at(step.attempts[0].started_at)} in {process_label(step.attempts[0].process)}"
-            yield Found(f"{step.name} {when} and is not in the plan", step.name)
+            yield Occurrence(f"{step.name} {when} and is not in the plan", step.name)
 
 
-def skipped_step(saga: AnomalyContext) -> Iterator[Found]:
+def skipped_step(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A required step of the plan that did not run, although the saga was completed."""
     if saga.status is not Status.COMPLETED or saga.plan.source != "declared":
         return
     executed = _maybe_executed(saga)
     for step in saga.plan.steps:
         if step.name not in executed and not step.optional:
-            yield Found(f"The saga was completed without {step.name}", step.name)
+            yield Occurrence(f"The saga was completed without {step.name}", step.name)
 
 
 def _maybe_executed(saga: AnomalyContext) -> set[str]:
     return {each.name for each in saga.effects if any(one.state is not AttemptState.ERROR for one in each.attempts)}
 
 
-def progress_after_end(saga: AnomalyContext) -> Iterator[Found]:
+def progress_after_end(saga: AnomalyContext) -> Iterator[Occurrence]:
     """An attempt that started, or succeeded, after the saga's end."""
     if saga.closing is None:
         return
@@ -181,7 +181,7 @@ def progress_after_end(saga: AnomalyContext) -> Iterator[Found]:
             verb = "started" if late[0].called_at > end + END_TOLERANCE_NS else "succeeded"
             at = late[0].started_at if verb == "started" else late[0].ended_at or 0
             text = f"{_step_label(step)} {verb} at {saga.at(at)}, after the saga had ended at {saga.at(end)}"
-            yield Found(text, step.name)
+            yield Occurrence(text, step.name)
 
 
 def _succeeded_after(attempt: Attempt, end: int) -> bool:
@@ -193,7 +193,7 @@ END_TOLERANCE_NS = NANOSECONDS_PER_SECOND
 """Nanoseconds after a saga's end within which other services may end spans without an anomaly."""
 
 
-def version_straddle(saga: AnomalyContext) -> Iterator[Found]:
+def version_straddle(saga: AnomalyContext) -> Iterator[Occurrence]:
     """Two versions of one service in one saga."""
     versions: dict[str, dict[str, int]] = {}
     seen: set[int] = set()
@@ -205,7 +205,7 @@ def version_straddle(saga: AnomalyContext) -> Iterator[Found]:
     for service, first in sorted(versions.items()):
         if len(first) > 1:
             versions_seen = name_list([f"{version} from {saga.at(at)}" for version, at in first.items()])
-            yield Found(f"{service} worked on it in versions {versions_seen}", None)
+            yield Occurrence(f"{service} worked on it in versions {versions_seen}", None)
 
 
 def _step_label(step: Step) -> str:
@@ -220,7 +220,7 @@ MAX_MISSING_PARENTS = 5
 """Maximum number of missing parents that are named."""
 
 
-def clock_skew(saga: AnomalyContext) -> Iterator[Found]:
+def clock_skew(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A span that started before its parent, or after its parent's end; one anomaly for each pair of processes."""
     yield from _impossible(saga)
     worst: dict[tuple[str, str], tuple[int, Edge]] = {}
@@ -236,10 +236,10 @@ def clock_skew(saga: AnomalyContext) -> Iterator[Found]:
         relation = "started before" if is_before else "started after the end of" if _is_after(edge) else "ended after"
         text = f"{edge.child.name} in {below} {relation} {edge.parent.name} above it in {above}"
         difference = f"by {by / NANOSECONDS_PER_SECOND:.1f} s: their clocks differ"
-        yield Found(f"{text}, {difference}", edge.child.mark.step or None)
+        yield Occurrence(f"{text}, {difference}", edge.child.mark.step or None)
 
 
-def _impossible(saga: AnomalyContext) -> Iterator[Found]:
+def _impossible(saga: AnomalyContext) -> Iterator[Occurrence]:
     """Spans with impossible times: an end before the start, or a time that no clock can have had."""
     for each in saga.impossible:
         span, where = each.span, f"{each.span.name} in {process_label(each.span.process)}"
@@ -251,7 +251,7 @@ def _impossible(saga: AnomalyContext) -> Iterator[Found]:
         else:
             early = (span.start - span.end) / NANOSECONDS_PER_SECOND
             text = f"{where} ends {early:.3f} s before it starts: its duration counts as 0"
-        yield Found(text, span.mark.step or None)
+        yield Occurrence(text, span.mark.step or None)
 
 
 def _contradiction(edge: Edge) -> int:
@@ -276,20 +276,20 @@ def _is_after(edge: Edge) -> bool:
     return was_answered and not handed_on and (is_answered_call(parent, child) or (same and child.kind == "server"))
 
 
-def missing_span(saga: AnomalyContext) -> Iterator[Found]:
+def missing_span(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A final span that was not received; once the saga has ended, a parent span that was not received."""
     for span in saga.spans:
         if span.span_id in saga.lost_spans:
             begun = f"{span.name} in {process_label(span.process)}, started at {saga.at(span.start)}"
-            yield Found(f"{begun}, has ended; its final span was not received", span.mark.step or None)
+            yield Occurrence(f"{begun}, has ended; its final span was not received", span.mark.step or None)
     if saga.closing is None:
         return
     found = orphans(saga.spans)
     for span in found[:MAX_MISSING_PARENTS]:
         text = f"The parent of {span.name} in {process_label(span.process)}, at {saga.at(span.start)}, was not received"
-        yield Found(text, span.mark.step or None)
+        yield Occurrence(text, span.mark.step or None)
     if len(found) > MAX_MISSING_PARENTS:
-        yield Found(f"{len(found) - MAX_MISSING_PARENTS} more parent spans were not received", None)
+        yield Occurrence(f"{len(found) - MAX_MISSING_PARENTS} more parent spans were not received", None)
 
 
 def orphans(spans: Iterable[Span]) -> list[Span]:
@@ -311,7 +311,7 @@ def orphans(spans: Iterable[Span]) -> list[Span]:
     return list(found.values())
 
 
-RULES: Final[Mapping[str, Callable[[AnomalyContext], Iterator[Found]]]] = {
+RULES: Final[Mapping[str, Callable[[AnomalyContext], Iterator[Occurrence]]]] = {
     "duplicate_execution": duplicate_execution,
     "compensated_twice": compensated_twice,
     "compensation_order": compensation_order,

@@ -11,7 +11,7 @@ from sagascope_collector import engines
 from sagascope_collector.analysis import anomalies, attempts, clocks, ledger, plans, steps, values
 from sagascope_collector.analysis.anomalies import AnomalyContext, orphans
 from sagascope_collector.analysis.attempts import AttemptContext
-from sagascope_collector.analysis.baseline import Baseline, infer
+from sagascope_collector.analysis.baseline import Baseline, infer_type
 from sagascope_collector.analysis.clocks import Edge, Skew
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.failures import Causes
@@ -81,7 +81,7 @@ def _rebuild_with_type(
     saga = _rebuild_saga(key, facts, instances, now, baselines.get((key.environment, key.name)))
     if key.name != UNKNOWN_NAME:
         return saga
-    inferred = infer(key.environment, saga.steps, baselines)
+    inferred = infer_type(key.environment, saga.steps, baselines)
     if inferred.name is None:
         return replace(saga, longest_pause=inferred.longest_pause)
     known = _rebuild_saga(key, facts, instances, now, baselines[key.environment, inferred.name])

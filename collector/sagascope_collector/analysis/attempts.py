@@ -75,8 +75,8 @@ def _collected(spans: list[Span], tree: SpanTree, compensations: frozenset[str])
 def _add_rows(collected: dict[StepKey, list[Views]], rows: Mapping[StepKey, list[Views]]) -> None:
     """Adds the attempts that rows of state tables report.
 
-    Of a step that services report as well, a row adds only a success that they did not report. It is one of the latest
-    attempt, since a row does not tell which.
+    If services report the step as well, a row adds only a success that they did not report. The success counts for the
+    latest attempt, because a row does not tell which attempt it was.
     """
     for step, attempts_of_rows in rows.items():
         reported = collected.setdefault(step, attempts_of_rows)

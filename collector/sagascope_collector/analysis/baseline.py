@@ -444,7 +444,7 @@ def _median_durations(samples: Iterable[SagaSample]) -> dict[str, float]:
     return {step: max(1.0, float(median(times))) for step, times in found.items() if len(times) >= MIN_DURATIONS}
 
 
-class Inference(NamedTuple):
+class InferredType(NamedTuple):
     """The inferred type of a saga without a name."""
 
     name: str | None = None
@@ -453,16 +453,16 @@ class Inference(NamedTuple):
     """Without such a type, the longest time without progress in any candidate type, in seconds."""
 
 
-def infer(environment: str, steps: Sequence[Step], baseline: Mapping[tuple[str, str], Baseline]) -> Inference:
+def infer_type(environment: str, steps: Sequence[Step], baseline: Mapping[tuple[str, str], Baseline]) -> InferredType:
     """Infers the type of a saga from its steps. Infers nothing without attempts or baselines."""
     attempted = [step for step in steps if step.attempts]
     known = {name: each for (other, name), each in baseline.items() if other == environment and each.services}
     if not attempted or not known:
-        return Inference()
+        return InferredType()
     candidates = sorted(name for name, each in known.items() if all(_has(each, step) for step in attempted))
     if len(candidates) == 1:
-        return Inference(name=candidates[0])
-    return Inference(longest_pause=max(known[name].longest_pause for name in candidates or known))
+        return InferredType(name=candidates[0])
+    return InferredType(longest_pause=max(known[name].longest_pause for name in candidates or known))
 
 
 def _has(baseline: Baseline, step: Step) -> bool:

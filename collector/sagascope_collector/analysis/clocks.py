@@ -323,7 +323,7 @@ PROMPT_NS: Final = 5_000_000_000
 
 
 def max_leads(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
-    """Returns the nanoseconds by which a record of each process is dated at most after its receipt; mostly negative."""
+    """Returns the maximum nanoseconds by which a record is dated after its receipt, by process; mostly negative."""
     found: dict[ProcessKey, int] = {}
     for span in spans:
         _add_lead(found, span, span.end or span.start)
@@ -348,8 +348,8 @@ def offsets_by_receipt(
     """Returns the offsets by which clocks agree with each other and with the collector's, and the delay.
 
     The delay is the lag that all processes have in common: their telemetry is received late, whatever their clocks.
-    What a process lags behind it, its clock is behind, unless a call contradicts that. Nothing is received before it
-    happened, so a record that would be is dated at its receipt.
+    The clock of a process that lags by more is behind by the difference, unless a call contradicts that. No record is
+    received before it happened: the clock of a process that sent such a record is ahead, and is set back.
 
     Args:
         agreed: The offsets by which clocks agree with each other, according to `edges`.

@@ -279,7 +279,7 @@ def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
 
 
 def forecast_text(case: Case, failed: StepAttempt) -> Text:
-    """Returns the forecast as a sentence, without times in the past; "" if there is no forecast."""
+    """Returns the forecast as a sentence, without times in the past; empty if there is no forecast."""
     coming = forecast(case, failed)
     if coming is None:
         return Text()

@@ -411,7 +411,7 @@ def _end(case: Case, attempt: Attempt) -> Text:
 
 
 def bracketed_error(attempt: Attempt) -> str:
-    """Returns the error in brackets; "" if none was received."""
+    """Returns the error in brackets; ``""`` if none was received."""
     return f" ({shortened(attempt.error_text)})" if attempt.error_text else ""
 
 

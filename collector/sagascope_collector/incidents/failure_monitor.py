@@ -10,6 +10,7 @@ from sagascope_collector import analysis
 from sagascope_collector.analysis.model import AttemptState, Saga
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.incident_records import FailedSaga, FailureRate, IncidentGroup
+from sagascope_collector.incidents.affected_sagas import Cause, error_text, fingerprint
 from sagascope_collector.incidents.failure_rate import (
     BASELINE_SECONDS,
     HOUR_SECONDS,
@@ -21,7 +22,6 @@ from sagascope_collector.incidents.failure_rate import (
     first_minute,
 )
 from sagascope_collector.incidents.lifecycle import Incident, State
-from sagascope_collector.incidents.sagas import Cause, error_text, fingerprint
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage
 

@@ -1,4 +1,4 @@
-"""What incidents need of one saga that needs attention: its cause, the recommended action, what to look up. Pure."""
+"""One saga that needs attention: the cause of its incident, its recommended action, and what to verify. Pure."""
 
 import hashlib
 import json
