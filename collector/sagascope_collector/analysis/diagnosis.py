@@ -82,8 +82,10 @@ RULES: Final[Mapping[AttentionCode, Rule]] = {
         integrity_rules.compensation_failed, headline.compensation_failed, actions.compensation_failed
     ),
     AttentionCode.UNCOMPENSATED: Rule(integrity_rules.uncompensated, headline.uncompensated, actions.uncompensated),
-    AttentionCode.MIXED_OUTCOME: Rule(integrity_rules.mixed_outcome, headline.mixed_outcome, two_phase.mixed_outcome),
-    AttentionCode.IN_DOUBT: Rule(integrity_rules.in_doubt, headline.in_doubt, two_phase.in_doubt),
+    AttentionCode.MIXED_OUTCOME: Rule(
+        two_phase.find_mixed_outcome, two_phase.mixed_outcome_fact, two_phase.mixed_outcome_actions
+    ),
+    AttentionCode.IN_DOUBT: Rule(two_phase.find_in_doubt, two_phase.in_doubt_fact, two_phase.in_doubt_actions),
     AttentionCode.BLOCKED: Rule(progress_rules.blocked, headline.blocked, actions.blocked),
     AttentionCode.INSTANCE_LOST: Rule(progress_rules.instance_lost, headline.instance_lost, actions.instance_lost),
     AttentionCode.RETRYING: Rule(progress_rules.retrying, headline.retrying, actions.retrying),

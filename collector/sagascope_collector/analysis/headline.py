@@ -129,7 +129,7 @@ def _failed(case: Case, failed: StepAttempt) -> Text:
     attempt = failed.attempt
     template = "attempt {} of {} {} at {}{}"
     return phrase(
-        template, attempt.number, failed.step.name, _ending(attempt), _end(case, attempt), bracketed_error(attempt)
+        template, attempt.number, failed.step.name, _ending(attempt), end_text(case, attempt), bracketed_error(attempt)
     )
 
 
@@ -159,7 +159,7 @@ def instance_lost(case: Case, finding: Finding) -> Text:
             text,
             finding.subject.step.name,
             *count,
-            _end(case, latest),
+            end_text(case, latest),
             bracketed_error(latest),
             process_label(process),
             lost,
@@ -196,7 +196,7 @@ def retrying(case: Case, finding: Finding) -> Text:
         subject.step.name,
         len(failures),
         case.time_text(finding.since),
-        _end(case, latest),
+        end_text(case, latest),
         process_label(latest.process),
         bracketed_error(latest),
     )
@@ -240,7 +240,7 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
         return phrase(
             "Stopped at its start at {}: no start of {} was received{}", started, finding.step or "a step", due
         )
-    end = _end(case, last.attempt)
+    end = end_text(case, last.attempt)
     if last.step.type in TWO_PHASE_TYPES and case.unseen_after_rollback:
         names = name_list([step.name for step in case.saga.steps if step.type == semconv.TYPE_ROLLBACK])
         return phrase(
@@ -275,46 +275,6 @@ def never_closed(case: Case, finding: Finding) -> Text:
     return phrase("No success of {} was received; every other planned step has {}", names, end)
 
 
-def in_doubt(case: Case, finding: Finding) -> Text:
-    """The fact of `in_doubt`."""
-    prepared = case.undecided
-    if gone := [each for each in prepared if case.decision_unknown_since(each)]:
-        text = "In doubt: {} was prepared until {}; whether it committed or rolled back is not known"
-        return phrase(
-            text,
-            name_list([_participant(each) for each in gone]),
-            case.time_text(case.decision_unknown_since(gone[0]) or 0),
-        )
-    have = "has" if len(prepared) == 1 else "have"
-    text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
-    names = name_list([_participant(each) for each in prepared])
-    return phrase(text, names, have, _end(case, subject_of(finding).attempt))
-
-
-def _participant(prepared: StepAttempt) -> str:
-    """Returns a participant's service, with its step where that has another name."""
-    service, step = process_label(prepared.attempt.process), prepared.step.name
-    return service if service == step else f"{service} ({step})"
-
-
-def mixed_outcome(case: Case, finding: Finding) -> Text:
-    """The fact of `mixed_outcome`."""
-    if not case.saga.mixed_outcomes:
-        each = subject_of(finding)
-        verb, other = (
-            ("committed", "rolled back") if each.step.type == semconv.TYPE_COMMIT else ("rolled back", "committed")
-        )
-        text = "{} {} at {}, long after it was prepared; whether {} took part, and {}, is not known"
-        return phrase(text, each.step.name, verb, _end(case, each.attempt), case.unseen_participants, other)
-    mixed = case.saga.mixed_outcomes[0]
-    sides = [
-        phrase("{} {} at {}", each.step.name, verb, _end(case, each.attempt))
-        for verb, side in (("committed", mixed.committed), ("rolled back", mixed.rolled_back))
-        for each in side
-    ]
-    return phrase("The participants of one two-phase commit ended differently: {}", name_list(sides))
-
-
 def blocked(case: Case, finding: Finding) -> Text:
     """The fact of `blocked`."""
     report = case.saga.blocked[0]
@@ -331,7 +291,7 @@ def uncompensated(case: Case, finding: Finding) -> Text:
     failed = case.failing
     if failed is None:
         return phrase("No progress, and {}", left)
-    ended, name = _end(case, failed.attempt), failed.step.name
+    ended, name = end_text(case, failed.attempt), failed.step.name
     return phrase("{} failed for the last time at {}{}, and {}", name, ended, bracketed_error(failed.attempt), left)
 
 
@@ -362,16 +322,16 @@ def compensation_failed(case: Case, finding: Finding) -> Text:
     where = f" in {process_label(attempt.process)}"
     unread = f"; {UNREAD_STEPS}" if case.has_unread_steps else ""
     text = "The compensation {} failed for the last time{} at {}{}{}{}"
-    return phrase(text, step.name, often, _end(case, attempt), where, bracketed_error(attempt), unread)
+    return phrase(text, step.name, often, end_text(case, attempt), where, bracketed_error(attempt), unread)
 
 
 def applied_twice(case: Case, finding: Finding) -> Text:
     """The fact of `applied_twice`."""
     second, first = subject_of(finding), finding.other
-    again = phrase("at {} by {}", _end(case, second.attempt), process_label(second.attempt.process))
+    again = phrase("at {} by {}", end_text(case, second.attempt), process_label(second.attempt.process))
     if first is None:
         return phrase("{} was executed twice, the second time {}", second.step.name, again)
-    before = _end(case, first.attempt)
+    before = end_text(case, first.attempt)
     if first.step.type != second.step.type:
         text = "{} was executed {}, after its compensation {} at {}"
         return phrase(text, second.step.name, again, first.step.name, before)
@@ -404,7 +364,8 @@ def subject_of(finding: Finding) -> StepAttempt:
     return finding.subject
 
 
-def _end(case: Case, attempt: Attempt) -> Text:
+def end_text(case: Case, attempt: Attempt) -> Text:
+    """Returns the time at which an attempt ended; while it is in flight, of its call."""
     return case.time_text(
         (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.finished_at or attempt.called_at
     )

@@ -4,15 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from sagascope import semconv
 from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
-from sagascope_collector.analysis.deadlines import is_late, is_overdue, of_attempt, of_next
+from sagascope_collector.analysis.deadlines import is_overdue
 from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, is_proven_after, took_effect_after
 from sagascope_collector.analysis.model import (
     IN_EFFECT_STATES,
-    TWO_PHASE_TYPES,
     Attempt,
     AttemptState,
     Confidence,
@@ -21,9 +19,7 @@ from sagascope_collector.analysis.model import (
     Step,
     StepState,
 )
-from sagascope_collector.analysis.steps import DECISIONS, unseen_participants
 from sagascope_collector.attention_codes import AttentionCode
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 
 class _Pair(NamedTuple):
@@ -183,70 +179,3 @@ def _is_given_up(case: Case) -> bool:
     if not ledger.is_for_good(failed.attempt, case.saga.status):
         return False
     return is_overdue(case, failed)
-
-
-def in_doubt(case: Case) -> Finding | None:
-    """A participant is prepared, and received neither a commit nor a rollback in time."""
-    for each in sorted(case.undecided, key=lambda each: each.attempt.finished_at or 0, reverse=True):
-        step, attempt = each
-        if _decision_is_late(case, step):
-            reported_at = case.reported_since(step.service, attempt.finished_at or 0)
-            confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
-            return Finding.of_attempt(AttentionCode.IN_DOUBT, each, step.service, case.stopped_at, confidence)
-    return None
-
-
-def _decision_is_late(case: Case, prepared: Step) -> bool:
-    """Whether the decision is late, and all votes were received or the missing votes are late."""
-    votes = [each for each in case.step_attempts if each.step.type in TWO_PHASE_TYPES]
-    for each in votes:
-        missing = each.step.type == semconv.TYPE_PREPARE and each.attempt.state is AttemptState.IN_FLIGHT
-        if missing and not is_late(case, of_attempt(case, each)):
-            return False
-    since = max((each.attempt.finished_at or 0 for each in votes), default=0)
-    return is_late(case, of_next(case, prepared.name, since))
-
-
-def mixed_outcome(case: Case) -> Finding | None:
-    """One participant of a two-phase commit committed and another rolled back, or may have."""
-    if not case.saga.mixed_outcomes:
-        return _unproven_outcome(case)
-    mixed = case.saga.mixed_outcomes[0]
-    latest = max(
-        (*mixed.committed, *mixed.rolled_back), key=lambda each: each.attempt.finished_at or each.attempt.called_at
-    )
-    step = latest.step
-    return Finding(
-        AttentionCode.MIXED_OUTCOME,
-        Phase.FORWARD,
-        step.name,
-        case.service_of(step.name),
-        latest.attempt.finished_at or latest.attempt.called_at,
-        Confidence.CERTAIN,
-        subject=StepAttempt(step, latest.attempt),
-    )
-
-
-def _unproven_outcome(case: Case) -> Finding | None:
-    """A participant was decided late, probably by a person, and one that was not seen may have ended differently."""
-    is_ended = ledger.has_ended(case.saga.status) and not case.undecided
-    if not is_ended or not case.saga.may_have_other_participants or not _is_place_to_verify_known(case):
-        return None
-    votes = (each for each in case.step_attempts if each.step.type == semconv.TYPE_PREPARE)
-    voted_at = max((each.attempt.finished_at or 0 for each in votes), default=0)
-    for each in reversed(case.step_attempts):
-        step, decided_at = each.step, each.attempt.finished_at
-        if step.type not in DECISIONS or each.attempt.state is not AttemptState.OK or decided_at is None:
-            continue
-        due = of_next(case, step.name, voted_at)
-        if decided_at > due.start + round(due.seconds * NANOSECONDS_PER_SECOND):
-            service, reason = case.service_of(step.name), AttentionCode.MIXED_OUTCOME
-            return Finding(reason, Phase.FORWARD, step.name, service, decided_at, Confidence.POSSIBLE, subject=each)
-    return None
-
-
-def _is_place_to_verify_known(case: Case) -> bool:
-    """Whether a declared plan or a bridge names a participant that was not seen; other sagas may have had more."""
-    if case.saga.plan.source == "declared":
-        return any(step.state is StepState.NOT_SEEN for step in case.saga.steps)
-    return any(unseen_participants(case.saga.steps))

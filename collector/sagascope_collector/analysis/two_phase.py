@@ -1,4 +1,4 @@
-"""Recommended actions for two-phase commits.
+"""Two-phase commits: participants in doubt, and mixed outcomes. The rules, the facts of headlines, and the actions.
 
 No statement is given before every participant is known, and none against the decision of another participant.
 """
@@ -6,10 +6,15 @@ No statement is given before every participant is known, and none against the de
 from collections.abc import Iterator
 
 from sagascope import semconv
-from sagascope_collector.analysis import values
+from sagascope_collector.analysis import ledger, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.model import AttemptState
+from sagascope_collector.analysis.deadlines import is_late, of_attempt, of_next
+from sagascope_collector.analysis.headline import end_text, subject_of
+from sagascope_collector.analysis.model import TWO_PHASE_TYPES, AttemptState, Confidence, Phase, Step, StepState
+from sagascope_collector.analysis.steps import DECISIONS, unseen_participants
 from sagascope_collector.analysis.wording import Action, Text, joined, name_list, phrase, process_label
+from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 DECISION_VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
 DECISION_PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}
@@ -17,13 +22,120 @@ DECISION_STATEMENTS = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_
 POSTGRES_STATEMENTS = {semconv.TYPE_COMMIT: "COMMIT PREPARED", semconv.TYPE_ROLLBACK: "ROLLBACK PREPARED"}
 
 
-def in_doubt(case: Case, finding: Finding) -> list[Action]:
+def find_in_doubt(case: Case) -> Finding | None:
+    """A participant is prepared, and received neither a commit nor a rollback in time."""
+    for each in sorted(case.undecided, key=lambda each: each.attempt.finished_at or 0, reverse=True):
+        step, attempt = each
+        if _is_decision_late(case, step):
+            reported_at = case.reported_since(step.service, attempt.finished_at or 0)
+            confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
+            return Finding.of_attempt(AttentionCode.IN_DOUBT, each, step.service, case.stopped_at, confidence)
+    return None
+
+
+def _is_decision_late(case: Case, prepared: Step) -> bool:
+    """Whether the decision is late, and all votes were received or the missing votes are late."""
+    votes = [each for each in case.step_attempts if each.step.type in TWO_PHASE_TYPES]
+    for each in votes:
+        missing = each.step.type == semconv.TYPE_PREPARE and each.attempt.state is AttemptState.IN_FLIGHT
+        if missing and not is_late(case, of_attempt(case, each)):
+            return False
+    since = max((each.attempt.finished_at or 0 for each in votes), default=0)
+    return is_late(case, of_next(case, prepared.name, since))
+
+
+def find_mixed_outcome(case: Case) -> Finding | None:
+    """One participant of a two-phase commit committed and another rolled back, or may have."""
+    if not case.saga.mixed_outcomes:
+        return _unproven_outcome(case)
+    mixed = case.saga.mixed_outcomes[0]
+    latest = max(
+        (*mixed.committed, *mixed.rolled_back), key=lambda each: each.attempt.finished_at or each.attempt.called_at
+    )
+    step = latest.step
+    return Finding(
+        AttentionCode.MIXED_OUTCOME,
+        Phase.FORWARD,
+        step.name,
+        case.service_of(step.name),
+        latest.attempt.finished_at or latest.attempt.called_at,
+        Confidence.CERTAIN,
+        subject=StepAttempt(step, latest.attempt),
+    )
+
+
+def _unproven_outcome(case: Case) -> Finding | None:
+    """A participant was decided late, probably by a person, and one that was not seen may have ended differently."""
+    is_ended = ledger.has_ended(case.saga.status) and not case.undecided
+    if not is_ended or not case.saga.may_have_other_participants or not _is_place_to_verify_known(case):
+        return None
+    votes = (each for each in case.step_attempts if each.step.type == semconv.TYPE_PREPARE)
+    voted_at = max((each.attempt.finished_at or 0 for each in votes), default=0)
+    for each in reversed(case.step_attempts):
+        step, decided_at = each.step, each.attempt.finished_at
+        if step.type not in DECISIONS or each.attempt.state is not AttemptState.OK or decided_at is None:
+            continue
+        due = of_next(case, step.name, voted_at)
+        if decided_at > due.start + round(due.seconds * NANOSECONDS_PER_SECOND):
+            service, reason = case.service_of(step.name), AttentionCode.MIXED_OUTCOME
+            return Finding(reason, Phase.FORWARD, step.name, service, decided_at, Confidence.POSSIBLE, subject=each)
+    return None
+
+
+def _is_place_to_verify_known(case: Case) -> bool:
+    """Whether a declared plan or a bridge names a participant that was not seen; other sagas may have had more."""
+    if case.saga.plan.source == "declared":
+        return any(step.state is StepState.NOT_SEEN for step in case.saga.steps)
+    return any(unseen_participants(case.saga.steps))
+
+
+def in_doubt_fact(case: Case, finding: Finding) -> Text:
+    """The fact of `in_doubt`."""
+    prepared = case.undecided
+    if gone := [each for each in prepared if case.decision_unknown_since(each)]:
+        text = "In doubt: {} was prepared until {}; whether it committed or rolled back is not known"
+        return phrase(
+            text,
+            name_list([_participant(each) for each in gone]),
+            case.time_text(case.decision_unknown_since(gone[0]) or 0),
+        )
+    have = "has" if len(prepared) == 1 else "have"
+    text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
+    names = name_list([_participant(each) for each in prepared])
+    return phrase(text, names, have, end_text(case, subject_of(finding).attempt))
+
+
+def _participant(prepared: StepAttempt) -> str:
+    """Returns a participant's service, with its step where that has another name."""
+    service, step = process_label(prepared.attempt.process), prepared.step.name
+    return service if service == step else f"{service} ({step})"
+
+
+def mixed_outcome_fact(case: Case, finding: Finding) -> Text:
+    """The fact of `mixed_outcome`."""
+    if not case.saga.mixed_outcomes:
+        each = subject_of(finding)
+        verb, other = (
+            ("committed", "rolled back") if each.step.type == semconv.TYPE_COMMIT else ("rolled back", "committed")
+        )
+        text = "{} {} at {}, long after it was prepared; whether {} took part, and {}, is not known"
+        return phrase(text, each.step.name, verb, end_text(case, each.attempt), case.unseen_participants, other)
+    mixed = case.saga.mixed_outcomes[0]
+    sides = [
+        phrase("{} {} at {}", each.step.name, verb, end_text(case, each.attempt))
+        for verb, side in (("committed", mixed.committed), ("rolled back", mixed.rolled_back))
+        for each in side
+    ]
+    return phrase("The participants of one two-phase commit ended differently: {}", name_list(sides))
+
+
+def in_doubt_actions(case: Case, finding: Finding) -> list[Action]:
     """A participant is prepared and undecided."""
     del finding
     return list(_decide(case))
 
 
-def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
+def mixed_outcome_actions(case: Case, finding: Finding) -> list[Action]:
     """Participants of one two-phase commit ended differently."""
     del finding
     if not case.saga.mixed_outcomes:
