@@ -16,7 +16,8 @@ from sagascope_collector.analysis import failures, values
 from sagascope_collector.analysis.clocks import Skew
 from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.model import Attempt, AttemptState, Failure
-from sagascope_collector.analysis.spans import RECEIVING_KINDS, LoggedStep, ProcessKey, SpanKey, SpanTree, process_key
+from sagascope_collector.analysis.spans import LoggedStep, ProcessKey, SpanKey, SpanTree, process_key
+from sagascope_collector.engines.engine import RECEIVING_KINDS
 from sagascope_collector.records import SagaKey, Span, Value
 
 

@@ -8,14 +8,12 @@ from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.model import Failure
 from sagascope_collector.analysis.spans import SpanKey
+from sagascope_collector.engines.engine import EXCEPTION, EXCEPTION_TYPE, GRPC_STATUS, HTTP_STATUS
 from sagascope_collector.records import Log, Span
 
-EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 ERROR_TYPE: Final = "error.type"
-HTTP_STATUS: Final = ("http.response.status_code", "http.status_code")
-GRPC_STATUS: Final = ("rpc.response.status_code", "rpc.grpc.status_code")
 
 NEVER_SENT: Final = re.compile(
     r"connect(ion)?_?timeout|connecterror|connection_?refused|connect call failed|refused|pool_?timeout"
@@ -70,7 +68,7 @@ def failure(span: Span) -> Failure | None:
 def recorded_exception(span: Span) -> Failure | None:
     """The last exception that a span recorded, whether or not it failed."""
     for event in reversed(span.events):
-        if event.name == "exception":
+        if event.name == EXCEPTION:
             return _exception(event.attributes, span.status_message)
     return None
 

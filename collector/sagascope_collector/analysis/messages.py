@@ -14,10 +14,11 @@ from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.failures import failure
 from sagascope_collector.analysis.model import Attempt, AttemptState, Saga
-from sagascope_collector.analysis.spans import RECEIVING_KINDS, SpanTree, keyed, process_key
+from sagascope_collector.analysis.spans import SpanTree, keyed, process_key
 from sagascope_collector.analysis.wording import Action, Evidence, Text, phrase, process_label, shortened
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.engines.engine import RECEIVING_KINDS
 from sagascope_collector.records import Span
 
 REEVALUATION_DELAY_NS = 10 * NANOSECONDS_PER_SECOND

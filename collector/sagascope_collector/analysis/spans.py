@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from sagascope import semconv
 from sagascope_collector import engines
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.engines.engine import RECEIVING_KINDS
 from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Mark, Process, Span
 
 SpanKey = tuple[str, str]
@@ -225,9 +226,6 @@ def _is_lost_span(span: Span, announced_at: int, instances: Mapping[ProcessKey, 
 
 MAX_ANCESTORS = 256
 """Spans that are followed upward; a longer chain, or a cycle, is cut off."""
-
-RECEIVING_KINDS = ("server", "consumer")
-"""Kinds of spans with which a service receives work from another."""
 
 
 class SpanTree:

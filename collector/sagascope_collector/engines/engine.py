@@ -12,6 +12,13 @@ from typing import Any, Final
 from sagascope import semconv
 from sagascope_collector.records import Event, Mark, Span, Value, as_text
 
+RECEIVING_KINDS: Final = ("server", "consumer")
+"""Kinds of spans with which a service receives work from another."""
+
+HTTP_STATUS: Final = ("http.response.status_code", "http.status_code")
+GRPC_STATUS: Final = ("rpc.response.status_code", "rpc.grpc.status_code")
+"""The attributes with a status code, by the current and the former conventions."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordFields:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from sagascope import semconv
 from sagascope_collector.engines import engine
-from sagascope_collector.engines.engine import EngineSpans, RecordFields
+from sagascope_collector.engines.engine import GRPC_STATUS, HTTP_STATUS, RECEIVING_KINDS, EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span, Value, as_text, count
 
 ROLE: Final = "trace"
@@ -20,10 +20,6 @@ ROLE: Final = "trace"
 ROOT: Final = "trace.root"
 """The role in the mark of a trace's span without a parent."""
 
-RECEIVING_KINDS: Final = ("server", "consumer")
-
-HTTP_STATUS: Final = ("http.response.status_code", "http.status_code")
-GRPC_STATUS: Final = ("rpc.response.status_code", "rpc.grpc.status_code")
 ADDRESSES: Final = ("server.address", "net.peer.name", "peer.service", "rpc.service")
 MIN_HTTP_ERROR: Final = 400
 
