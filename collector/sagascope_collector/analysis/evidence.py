@@ -173,7 +173,7 @@ def notes(case: Case, finding: Finding) -> Iterator[Evidence]:
     """Returns notes about records of the saga or its services that are known to be missing."""
     if finding.confidence is Confidence.CERTAIN:
         return
-    for found in (_lost(case), _without_parent(case), _quiet(case, finding), _dropped(case), _sampled(case)):
+    for found in (_lost(case), _without_parent(case), _not_reporting(case, finding), _dropped(case), _sampled(case)):
         yield from islice(found, MAX_NOTES)
 
 
@@ -190,7 +190,7 @@ def _without_parent(case: Case) -> Iterator[Evidence]:
         yield _of_span(case, text, span, span.start)
 
 
-def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
+def _not_reporting(case: Case, finding: Finding) -> Iterator[Evidence]:
     """Services of the saga that announced heartbeats and stopped reporting."""
     subject = finding.process or (finding.subject.attempt.process if finding.subject else Process())
     for service, instance in _latest(case).items():

@@ -217,8 +217,8 @@ def _without_other_messages(case: Case, finding: Finding, message: Message) -> T
         return Text()
     by = phrase(" by {}", case.time_text(finding.due)) if finding.due is not None else ""
     reported_at = case.reported_since(consumer, message.at)
-    silence = ", although it is reporting" if reported_at else ", and it is not reporting"
-    return phrase("; {} received no other message{}{}, so the consumer may be the cause", consumer, by, silence)
+    reports = ", although it is reporting" if reported_at else ", and it is not reporting"
+    return phrase("; {} received no other message{}{}, so the consumer may be the cause", consumer, by, reports)
 
 
 def _message(case: Case, message: Message) -> Text:

@@ -174,12 +174,12 @@ def hung(case: Case) -> Finding | None:
             if not _is_child_stuck(case, each.attempt):
                 continue
             return _hung(case, each, Confidence.LIKELY, None)
-        if deadlines.is_late(case, deadline) and not _was_silent(case, each, due):
+        if deadlines.is_late(case, deadline) and not _was_heartbeat_overdue(case, each, due):
             return _hung(case, each, _confidence_of_hang(case, each), due)
     return None
 
 
-def _was_silent(case: Case, in_flight_attempt: StepAttempt, moment: int) -> bool:
+def _was_heartbeat_overdue(case: Case, in_flight_attempt: StepAttempt, moment: int) -> bool:
     """Whether the next heartbeat of the process that holds the attempt was overdue by then: it may be lost."""
     attempt = in_flight_attempt.attempt
     open_views = [view for view in attempt.views if not view.end and view.span_id not in attempt.lost_spans]

@@ -31,6 +31,7 @@ WORKFLOW_SPANS: Final = (*START_WORKFLOW, RUN_WORKFLOW, COMPLETE_WORKFLOW)
 ACTIVITY_SPANS: Final = (START_ACTIVITY, RUN_ACTIVITY)
 
 MAX_ACTIVITY_ID_DIGITS: Final = 9
+"""Ids with more digits are not compared as numbers."""
 
 NAME: Final = "temporal"
 

@@ -10,7 +10,7 @@ from sagascope_collector.records import Heartbeat, Instance, Process
 
 SECOND = 1_000_000_000
 NOW = 1_000_000 * SECOND
-REPORTS, SILENT = 2.0, 120.0
+REPORTS, STOPPED = 2.0, 120.0
 
 
 def instance(service: str, ago: float, *, name: str = "1", lag: float | None = None, final: bool = False) -> Instance:
@@ -24,14 +24,14 @@ def instance(service: str, ago: float, *, name: str = "1", lag: float | None = N
 @pytest.mark.parametrize(
     ("seen", "is_outage"),
     [
-        ({"a": SILENT}, False),
-        ({"a": SILENT, "b": SILENT}, True),
-        ({"a": SILENT, "b": SILENT, "c": REPORTS}, False),
-        ({"a": SILENT, "b": SILENT, "c": REPORTS, "d": REPORTS}, False),
-        ({"a": SILENT, "b": SILENT, "c": SILENT, "d": REPORTS}, True),
-        ({"a": SILENT, "b": SILENT, "c": SILENT, "d": SILENT}, True),
-        ({"a": SILENT, "b": SILENT, "c": SILENT, "d": REPORTS, "e": REPORTS, "f": REPORTS}, False),
-        ({"a": 600.0, "b": SILENT, "c": 3_600.0, "d": REPORTS}, False),
+        ({"a": STOPPED}, False),
+        ({"a": STOPPED, "b": STOPPED}, True),
+        ({"a": STOPPED, "b": STOPPED, "c": REPORTS}, False),
+        ({"a": STOPPED, "b": STOPPED, "c": REPORTS, "d": REPORTS}, False),
+        ({"a": STOPPED, "b": STOPPED, "c": STOPPED, "d": REPORTS}, True),
+        ({"a": STOPPED, "b": STOPPED, "c": STOPPED, "d": STOPPED}, True),
+        ({"a": STOPPED, "b": STOPPED, "c": STOPPED, "d": REPORTS, "e": REPORTS, "f": REPORTS}, False),
+        ({"a": 600.0, "b": STOPPED, "c": 3_600.0, "d": REPORTS}, False),
         ({"a": REPORTS, "b": REPORTS, "c": REPORTS}, False),
     ],
 )
@@ -40,18 +40,18 @@ def test_most_services_at_once_are_an_outage(seen: Mapping[str, float], *, is_ou
     assert bool(found) == is_outage
 
 
-def test_a_service_of_which_one_process_reports_is_not_silent() -> None:
-    silent = [instance(service, SILENT) for service in "abcd"]
-    assert outages(silent, Context(NOW))
+def test_a_service_of_which_one_process_reports_still_reports() -> None:
+    stopped = [instance(service, STOPPED) for service in "abcd"]
+    assert outages(stopped, Context(NOW))
     others = [instance(service, REPORTS, name="2") for service in "ab"]
-    assert not outages([*silent, *others], Context(NOW))
+    assert not outages([*stopped, *others], Context(NOW))
 
 
-def test_services_that_shut_down_are_not_silent() -> None:
-    assert not outages([instance(service, SILENT, final=True) for service in "abcd"], Context(NOW))
+def test_services_that_shut_down_are_no_outage() -> None:
+    assert not outages([instance(service, STOPPED, final=True) for service in "abcd"], Context(NOW))
 
 
-def test_a_clock_that_is_behind_is_no_silence() -> None:
+def test_a_clock_that_is_behind_is_no_outage() -> None:
     behind = [instance(service, 242.0, lag=240.0) for service in "abcd"]
     assert not outages(behind, Context(NOW))
     assert all(is_alive(each, Context(NOW)) for each in behind)
