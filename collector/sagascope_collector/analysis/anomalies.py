@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from sagascope import semconv
 from sagascope_collector.analysis import plans
 from sagascope_collector.analysis.clocks import Edge, is_answered_call
-from sagascope_collector.analysis.ledger import StepEffect, began_after, ended_before
+from sagascope_collector.analysis.ledger import StepEffect, called_after, ended_before
 from sagascope_collector.analysis.model import (
     COMPENSATING_TYPES,
     FORWARD_TYPES,
@@ -112,7 +112,7 @@ def forward_after_compensation(saga: AnomalyContext) -> Iterator[Occurrence]:
         return
     first = min(compensating, key=lambda each: each.called_at)
     for step in saga.steps:
-        late = [each for each in step.attempts if step.type == semconv.TYPE_ACTION and began_after(each, first)]
+        late = [each for each in step.attempts if step.type == semconv.TYPE_ACTION and called_after(each, first)]
         if late:
             when = f"at {saga.at(late[0].started_at)}, after compensation had started at {saga.at(first.started_at)}"
             yield Occurrence(f"{_step_label(step)} started {when}", step.name)
@@ -132,7 +132,7 @@ def out_of_order(saga: AnomalyContext) -> Iterator[Occurrence]:
     needs = plans.prerequisites(saga.plan)
     for name, attempt in first.items():
         for before in needs.get(name, ()):
-            if before in first and began_after(first[before], attempt):
+            if before in first and called_after(first[before], attempt):
                 at, earlier = saga.at(attempt.started_at), saga.at(first[before].started_at)
                 when = f"{name} started at {at}, {before} at {earlier}"
                 yield Occurrence(f"{when}; the plan puts {before} first", name)

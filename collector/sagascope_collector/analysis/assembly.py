@@ -206,10 +206,10 @@ class _Assembly:
         amount, currency = self._amount_and_currency(
             lifespan.roots or [span for span in self.spans if not span.mark.step]
         )
-        settled = steps.settled(attempted, entries, plan, self._unstarted(status))
+        final_steps = steps.final_steps(attempted, entries, plan, self._unstarted(status))
         if plan.source != "declared":
-            names = {step.name for step in settled}
-            settled += tuple(step for step in steps.unseen_participants(attempted) if step.name not in names)
+            names = {step.name for step in final_steps}
+            final_steps += tuple(step for step in steps.unseen_participants(attempted) if step.name not in names)
         ended = lifespan.closing is not None
         blocked = () if ended else self._block_reports()
         awaited = None if ended else steps.awaited_event(self.spans, self.logs, attempted, self.context.offsets)
@@ -217,7 +217,7 @@ class _Assembly:
             key=self.key,
             status=status,
             plan=plan,
-            steps=settled,
+            steps=final_steps,
             root=root,
             started_at=self._started_at(),
             updated_at=self._updated_at(),

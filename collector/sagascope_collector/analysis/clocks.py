@@ -27,6 +27,10 @@ MAX_HANDOFF_WAIT_NS = 30_000_000_000
 """Nanoseconds that asynchronous work may have waited before it started."""
 
 
+Pair = tuple[ProcessKey, ProcessKey]
+"""(caller, executor)."""
+
+
 class Edge(NamedTuple):
     """A span and its parent in another process."""
 
@@ -79,22 +83,22 @@ def offsets(found: Sequence[Edge], root: ProcessKey | None) -> dict[ProcessKey, 
     """
     if not any(_contradicts(parent, child) for parent, child in found):
         return {}
-    bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds] = {}
+    bounds: dict[Pair, _Bounds] = {}
     for parent, child in found:
         _narrow(bounds, parent, child)
-    reference = root or _latest(found)
-    corrections = _spread(bounds, reference)
-    agreed = _agreed(corrections, reference)
-    corrections = _spread(bounds, agreed) if corrections[agreed] else corrections
+    reference = root or _latest_process(found)
+    corrections = _propagated(bounds, reference)
+    agreed = _process_with_most_agreement(corrections, reference)
+    corrections = _propagated(bounds, agreed) if corrections[agreed] else corrections
     return {process: offset for process, offset in corrections.items() if offset}
 
 
-def _latest(found: Sequence[Edge]) -> ProcessKey:
+def _latest_process(found: Sequence[Edge]) -> ProcessKey:
     span = max((span for edge in found for span in edge), key=lambda span: (max(span.start, span.end), span.span_id))
     return process_key(span.process)
 
 
-def _agreed(corrections: Mapping[ProcessKey, int], reference: ProcessKey) -> ProcessKey:
+def _process_with_most_agreement(corrections: Mapping[ProcessKey, int], reference: ProcessKey) -> ProcessKey:
     """The process whose clock most processes agree with; in a tie, the reference."""
 
     def agreeing(process: ProcessKey) -> tuple[int, bool]:
@@ -110,7 +114,7 @@ def _contradicts(parent: Span, child: Span) -> bool:
     return child.end - MAX_UNCORRECTED_SKEW_NS > parent.end > 0 and is_answered_call(parent, child)
 
 
-def _narrow(bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds], parent: Span, child: Span) -> None:
+def _narrow(bounds: dict[Pair, _Bounds], parent: Span, child: Span) -> None:
     pair = (process_key(parent.process), process_key(child.process))
     minimum = parent.start - child.start
     known = bounds.get(pair)
@@ -145,7 +149,7 @@ def _is_ahead(caller: Span, executor: Span) -> bool:
     )
 
 
-def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: ProcessKey) -> dict[ProcessKey, int]:
+def _propagated(bounds: Mapping[Pair, _Bounds], reference: ProcessKey) -> dict[ProcessKey, int]:
     """Propagates corrections outward from the reference. A process on two paths keeps the first correction, by name."""
     # sorted by name, so that the order of arrival changes no correction
     steps: dict[ProcessKey, dict[ProcessKey, _Bounds]] = {}
@@ -155,11 +159,11 @@ def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: 
     corrections: dict[ProcessKey, int] = {}
     for start in [reference, *sorted(steps)]:
         if start not in corrections:
-            _walk(start, steps, corrections)
+            _propagate_from(start, steps, corrections)
     return corrections
 
 
-def _walk(
+def _propagate_from(
     start: ProcessKey, steps: Mapping[ProcessKey, Mapping[ProcessKey, _Bounds]], corrections: dict[ProcessKey, int]
 ) -> None:
     corrections[start] = 0
@@ -170,9 +174,6 @@ def _walk(
                 corrections[neighbour] = bounds.offset(corrections[process])
                 waiting.append(neighbour)
 
-
-Pair = tuple[ProcessKey, ProcessKey]
-"""(caller, executor)."""
 
 UNKNOWN_SKEW_NS: Final = 500_000_000
 """Nanoseconds between times of two processes above which their order is known, if nothing bounds their skew."""
@@ -358,7 +359,7 @@ def offsets_by_receipt(
         lags: The lags of processes that report regularly, see `records.Instance`.
         root: The process of the root span, if it was received.
     """
-    known, delay = _known(leads, lags)
+    known, delay = _known_offsets(leads, lags)
     if any(_contradicts_call(edge, known) for edge in edges):
         known = {}
     linked = {process_key(span.process) for edge in edges for span in edge}
@@ -373,7 +374,9 @@ def offsets_by_receipt(
     return {process: offset for process, offset in offsets.items() if offset}, delay
 
 
-def _known(leads: Mapping[ProcessKey, int], lags: Mapping[ProcessKey, int]) -> tuple[Mapping[ProcessKey, int], int]:
+def _known_offsets(
+    leads: Mapping[ProcessKey, int], lags: Mapping[ProcessKey, int]
+) -> tuple[Mapping[ProcessKey, int], int]:
     """The offsets of the processes whose clocks are known, and the delay.
 
     The clock of a process without heartbeats is right if a record of it was received about when it is dated.

@@ -44,29 +44,29 @@ class StepEffect:
 
 def step_effects(steps: Sequence[Step], plan: Plan) -> list[StepEffect]:
     """Returns one record for each step and key that was attempted, in the order in which they took effect."""
-    opened = _open(steps)
-    _enter_compensations(steps, opened)
+    effects = _effects_of(steps)
+    _add_compensations(steps, effects)
     compensations = {step.name: step.compensation for step in plan.steps}
-    for effect in opened.values():
+    for effect in effects.values():
         effect.compensation = compensations.get(effect.name) or effect.compensation
-        _close(effect)
-    return sorted(opened.values(), key=lambda each: (each.at, each.name, each.key))
+        _find_effective(effect)
+    return sorted(effects.values(), key=lambda each: (each.at, each.name, each.key))
 
 
-def _open(steps: Iterable[Step]) -> dict[tuple[str, str], StepEffect]:
-    opened: dict[tuple[str, str], StepEffect] = {}
+def _effects_of(steps: Iterable[Step]) -> dict[tuple[str, str], StepEffect]:
+    effects: dict[tuple[str, str], StepEffect] = {}
     for step in steps:
         if not step.attempts or semconv.TABLE_STATE in step.attempts[0].views[0].attributes:
             continue
         if step.type != semconv.TYPE_COMPENSATION:
-            effect = opened.get((step.name, step.key))
+            effect = effects.get((step.name, step.key))
             if effect is None:
-                effect = opened[step.name, step.key] = StepEffect(step.name, step.key)
-            _enter(effect, step)
-    return opened
+                effect = effects[step.name, step.key] = StepEffect(step.name, step.key)
+            _add_attempts(effect, step)
+    return effects
 
 
-def _enter(effect: StepEffect, step: Step) -> None:
+def _add_attempts(effect: StepEffect, step: Step) -> None:
     if step.type == semconv.TYPE_ROLLBACK:
         effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
     elif step.type == semconv.TYPE_PREPARE:
@@ -75,26 +75,26 @@ def _enter(effect: StepEffect, step: Step) -> None:
         effect.attempts = (*effect.attempts, *step.attempts) if effect.attempts else step.attempts
 
 
-def _enter_compensations(steps: Iterable[Step], opened: dict[tuple[str, str], StepEffect]) -> None:
+def _add_compensations(steps: Iterable[Step], effects: dict[tuple[str, str], StepEffect]) -> None:
     for step in steps:
         if step.type == semconv.TYPE_COMPENSATION and step.attempts:
-            for effect in _compensated_by(step, opened):
+            for effect in _compensated_by(step, effects):
                 effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
                 effect.compensation = step.name
 
 
-def _compensated_by(compensation: Step, opened: dict[tuple[str, str], StepEffect]) -> Iterator[StepEffect]:
+def _compensated_by(compensation: Step, effects: dict[tuple[str, str], StepEffect]) -> Iterator[StepEffect]:
     """The effects of the compensated step with the same key; if there are none, all effects of that step."""
     if compensation.compensates is None:
         return
-    same = opened.get((compensation.compensates, compensation.key))
+    same = effects.get((compensation.compensates, compensation.key))
     if same is not None:
         yield same
         return
-    yield from (effect for effect in opened.values() if effect.name == compensation.compensates)
+    yield from (effect for effect in effects.values() if effect.name == compensation.compensates)
 
 
-def _close(effect: StepEffect) -> None:
+def _find_effective(effect: StepEffect) -> None:
     effect.executed = committed = effective_attempts(effect.attempts)
     if effect.compensation_attempts:
         effect.compensated = compensated = effective_attempts(effect.compensation_attempts)
@@ -144,7 +144,7 @@ def entries_without_attempts(
 
 
 def _entry(effect: StepEffect, status: Status, not_compensable: set[str], *, is_complete: bool) -> LedgerEntry:
-    valued = _valued(effect.committed, effect.executed, effect.attempts, effect.votes)
+    valued = _first_with_amount(effect.committed, effect.executed, effect.attempts, effect.votes)
     is_not_compensable = effect.compensation is None and effect.name in not_compensable
     state = _state(effect, status, is_not_compensable=is_not_compensable)
     if state is LedgerState.NOT_DONE and not _is_over(effect, status, is_complete=is_complete):
@@ -175,7 +175,7 @@ def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
     return is_complete or status is not Status.RUNNING
 
 
-def _valued(*groups: Iterable[Attempt]) -> Attempt | None:
+def _first_with_amount(*groups: Iterable[Attempt]) -> Attempt | None:
     """The first attempt with an amount, committed attempts first."""
     for attempts in groups:
         for each in attempts:
@@ -305,10 +305,10 @@ def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str
         for each in attempts:
             if each.amount is not None:
                 sums.setdefault(each.currency or currency or "", [Decimal(0), Decimal(0)])[index] += each.amount
-    return tuple(AmountAtRisk(name, *_alike(*both)) for name, both in sorted(sums.items()))
+    return tuple(AmountAtRisk(name, *_with_equal_places(*both)) for name, both in sorted(sums.items()))
 
 
-def _alike(*amounts: Decimal) -> Sequence[Decimal]:
+def _with_equal_places(*amounts: Decimal) -> Sequence[Decimal]:
     """Pads amounts to the largest number of decimal places: ``0.00`` with ``50.00``."""
     zero = sum(amount * 0 for amount in amounts)
     return [amount + zero for amount in amounts]
@@ -319,14 +319,14 @@ def effective_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
     if len(attempts) == 1:
         return attempts if attempts[0].state is AttemptState.OK else ()
     seen: set[str] = set()
-    had: list[Attempt] = []
+    effective: list[Attempt] = []
     for each in attempts:
         if each.state is not AttemptState.OK or each.idempotency_key in seen:
             continue
         if each.idempotency_key:
             seen.add(each.idempotency_key)
-        had.append(each)
-    return had
+        effective.append(each)
+    return effective
 
 
 def took_effect_after(one: Attempt, other: Attempt) -> bool:
@@ -367,7 +367,7 @@ def _was_answered_before(one: Attempt, other: Attempt, *, is_proof: bool = False
     return any(
         known.end
         and known.status != "error"
-        and _same(known, called)
+        and _is_same_process(known, called)
         and known.end <= called.start
         and (known.process.identity or not is_proof)
         for known in one.views
@@ -375,11 +375,11 @@ def _was_answered_before(one: Attempt, other: Attempt, *, is_proof: bool = False
     )
 
 
-def _same(one: Span, other: Span) -> bool:
+def _is_same_process(one: Span, other: Span) -> bool:
     return process_key(one.process) == process_key(other.process)
 
 
-def began_after(one: Attempt, other: Attempt) -> bool:
+def called_after(one: Attempt, other: Attempt) -> bool:
     """Whether ``one`` was called after ``other``; False if uncertain."""
     return one.called_at > other.called_at + _uncertainty_ns(one, one.views[0].process, other.views[0].process)
 
@@ -394,7 +394,7 @@ def ended_before(one: Attempt, other: Attempt) -> bool:
     caller = other.views[0].process
     uncertainty = (
         0
-        if _same(one.views[0], other.views[0])
+        if _is_same_process(one.views[0], other.views[0])
         else max(_uncertainty_ns(one, caller, view.process) for view in one.views)
     )
     return one.finished_at + uncertainty <= other.called_at

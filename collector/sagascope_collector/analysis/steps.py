@@ -82,7 +82,7 @@ def skips_attempts(step: Step) -> bool:
     return len(numbers) > 1 and max(numbers) - min(numbers) >= len(numbers)
 
 
-def settled(
+def final_steps(
     steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, not_started: Collection[str]
 ) -> tuple[Step, ...]:
     """Returns the steps with their compensations from the ledger, followed by the planned ones without attempts.

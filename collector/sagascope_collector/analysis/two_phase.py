@@ -6,9 +6,8 @@ No statement is given before every participant is known, and none against the de
 from collections.abc import Iterator
 
 from sagascope import semconv
-from sagascope_collector.analysis import ledger, values
+from sagascope_collector.analysis import deadlines, ledger, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.deadlines import is_late, of_attempt, of_next
 from sagascope_collector.analysis.headline import end_text, subject_of
 from sagascope_collector.analysis.model import TWO_PHASE_TYPES, AttemptState, Confidence, Phase, Step, StepState
 from sagascope_collector.analysis.steps import DECISIONS, unseen_participants
@@ -38,10 +37,10 @@ def _is_decision_late(case: Case, prepared: Step) -> bool:
     votes = [each for each in case.step_attempts if each.step.type in TWO_PHASE_TYPES]
     for each in votes:
         missing = each.step.type == semconv.TYPE_PREPARE and each.attempt.state is AttemptState.IN_FLIGHT
-        if missing and not is_late(case, of_attempt(case, each)):
+        if missing and not deadlines.is_late(case, deadlines.of_attempt(case, each)):
             return False
     since = max((each.attempt.finished_at or 0 for each in votes), default=0)
-    return is_late(case, of_next(case, prepared.name, since))
+    return deadlines.is_late(case, deadlines.of_next(case, prepared.name, since))
 
 
 def find_mixed_outcome(case: Case) -> Finding | None:
@@ -75,7 +74,7 @@ def _unproven_outcome(case: Case) -> Finding | None:
         step, decided_at = each.step, each.attempt.finished_at
         if step.type not in DECISIONS or each.attempt.state is not AttemptState.OK or decided_at is None:
             continue
-        due = of_next(case, step.name, voted_at)
+        due = deadlines.of_next(case, step.name, voted_at)
         if decided_at > due.start + round(due.seconds * NANOSECONDS_PER_SECOND):
             service, reason = case.service_of(step.name), AttentionCode.MIXED_OUTCOME
             return Finding(reason, Phase.FORWARD, step.name, service, decided_at, Confidence.POSSIBLE, subject=each)
