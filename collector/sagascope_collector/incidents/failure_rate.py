@@ -86,7 +86,7 @@ class Departure(NamedTuple):
     rate: FailureRate
 
 
-class Baseline(NamedTuple):
+class FailureBaseline(NamedTuple):
     """Parameters of a beta distribution, and the factor by which counts are reduced."""
 
     failed: float
@@ -155,7 +155,7 @@ def _ongoing(
     return _departure(since, found, baseline)
 
 
-def _departure(since: int, found: Sequence[OutcomePeriod], baseline: Baseline) -> Departure:
+def _departure(since: int, found: Sequence[OutcomePeriod], baseline: FailureBaseline) -> Departure:
     failed, ended = _sum(found)
     half = next((n for n in range(len(found)) if 2 * _sum(found[: n + 1])[0] >= failed), 0)
     later_failed, later_ended = _sum(found[half:])
@@ -170,7 +170,7 @@ def _departure(since: int, found: Sequence[OutcomePeriod], baseline: Baseline) -
 
 def learn_baseline(
     periods: Sequence[OutcomePeriod], now: int, until: int, history: History, minutes_from: int
-) -> Baseline:
+) -> FailureBaseline:
     """Returns the baseline of a type from the sagas that ended before `until`.
 
     If those are too few, sagas of incidents that ended at least `ACCEPTED_AFTER_SECONDS` ago also count.
@@ -191,7 +191,7 @@ def learn_baseline(
             used = accepted
     failed, ended = _sum(used)
     dispersion = _dispersion(used, failed, ended)
-    return Baseline(
+    return FailureBaseline(
         PRIOR_FAILED + failed / dispersion,
         PRIOR_COMPLETED + (ended - failed) / dispersion,
         dispersion,
@@ -218,7 +218,7 @@ def _dispersion(periods: Iterable[OutcomePeriod], failed: int, ended: int) -> fl
     return min(MAX_DISPERSION, max(1.0, chi_squared / (len(hours) - 1)))
 
 
-def _departs(window: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
+def _departs(window: Sequence[OutcomePeriod], baseline: FailureBaseline) -> bool:
     failed, ended = _sum(window)
     # running sagas count as successful: after a lull, sagas that fail end first
     trials = ended + sum(each.running for each in window)
@@ -227,7 +227,7 @@ def _departs(window: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
     return is_larger and probability_of_more(failed, trials, baseline) <= MAX_CHANCE
 
 
-def _has_returned(found: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
+def _has_returned(found: Sequence[OutcomePeriod], baseline: FailureBaseline) -> bool:
     """Whether the latest sagas, of any number, fit the baseline and no longer fit the incident."""
     all_failed, all_ended = _sum(found)
     failed = ended = 0
@@ -242,7 +242,7 @@ def _has_returned(found: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
     return False
 
 
-def probability_of_more(failed: int, ended: int, baseline: Baseline) -> float:
+def probability_of_more(failed: int, ended: int, baseline: FailureBaseline) -> float:
     """Returns the probability of at least this number of failures: the upper tail of the beta-binomial distribution.
 
     Returns 1.0 if no more sagas failed than expected.
@@ -268,7 +268,7 @@ def probability_of_more(failed: int, ended: int, baseline: Baseline) -> float:
 def _probability_of_fewer(failed: int, ended: int, failed_before: int, ended_before: int) -> float:
     """Returns the probability of at most this number of failures, given earlier sagas: that of as many completions."""
     completed_before = ended_before - failed_before
-    of_completions = Baseline(failed=0.5 + completed_before, completed=0.5 + failed_before)
+    of_completions = FailureBaseline(failed=0.5 + completed_before, completed=0.5 + failed_before)
     return probability_of_more(ended - failed, ended, of_completions)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from sagascope_collector.incident_records import OutcomePeriod
 from sagascope_collector.incidents.failure_rate import (
-    Baseline,
     Departure,
+    FailureBaseline,
     History,
     departure,
     first_minute,
@@ -190,10 +190,10 @@ def test_of_many_weeks_in_which_nothing_changes_none_departs(share: float) -> No
 
 
 def test_the_tail_is_the_sum_of_the_beta_binomial() -> None:
-    uniform = Baseline(1.0, 1.0)  # every number of failures is equally probable
+    uniform = FailureBaseline(1.0, 1.0)  # every number of failures is equally probable
     assert probability_of_more(8, 9, uniform) == pytest.approx(0.2)
     assert probability_of_more(9, 9, uniform) == pytest.approx(0.1)
-    assert probability_of_more(900_000, 1_000_000, Baseline(5.0, 995.0)) < 1e-30
+    assert probability_of_more(900_000, 1_000_000, FailureBaseline(5.0, 995.0)) < 1e-30
     assert probability_of_more(0, 10, uniform) == 1.0
 
 
