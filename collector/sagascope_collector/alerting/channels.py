@@ -71,6 +71,7 @@ class Sender:
         try:
             return self._http.post(url, json=body, headers=headers, timeout=receiver.timeout)
         except httpx.TimeoutException:
+            # without the cause: it holds the request with the address, which may be a secret
             raise NotDelivered(f"it did not answer within {receiver.timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise NotDelivered(f"it could not be reached ({type(error).__name__})") from None

@@ -93,8 +93,8 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
 
 def never_closed(case: Case, finding: Finding) -> list[Action]:
     """Every step has ended, and the saga was not closed."""
-    driver = process_label(finding.process) if finding.process else "the service that runs it"
-    why = Action.inspect("Check in {} why it did not close {}.", driver, case.saga.label)
+    orchestrator = process_label(finding.process) if finding.process else "the service that runs it"
+    why = Action.inspect("Check in {} why it did not close {}.", orchestrator, case.saga.label)
     return [why, *_of_items(case), *_close(case, "have it close the saga")]
 
 

@@ -54,6 +54,7 @@ def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> _Pair | None
         between = [one for one in compensated if took_effect_after(each, one)]
         answered = earlier is not None and any(took_effect_after(one, earlier) for one in between)
         is_proven = earlier is None or not _may_any_be_between(effect.compensation_attempts, earlier, each)
+        # compensated and then executed, without an earlier execution that the compensation reversed
         if (
             between
             and not answered

@@ -186,7 +186,7 @@ def next_learned(plan: Plan, steps: Sequence[Step], last: str | None) -> str | N
     likely = [name for name, share in shares.items() if share >= LIKELY_SHARE * sum(shares.values())]
     if likely or wanted is not None:
         return likely[0] if likely else None
-    return ""
+    return ""  # no required step is left, and no optional one usually follows: the saga closes
 
 
 def has_unlearned_step(plan: Plan, steps: Sequence[Step]) -> bool:

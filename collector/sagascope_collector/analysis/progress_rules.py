@@ -128,7 +128,7 @@ def _root_lost(case: Case) -> Finding | None:
     root = case.root
     if root is None or not case.liveness.is_lost(root.process) or _is_end_in_transit(case, root):
         return None
-    if _is_driven_by_another(case, root.process) or not case.clock.has_elapsed(case.since, IN_TRANSIT_SECONDS):
+    if _is_continued_by_another(case, root.process) or not case.clock.has_elapsed(case.since, IN_TRANSIT_SECONDS):
         return None
     step, failed = _awaited_name(case), case.failing
     subject = failed if failed is not None and deadlines.is_retried(case, failed) else case.last
@@ -137,19 +137,19 @@ def _root_lost(case: Case) -> Finding | None:
     return Finding(reason, case.phase, step, service, case.since, confidence, subject, root.process)
 
 
-def _is_driven_by_another(case: Case, driver: Process) -> bool:
+def _is_continued_by_another(case: Case, orchestrator: Process) -> bool:
     """Whether another process has continued the saga since its own process was last seen.
 
     A process cannot report calls made right before it is lost; only the executor reports them. So an attempt without a
     caller's view may be the process's own until its next heartbeat is overdue.
     """
-    instance = case.liveness.instance(driver)
+    instance = case.liveness.instance(orchestrator)
     reported_at = case.liveness.last_seen_at(instance) if instance else 0
     interval = instance.heartbeat.interval if instance is not None and instance.heartbeat is not None else 0.0
     acted_until = reported_at + round((interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
     for _, attempt in case.step_attempts:
         caller = attempt.views[0].process
-        is_other_instance = caller.service == driver.service and process_key(caller) != process_key(driver)
+        is_other_instance = caller.service == orchestrator.service and process_key(caller) != process_key(orchestrator)
         if attempt.called_at > (reported_at if is_other_instance else acted_until):
             return True
     return False
