@@ -362,7 +362,7 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     name, secret = receive.process_name(), _erasure_secret(settings)
     writer, leader = lake.LakeWriter(opened, name), lake.Leader(opened)
     follower = lake.Follower(opened, storage, secret)
-    incidents = lake.LakeIncidents(opened, leader, storage)
+    incidents = lake.LakeIncidents(opened, lambda: leader.leads, storage)
     follower.catch_up()
     try:
         incidents.read()

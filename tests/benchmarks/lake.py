@@ -21,7 +21,7 @@ import psutil
 from ingest import lasting
 from report import load, table
 
-from sagascope_collector.lake.catalog import LOCK
+from sagascope_collector.lake.catalog import COMMIT_LOCK
 from support.lake import LakePlace, LakeProcess, object_store
 from support.load import http_sender, send_all
 from support.otlp import of_saga, span, traces
@@ -68,7 +68,9 @@ class LockSampler:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        asked = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND granted".encode()
+        asked = (
+            f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {COMMIT_LOCK} AND granted".encode()
+        )
         while not self._over.wait(0.01):
             ((held,),) = self._connection.execute(asked).fetchall()
             self._held += bool(held)

@@ -105,7 +105,7 @@ def _settle(collector: LakeProcess) -> None:
 
 def _load(lake: Any, path: Path, batches: int) -> Iterator[Row]:
     from sagascope_collector.lake import LakeWriter
-    from sagascope_collector.lake.records import to_lake
+    from sagascope_collector.lake.writer import to_lake
     from sagascope_collector.storage import Storage
 
     lake.create()
@@ -135,7 +135,7 @@ def _load(lake: Any, path: Path, batches: int) -> Iterator[Row]:
 def _follow(lake: Any, path: Path) -> Iterator[Row]:
     """Marks the copy as one that has all of the lake."""
     from sagascope_collector.lake.catalog import SQL
-    from sagascope_collector.lake.records import LakeCursor, Position
+    from sagascope_collector.lake.follower import LakeCursor, Position
     from sagascope_collector.storage import Storage
 
     store = Storage(str(path))
@@ -150,12 +150,12 @@ def _follow(lake: Any, path: Path) -> Iterator[Row]:
 def _maintain(lake: Any, spans: int) -> Iterator[Row]:
     """Merges, expires all snapshots but the last, and deletes what was replaced."""
     from sagascope_collector.lake.catalog import SQL, TABLES
-    from sagascope_collector.lake.maintenance import SIZES
+    from sagascope_collector.lake.leader import MERGED_SIZES_BYTES
 
     connection = lake.attached()
     yield "lake as committed", "files, bytes a span with its logs", _size(lake, spans)
     used = time.process_time()
-    for smallest, largest in SIZES:
+    for smallest, largest in MERGED_SIZES_BYTES:
         for name in TABLES:
             values = {"table": name, "smallest": smallest, "largest": largest}
             while connection.execute(SQL["merge_files"], values).fetchall():

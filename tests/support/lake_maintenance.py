@@ -1,7 +1,7 @@
 """Maintains a lake as its leader does, with other limits, in a process of its own.
 
 Arguments: the catalog, the data, the file of the copy, the age of records to keep in seconds or "", and limits of
-`lake.maintenance` as JSON. It maintains until its standard input ends, and at least once completely.
+`lake.leader` as JSON. It maintains until its standard input ends, and at least once completely.
 """
 
 import json
@@ -10,14 +10,14 @@ import threading
 import time
 
 from sagascope_collector.cli.database import summarize_changes
-from sagascope_collector.lake import Follower, Lake, LakeErasure, LakeMaintenance, maintenance
+from sagascope_collector.lake import Follower, Lake, LakeErasure, LakeMaintenance, leader
 from sagascope_collector.storage import RetentionPolicy, Storage
 
 
 def main(catalog: str, data: str, copy: str, keep: str, limits: str) -> None:
     """Maintains the lake."""
     for name, value in json.loads(limits).items():
-        setattr(maintenance, name, value)
+        setattr(leader, name, value)
     keep_seconds = float(keep) if keep else None
     lake = Lake(catalog, data)
     storage = Storage(copy, keep=RetentionPolicy(seconds=keep_seconds))

@@ -161,12 +161,12 @@ def migrate(
     if not Path(db).is_file():
         raise BadValue(f"{db} does not exist. Name the file of a stopped collector with --db.")
     target = lake_of(lake, lake_data, s3_endpoint)
-    from sagascope_collector.lake import Migration
+    from sagascope_collector.lake import Transfer
 
     with closing(Storage(db)) as storage:
-        migration = Migration(storage, target)
+        transfer = Transfer(storage, target)
         target.create()
-        moved = migration.run(lambda done: typer.echo(f"\r{done:,} records", nl=False, err=True))
+        moved = transfer.run(lambda done: typer.echo(f"\r{done:,} records", nl=False, err=True))
         typer.echo(f"\n{moved:,} spans and log records were moved." if moved else "Everything is in the lake already.")
 
 

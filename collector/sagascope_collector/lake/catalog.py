@@ -1,6 +1,9 @@
-"""Opens a lake: loads DuckDB's extensions from installed packages, attaches the lake, and creates its tables.
+"""Opens a lake: loads DuckDB's extensions from installed packages, attaches the lake, creates or upgrades its tables.
 
-`CatalogClock` is the clock by which all processes of a lake agree.
+The tables have numbered migrations, which the first process of a new version applies at its start. Processes of the
+previous version keep running beside it. So a migration only adds tables, and columns that may be NULL, and each part of
+it has no effect the second time: a killed process repeats it. A migration with which earlier processes cannot continue
+sets `sagascope_version.oldest` to its own number in its catalog part, and is applied while none of them runs.
 """
 
 import os
@@ -9,10 +12,11 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import duckdb
@@ -21,12 +25,70 @@ import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.errors import CannotStart
-from sagascope_collector.lake import versions
+from sagascope_collector.errors import CannotStart, NewerDatabase
 from sagascope_collector.storage.connection import quoted, statements
 
-TOLERANCE_NS: Final = NANOSECONDS_PER_SECOND
-"""A deviation up to this stays: PostgreSQL may take as long to answer."""
+SQL: Final = statements("lake", __package__)
+SHARED: Final = statements("shared", __package__)
+
+CLOCK_TOLERANCE_NS: Final = NANOSECONDS_PER_SECOND
+"""A deviation up to this is not corrected: PostgreSQL may take as long to answer."""
+
+EXCLUDED: Final = "The lake was upgraded by a later version of Sagascope. Upgrade this process."
+
+INSTALL: Final = 'pip install "sagascope[lake]"'
+
+EXTENSIONS: Final = ("postgres_scanner", "httpfs", "ducklake")
+
+TABLES: Final = ("spans", "logs", "linked_spans")
+
+COMMIT_LOCK: Final = 8_492_017
+"""The key of the session advisory lock that every commit takes: DuckLake 1.0 loses statistics of concurrent commits."""
+
+LOCK_TIMEOUT_SECONDS: Final = 10
+STATEMENT_TIMEOUT_SECONDS: Final = 2 * LOCK_TIMEOUT_SECONDS
+
+ANSWER_GRACE_SECONDS: Final = 5.0
+"""Time after the limit for statements at which a session gives up: a stopped PostgreSQL cannot keep its own limits."""
+
+CONNECT_TIMEOUT_SECONDS: Final = 5
+
+COMMIT_LOCK_IDLE_SECONDS: Final = 20
+"""Time after which PostgreSQL releases the commit lock of a process that sends nothing: it was paused or cut off."""
+
+TRANSACTION_IDLE_SECONDS: Final = 15
+"""Time after which PostgreSQL ends a transaction of DuckDB that sends nothing: it waits for the lock or for the object
+store, or the process is paused. It exceeds `LOCK_TIMEOUT_SECONDS`, and is less than `COMMIT_LOCK_IDLE_SECONDS`: the
+transaction of a paused process must have ended before another process commits."""
+
+COMMIT_STATEMENT_SECONDS: Final = 8
+"""Maximum time of one statement of a commit. It is less than `COMMIT_LOCK_IDLE_SECONDS`: the lock must not be released
+while PostgreSQL runs the statement."""
+
+CREATION_SECONDS: Final = 60
+"""Maximum time of the creation or migration of tables."""
+
+_KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+"""Both ends notice within 20 s that the other machine or the network is lost, and release its locks."""
+
+STOP_SECONDS: Final = 5.0
+"""Time for which a stopping process waits for a thread, which may wait for an answer that never comes."""
+
+_S3_OPTIONS: Final = {
+    "KEY_ID": "AWS_ACCESS_KEY_ID",
+    "SECRET": "AWS_SECRET_ACCESS_KEY",
+    "SESSION_TOKEN": "AWS_SESSION_TOKEN",
+    "REGION": "AWS_REGION",
+}
+
+_CAUSES: Final = re.compile(
+    r"No space left on device|out of memory|out of shared memory|deadlock detected|Connection refused"
+    r"|too many clients already|server closed the connection unexpectedly|the database system is (?:starting up|"
+    r"shutting down|in recovery mode)|cannot execute [A-Z]+ in a read-only transaction|permission denied"
+    r"|terminating connection due to (?:administrator command|idle-session timeout|idle-in-transaction timeout)"
+    r"|canceling statement due to (?:statement timeout|lock timeout|user request)"
+)
+"""The parts of an error's further lines that may be shown: other parts can be SQL with telemetry."""
 
 
 class CatalogClock:
@@ -49,74 +111,15 @@ class CatalogClock:
         asked = self()
         ((at,),) = session.execute(SQL["select_time"]).fetchall()
         deviation = at - (asked + self()) // 2
-        if abs(deviation) > TOLERANCE_NS:
+        if abs(deviation) > CLOCK_TOLERANCE_NS:
             self._offset_ns += deviation
 
 
-SQL: Final = statements("lake", __package__)
-SHARED: Final = statements("shared", __package__)
-
-INSTALL: Final = 'pip install "sagascope[lake]"'
-
-EXTENSIONS: Final = ("postgres_scanner", "httpfs", "ducklake")
-
-TABLES: Final = ("spans", "logs", "linked_spans")
-
-LOCK: Final = 8_492_017
-"""The key of the session advisory lock that every commit takes: DuckLake 1.0 loses statistics of concurrent commits."""
-
-LOCK_TIMEOUT_SECONDS: Final = 10
-STATEMENT_TIMEOUT_SECONDS: Final = 2 * LOCK_TIMEOUT_SECONDS
-
-ANSWER_SECONDS: Final = 5.0
-"""Time after its limit for statements at which a session gives up: PostgreSQL cannot keep to its own limits if its
-process is stopped."""
-
-CONNECT_TIMEOUT_SECONDS: Final = 5
-
-HELD_SECONDS: Final = 20
-"""Time after which PostgreSQL takes the lock of commits from a process that sends nothing: it was paused or cut off."""
-
-TRANSACTION_SECONDS: Final = 15
-"""Time after which PostgreSQL ends a transaction of DuckDB that sends nothing: it waits for the lock or for the object
-store, or the process is paused. More than a lock may take, and less than `HELD_SECONDS`: what a paused process has
-begun must have ended before another one commits."""
-
-STATEMENT_SECONDS: Final = 8
-"""Time for one statement of a commit. Less than `HELD_SECONDS`: the lock must not end while PostgreSQL works on it."""
-
-START_SECONDS: Final = 60
-"""Time for the creation of tables."""
-
-_ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
-"""Both ends find out within 20 s that the other one's machine or network is lost, and free its locks."""
-
-STOP_SECONDS: Final = 5.0
-"""Time for which a process that ends waits for a thread, which may wait for an answer that never comes."""
-
-_S3_OPTIONS: Final = {
-    "KEY_ID": "AWS_ACCESS_KEY_ID",
-    "SECRET": "AWS_SECRET_ACCESS_KEY",
-    "SESSION_TOKEN": "AWS_SESSION_TOKEN",
-    "REGION": "AWS_REGION",
-}
-
-
-_CAUSES: Final = re.compile(
-    r"No space left on device|out of memory|out of shared memory|deadlock detected|Connection refused"
-    r"|too many clients already|server closed the connection unexpectedly|the database system is (?:starting up|"
-    r"shutting down|in recovery mode)|cannot execute [A-Z]+ in a read-only transaction|permission denied"
-    r"|terminating connection due to (?:administrator command|idle-session timeout|idle-in-transaction timeout)"
-    r"|canceling statement due to (?:statement timeout|lock timeout|user request)"
-)
-"""What an error may show of its further lines: the rest can be SQL with telemetry."""
-
-
 class Session(psycopg.Connection[Any]):
-    """A session that is closed if PostgreSQL does not answer."""
+    """A session that is closed if PostgreSQL does not answer: psycopg itself would wait for ever."""
 
-    answer_seconds = STATEMENT_TIMEOUT_SECONDS + ANSWER_SECONDS
-    """Time after which it gives up."""
+    answer_seconds = STATEMENT_TIMEOUT_SECONDS + ANSWER_GRACE_SECONDS
+    """Time after which it is closed."""
 
     def wait(self, gen: Any, *rest: Any, **named: Any) -> Any:
         """Waits for an answer.
@@ -131,7 +134,7 @@ class Session(psycopg.Connection[Any]):
         try:
             wanted = next(answer)
             while True:
-                ready = yield wanted
+                ready = yield wanted  # 0 after each interval in which nothing arrived
                 wanted = answer.send(ready)
                 if not ready and time.monotonic() > ends:
                     self.pgconn.finish()
@@ -170,13 +173,13 @@ class Lake:
                 )
 
     def create(self, key_digest: str = "") -> None:
-        """Creates what is missing of the lake's tables, or changes those of an earlier version.
+        """Creates the lake's missing tables, or upgrades those of an earlier version.
 
         Args:
-            key_digest: of the key for pseudonyms, which all processes of the lake share; empty: none is used.
+            key_digest: identifies the key for pseudonyms, which all processes of the lake share; empty: none is used.
 
         Raises:
-            CannotStart: the catalog or the place of the data cannot be used, or the lake has another key or version.
+            CannotStart: the catalog or the data folder cannot be used, or the lake has another key or version.
         """
         self.check()
         if not self.data.startswith("s3://"):
@@ -184,19 +187,19 @@ class Lake:
         try:
             with self.session() as session:
                 self.clock.adjust(session)
-                if versions.check(session, SQL) >= versions.known()[-1].number:
-                    self.attached().close()  # checks the place of the data
+                if check_version(session) >= known_version():
+                    self.attached().close()  # checks the data folder
                 else:
-                    with self.exclusive(session, START_SECONDS), self.attached(START_SECONDS // 2) as connection:
+                    with self.exclusive(session, CREATION_SECONDS), self.attached(CREATION_SECONDS // 2) as connection:
                         connection.execute(SQL["set_file_size"])
-                        versions.upgrade(session, connection, SQL)
+                        _upgrade(session, connection)
                 if key_digest:
                     self._check_key(session, key_digest)
         except (psycopg.Error, duckdb.Error) as error:
             raise CannotStart(f"The lake cannot be opened: {self.reason(error)}") from error
 
     def _check_key(self, session: Any, digest: str) -> None:
-        """Checks that this process has the key of those that started before: erasures name sagas by hashes with it."""
+        """Checks that this process has the key of earlier ones: erasures identify sagas by hashes with it."""
         if not session.execute(SHARED["select_key_digest"]).fetchall():
             with self.exclusive(session):
                 session.execute(SHARED["insert_key_digest"], {"digest": digest})
@@ -208,48 +211,52 @@ class Lake:
         """Opens a session with PostgreSQL that commits each statement.
 
         Args:
-            statement_seconds: how long a statement may take.
-            settings: further ones of PostgreSQL.
+            statement_seconds: maximum time of a statement.
+            settings: further settings of PostgreSQL.
 
         Raises:
-            psycopg.Error: it does not answer.
+            psycopg.Error: PostgreSQL does not answer.
         """
         timeouts = {"lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s", "statement_timeout": f"{statement_seconds}s"}
         session = Session.connect(self._conninfo(**{**timeouts, **settings}), autocommit=True)
-        session.answer_seconds = statement_seconds + ANSWER_SECONDS
+        session.answer_seconds = statement_seconds + ANSWER_GRACE_SECONDS
         return session
 
     def _conninfo(self, **settings: str) -> str:
         limit = STATEMENT_TIMEOUT_SECONDS * 1000
-        known = {f"tcp_{name}": str(value) for name, value in _ALIVE.items()} | {"tcp_user_timeout": str(limit)}
+        known = {f"tcp_{name}": str(value) for name, value in _KEEPALIVES.items()} | {"tcp_user_timeout": str(limit)}
         options = " ".join(f"-c {name}={value}" for name, value in {**known, **settings}.items())
         return make_conninfo(
-            self.catalog, connect_timeout=CONNECT_TIMEOUT_SECONDS, tcp_user_timeout=limit, options=options, **_ALIVE
+            self.catalog,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            tcp_user_timeout=limit,
+            options=options,
+            **_KEEPALIVES,
         )
 
     @contextmanager
-    def exclusive(self, session: Any, seconds: int = HELD_SECONDS) -> Iterator[None]:
-        """Holds the lock of commits for the block, which must contain the transaction completely.
+    def exclusive(self, session: Any, seconds: int = COMMIT_LOCK_IDLE_SECONDS) -> Iterator[None]:
+        """Holds the commit lock during the block, which must contain the whole transaction.
 
         Args:
-            session: of the catalog.
-            seconds: how long the block may send nothing in this session.
+            session: a session with the catalog.
+            seconds: maximum time for which the block may send nothing in this session.
 
         Raises:
-            psycopg.Error: it was not held all the time. The caller closes the session after any error.
+            psycopg.Error: the lock was not held all the time. The caller closes the session after any error.
         """
-        session.execute(SQL["take_lock"], [f"{seconds}s", LOCK])
+        session.execute(SQL["take_lock"], [f"{seconds}s", COMMIT_LOCK])
         yield
-        ((was_held, _),) = session.execute(SQL["release_lock"], [LOCK]).fetchall()
+        ((was_held, _),) = session.execute(SQL["release_lock"], [COMMIT_LOCK]).fetchall()
         if not was_held:
             raise psycopg.OperationalError("the lock of commits was lost during the commit")
 
     def attached(self, seconds: int = 0, statement_seconds: int = 0) -> duckdb.DuckDBPyConnection:
-        """Opens a database in memory with the lake attached and chosen. Only statements of this package run in it.
+        """Opens a database in memory with the lake attached as the default. Only statements of this package run in it.
 
         Args:
-            seconds: how long a transaction may send nothing to the catalog; 0: as long as this machine is reached.
-            statement_seconds: how long the catalog may work on a statement; 0: for ever.
+            seconds: maximum time for which a transaction may send nothing to the catalog; 0: unlimited.
+            statement_seconds: maximum time of a statement in the catalog; 0: unlimited.
 
         Raises:
             duckdb.Error: the catalog does not answer.
@@ -273,10 +280,10 @@ class Lake:
             connection.execute("SET GLOBAL http_retries = 2")
             connection.execute(f"CREATE SECRET (TYPE s3, {self._s3_secret()})")
         catalog, data = quoted(f"ducklake:postgres:{self._address(seconds, statement_seconds)}"), quoted(self.data)
-        # without the limit, small commits would be rows in PostgreSQL, which cost fifty times more
+        # otherwise small commits would be rows in PostgreSQL, which cost fifty times more
         connection.execute(f"ATTACH {catalog} AS lake (DATA_PATH {data}, DATA_INLINING_ROW_LIMIT 0)")
         connection.execute("USE lake")
-        # what was committed since a transaction began is not met a second time under the lock
+        # DuckLake waits before it retries after commits of others; under the commit lock there are no further ones
         connection.execute("SET GLOBAL ducklake_retry_wait_ms = 0")
         return connection
 
@@ -301,9 +308,9 @@ class Lake:
         return ", ".join(parts)
 
     def reason(self, error: Exception) -> str:
-        """Returns the first line of an error, and what PostgreSQL said if that is known.
+        """Returns the first line of an error, and the reason that PostgreSQL gave, if it is one of `_CAUSES`.
 
-        It is without the address of the catalog, which may hold a password, and without SQL, which may hold telemetry.
+        It omits the address of the catalog, which may contain a password, and SQL, which may contain telemetry.
         """
         known = re.escape(self._address(0)).replace("=0s", r"=\d+s")
         lines = re.sub(known, "the catalog", str(error)).replace(self.catalog, "the catalog").splitlines()
@@ -320,13 +327,13 @@ def _cause(error: Exception) -> str:
 
 
 def change(connection: duckdb.DuckDBPyConnection, *statements: str, values: Any = None) -> list[pa.Table]:
-    """Runs statements that write files in one transaction, for which the connection was opened; returns their rows.
+    """Runs statements that write files, in one transaction; returns their rows. The connection cannot be used again.
 
-    DuckLake deletes the files of a commit that failed. If only its answer was lost, the lake needs them: so the
-    connection cannot delete or read files any more.
+    DuckLake deletes the files of a commit that failed. If only the answer to the commit was lost, the lake needs these
+    files: so the connection can no longer access files when it commits.
 
     Raises:
-        duckdb.Error: they may or may not be committed.
+        duckdb.Error: the transaction may or may not be committed.
     """
     connection.begin()
     try:
@@ -338,7 +345,7 @@ def change(connection: duckdb.DuckDBPyConnection, *statements: str, values: Any 
     try:
         connection.commit()
     except duckdb.Error as error:
-        # instead of the attempt to delete files
+        # DuckDB's own text is about the files that it could not delete
         cause = _cause(error)
         failure = f"A commit failed, or its answer was lost{f': {cause}' if cause else '.'}"
         raise duckdb.TransactionException(failure) from error
@@ -346,6 +353,90 @@ def change(connection: duckdb.DuckDBPyConnection, *statements: str, values: Any 
 
 
 def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
-    """Ends a transaction, if there is one. If PostgreSQL is lost, closing the connection in one aborts the process."""
+    """Ends the current transaction, if there is one."""
+    # if PostgreSQL is lost, closing the connection within a transaction aborts the process
     with suppress(duckdb.Error):
         connection.rollback()
+
+
+class Migration(NamedTuple):
+    """One numbered change of the tables."""
+
+    number: int
+    catalog: str
+    """Statements of PostgreSQL, one transaction."""
+    lake: str
+    """Statements of DuckLake, one transaction."""
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Returns every migration that this version of Sagascope knows, in order."""
+    texts = {
+        each.name: each.read_text(encoding="utf-8") for each in files(__package__).joinpath("migrations").iterdir()
+    }
+    names = sorted(name.removesuffix(".catalog.sql") for name in texts if name.endswith(".catalog.sql"))
+    return tuple(
+        Migration(int(each[:4]), texts[f"{each}.catalog.sql"], texts.get(f"{each}.lake.sql", "SELECT 1"))
+        for each in names
+    )
+
+
+def known_version() -> int:
+    """Returns the number of the last migration that this version of Sagascope knows."""
+    return migrations()[-1].number
+
+
+def check_version(session: Any) -> int:
+    """Returns the last migration that was applied to a lake; 0: none was.
+
+    Raises:
+        NewerDatabase: this version can no longer use the lake.
+        psycopg.Error: the catalog does not answer.
+    """
+    applied, minimum = _versions(session)
+    if minimum > known_version():
+        raise NewerDatabase(EXCLUDED)
+    return applied
+
+
+def _versions(session: Any) -> tuple[int, int]:
+    """Returns the last applied migration, and the minimum that a process must know."""
+    ((exists,),) = session.execute(SQL["select_has_versions"]).fetchall()
+    found: list[tuple[int, int]] = session.execute(SQL["select_version"]).fetchall() if exists else [(0, 0)]
+    return found[0]
+
+
+def _upgrade(session: Any, connection: duckdb.DuckDBPyConnection) -> None:
+    """Applies the missing migrations. The caller holds the commit lock.
+
+    Raises:
+        NewerDatabase: this version can no longer use the lake; nothing was changed.
+        CannotStart: processes run that could not continue after the upgrade; nothing was changed.
+        psycopg.Error: the catalog does not answer; the next start continues.
+        duckdb.Error: likewise.
+    """
+    applied = check_version(session)
+    for each in (each for each in migrations() if each.number > applied):
+        with session.transaction():
+            session.execute(each.catalog)
+            if applied and _versions(session)[1] == each.number:
+                _require_no_receiver(session)
+        connection.begin()
+        try:
+            connection.execute(each.lake)
+            connection.commit()
+        except duckdb.Error:
+            roll_back(connection)
+            raise
+        # last: no transaction spans both databases, so a process that is killed before this repeats the migration
+        session.execute(SQL["update_version"], [each.number])
+
+
+def _require_no_receiver(session: Any) -> None:
+    ((running,),) = session.execute(SQL["count_live_receivers"]).fetchall()
+    if running:
+        raise CannotStart(
+            f"{running} processes of an earlier version use the lake, or did so 10 s ago, and cannot go on after this "
+            "upgrade. Stop all of them first."
+        )

@@ -22,22 +22,22 @@ from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.lake.catalog import SQL, TABLES, Lake, change
 from sagascope_collector.lake.follower import Follower, Secret, digest
 from sagascope_collector.lake.incidents import redact
-from sagascope_collector.lake.records import InstanceTable
+from sagascope_collector.observations import Identity
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import RetentionPolicy, Storage, schema, summaries
 from sagascope_collector.storage.records import without_links
 from sagascope_collector.storage.retention import FOREVER
 
 ERASURE_LOCK: Final = 8_492_019
-"""The key of the session advisory lock that an erasure holds from its beginning to its end."""
+"""The key of the session advisory lock that a process holds while it carries out an erasure."""
 
-WAIT_SECONDS: Final = 30.0
-"""Time that live collectors have to copy what is before an erasure; one that takes longer reads the tables then."""
+COPY_TIMEOUT_SECONDS: Final = 30.0
+"""Time in which live collectors must copy what precedes an erasure; one that takes longer then reads the tables."""
 
-OWN_WAIT_SECONDS: Final = 3_000.0
-"""Time that the copy of this process has: erasing from it takes as long as copying its file."""
+OWN_COPY_TIMEOUT_SECONDS: Final = 3_000.0
+"""Time in which the copy of this process must follow: erasing from it takes as long as copying its file."""
 
-POLL_SECONDS: Final = 0.1
+POLL_INTERVAL_SECONDS: Final = 0.1
 
 VACUUMED: Final = (
     "ducklake_file_column_stats",
@@ -46,16 +46,37 @@ VACUUMED: Final = (
     "sagascope_incident_changes",
     "sagascope_alert_notifications",
 )
-"""Tables of the catalog that held erased values, which PostgreSQL would keep in free space and statistics."""
+"""Tables of the catalog that contained erased values, which PostgreSQL would keep in free space and statistics."""
 
 STATEMENT_SECONDS: Final = 3_600
 """Maximum duration of a statement of an erasure: it rewrites tables."""
 
-STEP_SECONDS: Final = 1_200
-"""Maximum duration of the rewriting of a table: an eraser that was paused holds up all commits for so long."""
+ERASURE_LOCK_IDLE_SECONDS: Final = 1_200
+"""Maximum time of the rewriting of one table: a process that is paused in it delays all commits for so long."""
 
 LOCK_TIMEOUT: Final = "300s"
-"""Exceeds what maintenance may take while it holds the lock of commits."""
+"""Maximum wait for the commit lock. It exceeds the time for which maintenance may hold it."""
+
+
+class InstanceTable:
+    """The table `sagascope_instances`, as one copy of the lake writes it. For one thread."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._written: dict[Identity, str] = {}
+
+    def write(self, session: Any) -> None:
+        """Stores all instances that the copy knows; snapshots that it has copied may expire only after that.
+
+        Raises:
+            psycopg.Error: nothing was stored.
+        """
+        known = self._storage.instances.documents()
+        changed = [(*key, text) for key, text in known.items() if self._written.get(key) != text]
+        with session.transaction(), session.cursor() as cursor:
+            cursor.executemany(SQL["put_instance"], changed)
+            cursor.executemany(SQL["delete_instance"], [key for key in self._written if key not in known])
+        self._written = known
 
 
 class LakeErasure:
@@ -70,8 +91,8 @@ class LakeErasure:
             lake: the lake.
             storage: the copy of this process.
             secret: derives the key of hashes.
-            follower: what keeps the copy up to date, and erases from it.
-            keeps: what the copy keeps of the lake.
+            follower: keeps the copy up to date, and erases from it.
+            keeps: the retention of the copy.
         """
         self._lake = lake
         self._storage = storage
@@ -81,17 +102,17 @@ class LakeErasure:
         self._instances = InstanceTable(storage)
 
     def wait(self) -> None:
-        """Waits until the copy has everything that was committed before the call.
+        """Waits until the copy contains all commits before the call.
 
         Raises:
             StorageUnavailable: the catalog does not answer, or the copy lags.
         """
         with self._reporting(), self._lake.session() as session:
             ((latest,),) = session.execute(SQL["select_latest"]).fetchall()
-        self._wait_for(lambda: self._follower.snapshot >= latest, WAIT_SECONDS)
+        self._wait_for(lambda: self._follower.snapshot >= latest, COPY_TIMEOUT_SECONDS)
 
     def older(self, key: str, values: Sequence[str]) -> list[SagaId]:
-        """Returns the sagas with a business key of one of these values among records that may have left the copy.
+        """Returns the sagas with a business key of one of these values, of records that the copy may no longer have.
 
         It reads the attributes of all these records.
 
@@ -114,7 +135,7 @@ class LakeErasure:
         return sorted(found)
 
     def _left_before(self) -> int:
-        """Returns a time: records received before it may have left the copy."""
+        """Returns the time before which received records may no longer be in the copy."""
         if self._keeps.bytes is not None:
             return self._lake.clock()
         if self._keeps.seconds is None:
@@ -122,12 +143,12 @@ class LakeErasure:
         return self._lake.clock() - round(self._keeps.seconds * NANOSECONDS_PER_SECOND)
 
     def erase(self, ids: Sequence[SagaId], texts: Sequence[str]) -> int:
-        """Erases sagas from the lake and the copy; returns the number of records that the lake had of them.
+        """Erases sagas from the lake and the copy; returns the number of their records in the lake.
 
-        If another process carries it out, it is the number of those in the copy.
+        If another process carries it out, it is the number in the copy.
 
         Raises:
-            StorageUnavailable: it is not finished; another collector finishes it.
+            StorageUnavailable: it is not finished; the leader finishes it.
         """
         salt = secrets.token_hex(16)
         secret = self._secret(salt)
@@ -171,24 +192,27 @@ class LakeErasure:
             raise StorageUnavailable(f"The lake cannot be changed: {self._lake.reason(error)}") from error
 
     def _carry_out(self, session: Any, number: int, request: str) -> int:
-        """Erases what a request names; returns the number of records that were in the lake."""
-        said = orjson.loads(request)
-        ids = [SagaId(*each) for each in said["ids"]]
-        with self._lake.exclusive(session, STEP_SECONDS):
-            # first: a collector that sees a snapshot of the erasure must see that there is one
+        """Carries out a request; returns the number of records that were in the lake."""
+        asked = orjson.loads(request)
+        ids = [SagaId(*each) for each in asked["ids"]]
+        with self._lake.exclusive(session, ERASURE_LOCK_IDLE_SECONDS):
+            # first: a collector that reads a snapshot of the erasure must know that an erasure is under way
             session.execute(SQL["begin_erasure"], {"erasure": number})
             records = self._delete(ids)
             for name in TABLES:
-                session.execute(SQL["confirm_leader_lock"])  # each step may take so long
-                with self._lake.attached(STEP_SECONDS // 2) as connection:
+                session.execute(SQL["confirm_locks"])  # restarts the idle time: each table may take almost all of it
+                with self._lake.attached(ERASURE_LOCK_IDLE_SECONDS // 2) as connection:
                     change(connection, SQL["rewrite_erased_files"], values={"table": name})
             session.execute(SQL["update_table_statistics"])
             ((last,),) = session.execute(SQL["end_erasure"], {"erasure": number}).fetchall()
         self._wait_for(lambda: self._follower.snapshot >= last)
         self._wait_for_others(session, last)
         self._instances.write(session)
-        redact(session, ids, said["texts"], said["incidents"])
-        with self._lake.exclusive(session, STEP_SECONDS), self._lake.attached(STEP_SECONDS // 2) as connection:
+        redact(session, ids, asked["texts"], asked["incidents"])
+        with (
+            self._lake.exclusive(session, ERASURE_LOCK_IDLE_SECONDS),
+            self._lake.attached(ERASURE_LOCK_IDLE_SECONDS // 2) as connection,
+        ):
             expired = session.execute(SQL["select_snapshots_before"], {"snapshot": last}).fetchall()
             connection.execute(SQL["expire_versions"], {"versions": [each for (each,) in expired]})
             ((until,),) = session.execute(SQL["select_last_replaced"]).fetchall()
@@ -201,14 +225,14 @@ class LakeErasure:
     def _delete(self, ids: Sequence[SagaId]) -> int:
         """Deletes the rows of sagas, and links to them; returns the number of records."""
         gone, named = summaries.ids_table(ids), {each.id for each in ids}
-        with self._lake.attached(STEP_SECONDS // 2) as connection:
+        with self._lake.attached(ERASURE_LOCK_IDLE_SECONDS // 2) as connection:
             connection.register("gone", gone)
             found = connection.execute(SQL["select_linking"]).fetchall()
             if rows := [(*each, without_links(each[2], named)) for each in found]:
                 types = {"trace_id": pa.binary(), "span_id": pa.binary()}
                 connection.register("changed", schema.table("trace_id span_id earlier links", rows, **types))
                 change(connection, SQL["update_links"], SQL["mark_erasure"])
-        with self._lake.attached(STEP_SECONDS // 2) as connection:
+        with self._lake.attached(ERASURE_LOCK_IDLE_SECONDS // 2) as connection:
             connection.register("gone", gone)
             _, *counts = change(connection, SQL["erase_links"], SQL["erase_spans"], SQL["erase_logs"])
             return sum(each["Count"][0].as_py() for each in counts)
@@ -217,22 +241,22 @@ class LakeErasure:
         """Removes old rows of tables from disk, once no transaction may still read them."""
         ((now,),) = session.execute(SQL["select_transaction"]).fetchall()
         self._wait_for(lambda: not session.execute(SQL["select_older_transactions"], {"now": now}).fetchall())
-        # commits wait behind it
+        # VACUUM locks the table, so that commits wait: it must not wait long for its own lock
         session.execute("SET lock_timeout = '60s'")
         for name in tables:
             session.execute(f"VACUUM (FULL, ANALYZE) {name}")
         session.execute("RESET lock_timeout")
 
-    def _wait_for(self, is_done: Callable[[], bool], seconds: float = OWN_WAIT_SECONDS) -> None:
+    def _wait_for(self, is_done: Callable[[], bool], seconds: float = OWN_COPY_TIMEOUT_SECONDS) -> None:
         end = time.monotonic() + seconds
         while not is_done():
             if time.monotonic() > end:
                 raise StorageUnavailable(
                     "The collector lags behind the lake. An erasure that has begun is finished later."
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_INTERVAL_SECONDS)
 
     def _wait_for_others(self, session: Any, snapshot: int) -> None:
-        end = time.monotonic() + WAIT_SECONDS
+        end = time.monotonic() + COPY_TIMEOUT_SECONDS
         while session.execute(SQL["select_behind"], {"snapshot": snapshot}).fetchall() and time.monotonic() < end:
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_INTERVAL_SECONDS)

@@ -1,7 +1,7 @@
 """The incidents and notifications that all collectors of a lake share: rows of PostgreSQL.
 
 Each collector has a copy of the incidents. `redact` removes erased sagas from them, as `storage.erasure` does in a
-file, and `move_incidents` adds those of a database file.
+file, and `transfer_incidents` adds those of a database file.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final
@@ -22,7 +22,6 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incident_records import IncidentChange
 from sagascope_collector.lake.catalog import SHARED as SQL, Lake
-from sagascope_collector.lake.leader import Leader
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import AlertState, Notification, Pending, Storage
 from sagascope_collector.storage.erasure import sought
@@ -30,11 +29,11 @@ from sagascope_collector.storage.incidents import SQL as LOCAL, redacted
 from sagascope_collector.storage.schema import table
 
 IDLE_IN_TRANSACTION_SECONDS: Final = 8
-"""PostgreSQL ends a transaction of a process that was stopped within it, and frees its locks."""
+"""Time after which PostgreSQL ends the transaction of a process that was paused in it, and releases its locks."""
 
 
 class CatalogSession:
-    """Runs transactions in PostgreSQL, one at a time. Connects at the first, and again after a failure."""
+    """Runs transactions in PostgreSQL, one at a time. It connects for the first one, and again after a failure."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
@@ -43,10 +42,10 @@ class CatalogSession:
 
     @contextlib.contextmanager
     def transaction(self, lock: str = "") -> Iterator[Any]:
-        """Runs a block in a transaction, and gives it the connection; a block within a block is a part of it.
+        """Runs a block in a transaction, and yields its session; a nested block is part of the outer transaction.
 
         Args:
-            lock: A statement that locks a table, so that no other process changes it until the block has ended.
+            lock: a statement that locks a table, so that no other process changes it until the block ends.
 
         Raises:
             StorageUnavailable: PostgreSQL does not answer. The transaction may or may not be committed.
@@ -79,19 +78,19 @@ _COPIES: Final = ("incidents", "incident_changes", "incident_members")
 class LakeIncidents:
     """`incidents.SharedIncidents` of a lake. Every change is committed in PostgreSQL before it is copied."""
 
-    def __init__(self, lake: Lake, leader: Leader, storage: Storage) -> None:
-        """Creates it; the first `read` replaces the copies with what is in PostgreSQL."""
+    def __init__(self, lake: Lake, leads: Callable[[], bool], storage: Storage) -> None:
+        """Creates it; `leads` returns whether this process is the leader. The first `read` replaces all copies."""
         self._catalog = CatalogSession(lake)
-        self._leader = leader
+        self._leads = leads
         self._storage = storage
         self._database = storage.database
         self._revision: int | None = None
-        """The last change that was copied; None: the copies may be of another time."""
+        """The last change that was copied; None: the copies may be outdated."""
 
     @property
     def leads(self) -> bool:
         """Whether this collector opens and resolves incidents."""
-        return self._leader.leads
+        return self._leads()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -165,7 +164,7 @@ def _members(key: str, known: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 KEEP_NS: Final = 30 * 86_400 * NANOSECONDS_PER_SECOND
-"""Age at which notifications that were delivered or given up are deleted."""
+"""Age at which notifications are deleted that were delivered, or are not retried any more."""
 
 
 class LakeAlerts:
@@ -174,7 +173,7 @@ class LakeAlerts:
     def __init__(self, lake: Lake) -> None:
         self._catalog = CatalogSession(lake)
         self._claimed: dict[str, float] = {}
-        """When the claims of this process end, by the steady clock."""
+        """The times at which the claims of this process end, by the monotonic clock, by the notification's id."""
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -201,7 +200,7 @@ class LakeAlerts:
         return [Pending(Notification(*own), attempts, at) for *own, attempts, at in found]
 
     def claim(self, id_: str, seconds: float) -> bool:
-        """Claims a notification for this process and so long; False: another has claimed it."""
+        """Claims a notification for this process, for some seconds; False: another process has claimed it."""
         ends = time.monotonic() + seconds
         is_mine = bool(self._rows("claim_notification", {"id": id_, "seconds": seconds}))
         if is_mine:
@@ -209,7 +208,7 @@ class LakeAlerts:
         return is_mine
 
     def delivered(self, id_: str, at: int) -> None:
-        """Records that a notification was delivered. Tries again while the claim lasts: else it is sent twice."""
+        """Records that a notification was delivered. Retries while the claim lasts: else it would be sent twice."""
         ends = self._claimed.pop(id_, 0.0)
         while True:
             try:
@@ -265,10 +264,10 @@ def _without_sagas(members: str, ids: set[SagaId]) -> str:
     return members if len(left) == len(known["sagas"]) else orjson.dumps({**known, "sagas": left}).decode()
 
 
-def move_incidents(storage: Storage, session: Any) -> None:
+def transfer_incidents(storage: Storage, session: Any) -> None:
     """Adds the incidents that the lake does not have, in one transaction; the others stay as they are.
 
-    What receivers were notified of is not notified again.
+    Receivers are not notified again of what they were notified of by the database's collector.
     """
     with session.transaction(), session.cursor() as cursor:
         cursor.execute(SQL["lock_incidents"])

@@ -1,10 +1,10 @@
-"""Appends batches to a lake, one commit at a time, and reports that this process does so."""
+"""Appends batches to a lake, one commit at a time, and reports in the catalog how far this process has come."""
 
 import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import duckdb
@@ -13,24 +13,76 @@ import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import NewerDatabase, StorageUnavailable
-from sagascope_collector.lake import versions
-from sagascope_collector.lake.catalog import SQL, STATEMENT_SECONDS, STOP_SECONDS, TRANSACTION_SECONDS, Lake, roll_back
-from sagascope_collector.lake.records import links_to_lake, to_lake
-from sagascope_collector.observations import dump_observations
-from sagascope_collector.storage import Batch
+from sagascope_collector.lake.catalog import (
+    COMMIT_STATEMENT_SECONDS,
+    EXCLUDED,
+    SQL,
+    STOP_SECONDS,
+    TRANSACTION_IDLE_SECONDS,
+    Lake,
+    check_version,
+    known_version,
+    roll_back,
+)
+from sagascope_collector.observations import Observation, dump_observations
+from sagascope_collector.storage import Batch, schema
 
-INTERVAL_SECONDS: Final = 2.0
-"""The interval of signs of life."""
+HEARTBEAT_INTERVAL_SECONDS: Final = 2.0
 
 LIVE_SECONDS: Final = 10.0
-"""Time after a sign of life for which collectors wait for this process; it is not ready any more then."""
+"""Time after a heartbeat for which collectors wait for this process. After that, it is no longer ready."""
 
 FAILURE_SECONDS: Final = 10.0
-"""Time after a failed commit in which senders may retry; until then, later telemetry counts as missing."""
+"""Time after a failed commit in which senders may retry. During it, telemetry counts as refused."""
 
-OVERTAKEN: Final = "maintenance has overtaken the commit"
+OVERTAKEN: Final = "maintenance has deleted the commit's files, or the snapshot on which it is based"
 
 _log: Final = logging.getLogger(__name__)
+
+
+def to_lake(table: pa.Table, origins: pa.Table) -> pa.Table:
+    """Returns rows of `schema.SPANS` or `schema.LOGS` with the columns of their origin instead of its number."""
+    of_rows = origins.take(table["origin"])
+    for name in schema.ORIGINS.names:
+        table = table.append_column(name, of_rows[name])
+    return table.drop_columns(["origin"])
+
+
+def links_to_lake(links: pa.Table, spans: pa.Table) -> pa.Table:
+    """Returns rows of `schema.LINKS` with the time of receipt of their spans."""
+    if not links.num_rows:
+        return links
+    times = zip(*(spans[name].to_pylist() for name in ("trace_id", "span_id", "received_at")), strict=True)
+    received_at = {(trace_id, span_id): at for trace_id, span_id, at in times}
+    ids = zip(links["trace_id"].to_pylist(), links["span_id"].to_pylist(), strict=True)
+    return links.append_column("received_at", pa.array([received_at[each] for each in ids], pa.int64()))
+
+
+def to_batch(
+    spans: pa.Table | None, logs: pa.Table | None, links: pa.Table | None, observations: Sequence[Observation]
+) -> Batch:
+    """Returns the batch of rows that were written by `to_lake` and `links_to_lake`."""
+    numbers: dict[tuple[str, ...], int] = {}
+    return Batch(
+        spans=_numbered(spans, schema.SPANS, numbers),
+        logs=_numbered(logs, schema.LOGS, numbers),
+        links=links.select(schema.LINKS.names).cast(schema.LINKS) if links else schema.no_rows(schema.LINKS),
+        origins=_origins(numbers),
+        observations=tuple(observations),
+    )
+
+
+def _origins(numbers: Iterable[tuple[str, ...]]) -> pa.Table:
+    columns = list(zip(*numbers, strict=True)) or [()] * len(schema.ORIGINS.names)
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=schema.ORIGINS)
+
+
+def _numbered(table: pa.Table | None, wanted: pa.Schema, numbers: dict[tuple[str, ...], int]) -> pa.Table:
+    if table is None:
+        return schema.no_rows(wanted)
+    rows = zip(*(table[name].to_pylist() for name in schema.ORIGINS.names), strict=True)
+    origin = pa.array([numbers.setdefault(row, len(numbers)) for row in rows], pa.int32())
+    return table.append_column("origin", origin).select(wanted.names).cast(wanted)
 
 
 class _File(NamedTuple):
@@ -40,17 +92,17 @@ class _File(NamedTuple):
 
 
 class LakeWriter:
-    """The records of a lake, for one thread that appends."""
+    """Appends records to a lake, from one thread."""
 
     def __init__(self, lake: Lake, name: str) -> None:
-        """Creates a writer; `name` identifies it in the history of the lake. Connects at the first append."""
+        """Creates a writer; `name` identifies it in the lake's history. It connects at the first append."""
         self._lake = lake
         self._name = name
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._session: Any = None
         self._failing: tuple[float, float] | None = None
-        """The begin of the first failed commit since the last success, and the latest failure, by the steady clock."""
-        self._version = versions.known()[-1].number
+        """The start of the first failed commit since the last success, and the latest failure, by a monotonic clock."""
+        self._version = known_version()
 
     def failing_seconds(self) -> float:
         """Returns for how long telemetry has been refused; 0 if it is stored."""
@@ -63,7 +115,7 @@ class LakeWriter:
         """Commits a batch, completely or not at all.
 
         Raises:
-            StorageUnavailable: it may or may not be in the lake; a repetition counts once in all answers.
+            StorageUnavailable: it may or may not be in the lake. It can be appended again: repeats count once.
         """
         if batch.spans.num_rows or batch.logs.num_rows:
             tables = {
@@ -90,10 +142,10 @@ class LakeWriter:
         if self._session is None:
             self._session = self._lake.session()
         if self._connection is None:
-            self._connection = self._lake.attached(TRANSACTION_SECONDS, STATEMENT_SECONDS)
+            self._connection = self._lake.attached(TRANSACTION_IDLE_SECONDS, COMMIT_STATEMENT_SECONDS)
         connection, session = self._connection, self._session
         files = [self._write(connection, name, rows) for name, rows in tables.items()]
-        # before the lock, since reading the files takes time; what is committed meanwhile does not matter to rows added
+        # before the lock is taken, because reading the files takes time; commits meanwhile do not matter to added rows
         connection.begin()
         for file in files:
             connection.execute(SQL["add_file"], {"table": file.table, "path": file.path})
@@ -103,16 +155,16 @@ class LakeWriter:
         with self._lake.exclusive(session):
             ((is_known, is_committable),) = session.execute(SQL["select_is_committable"], values).fetchall()
             if not (is_known and is_committable):
-                # maintenance may have given up a file before it was written
+                # stored again, so that maintenance deletes them: it may have given up a file before it was written
                 session.execute(SQL["delete_files"], values)
                 for file in files:
                     session.execute(SQL["insert_file"], {"path": file.path})
-                raise psycopg.OperationalError(versions.EXCLUDED if not is_known else OVERTAKEN)
+                raise psycopg.OperationalError(EXCLUDED if not is_known else OVERTAKEN)
             connection.commit()
         session.execute(SQL["delete_files"], values)
 
     def _write(self, connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> _File:
-        """Writes a file that no commit names yet; maintenance deletes it if none ever does."""
+        """Writes a file that is in no commit yet. Maintenance deletes it if none follows: its path is stored."""
         path = self._lake.new_file(table)
         ((number,),) = self._session.execute(SQL["insert_file"], {"path": path}).fetchall()
         with connection.cursor() as writing:
@@ -121,7 +173,7 @@ class LakeWriter:
         return _File(number, table, path)
 
     def close(self) -> None:
-        """Closes the connections; the next append opens new ones. What was not committed is rolled back."""
+        """Rolls back an uncommitted batch, and closes the connections; the next append opens new ones."""
         if self._connection is not None:
             roll_back(self._connection)
         for opened in (self._connection, self._session):
@@ -132,10 +184,10 @@ class LakeWriter:
 
 
 class Heartbeat:
-    """Reports to the catalog every two seconds up to when the telemetry of this process is in the lake."""
+    """Stores periodically the time up to which the telemetry of this process is in the lake."""
 
     def __init__(self, lake: Lake, name: str, writer: LakeWriter, oldest: Callable[[], int | None]) -> None:
-        """Creates it; `oldest` returns when the request that waits longest was received, None if none waits."""
+        """Creates it; `oldest` returns the time of receipt of the request that waits longest, None if none waits."""
         self._lake = lake
         self._name = name
         self._writer = writer
@@ -148,7 +200,7 @@ class Heartbeat:
 
     @property
     def failure(self) -> str | None:
-        """Why the last sign of life could not be written, or is not written in time; None: it was."""
+        """Why the last heartbeat could not be stored, or is overdue; None: it was stored in time."""
         if self._failure is None and time.monotonic() - self._reported_at > LIVE_SECONDS:
             return "The lake's catalog does not answer."
         return self._failure
@@ -158,12 +210,12 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops, and withdraws this receiver if another one lives."""
+        """Stops, and removes this receiver from the catalog if another is live: collectors no longer wait for it."""
         self._stopping.set()
         self._thread.join(STOP_SECONDS)
         if self._session is not None and not self._thread.is_alive():
             with contextlib.suppress(psycopg.Error):
-                self._session.execute(SQL["delete_sign_of_life"], {"receiver": self._name})
+                self._session.execute(SQL["delete_heartbeat"], {"receiver": self._name})
                 self._session.close()
 
     def _run(self) -> None:
@@ -176,7 +228,7 @@ class Heartbeat:
             except psycopg.Error as error:
                 self._failure = f"The lake's catalog does not answer: {self._lake.reason(error)}"
                 self._session = None
-            if self._stopping.wait(INTERVAL_SECONDS):
+            if self._stopping.wait(HEARTBEAT_INTERVAL_SECONDS):
                 return
 
     def _report(self) -> None:
@@ -184,8 +236,8 @@ class Heartbeat:
             self._session = self._lake.session()
         clock = self._lake.clock
         clock.adjust(self._session)
-        versions.check(self._session, SQL)
+        check_version(self._session)
         oldest = self._oldest()
         waiting = max(0.0, (clock() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
         values = {"receiver": self._name, "waiting": max(waiting, self._writer.failing_seconds())}
-        self._session.execute(SQL["put_sign_of_life"], values)
+        self._session.execute(SQL["put_heartbeat"], values)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from sagascope_collector.lake import Lake
-from sagascope_collector.lake.catalog import LOCK
+from sagascope_collector.lake.catalog import COMMIT_LOCK
 from support import preloaded
 from support.lake import LakePlace, needs_extensions
 
@@ -48,7 +48,7 @@ def create(place: LakePlace) -> None:
 def test_a_process_starts_while_another_one_commits(lake: LakePlace) -> None:
     create(lake)
     with lake.server.connect(lake.database) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        connection.execute("SELECT pg_advisory_lock(%s)", [COMMIT_LOCK])
         create(lake)
     assert lake.catalog("SELECT digest FROM sagascope_pseudonym_key") == [("a digest",)]
 

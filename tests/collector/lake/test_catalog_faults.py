@@ -143,7 +143,7 @@ def test_the_lake_stays_readable_when_the_answer_to_the_commit_of_a_deletion_is_
     with running_proxy(lake.server.port) as proxy, lake.running("receive", tmp_path / "receiver") as receiver:
         assert receiver.send("/v1/traces", traces(ended, *others).SerializeToString())  # in one file
         proxy.set_after(DELETION, "cut", is_passed=True)
-        limits = {"keep": "0.001", "RETENTION_SECONDS": 0, "DAY_NS": 0}
+        limits = {"keep": "0.001", "RETENTION_INTERVAL_SECONDS": 0, "DAY_NS": 0}
         with through(proxy, lake).maintained(tmp_path / "copy.duckdb", is_failing=True, **limits):
             wait_until(lambda: not proxy.is_waiting, "nothing is deleted", 60)
             proxy.set("pass")

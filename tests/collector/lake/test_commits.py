@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sagascope_collector.lake.catalog import LOCK, SQL
+from sagascope_collector.lake.catalog import COMMIT_LOCK, SQL
 from support.lake import LakePlace, LakeProcess, needs_extensions, request, shown_by, stored_numbers
 from support.proxy import proxy_to
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
-AT_ONCE = {"EXPIRE_SECONDS": 0, "FILE_SECONDS": 0, "UNCOMMITTED_SECONDS": 0}
+AT_ONCE = {"EXPIRATION_INTERVAL_SECONDS": 0, "REPLACED_FILE_AGE_SECONDS": 0, "UNCOMMITTED_FILE_AGE_SECONDS": 0}
 
 
 class Sending:
@@ -43,13 +43,13 @@ def receiver_before_its_commit(lake: LakePlace, receiver: LakeProcess, number: i
     """Sends a request, and keeps the lock of commits from the receiver during the block, once its file is written."""
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     with lake.server.connect(lake.database) as session:
-        session.execute(SQL["take_lock"].encode(), ["0s", LOCK])
+        session.execute(SQL["take_lock"].encode(), ["0s", COMMIT_LOCK])
         sending = Sending(receiver, number)
         try:
             wait_until(lambda: lake.catalog(waiting) == [(1,)], "the receiver does not wait for the lock", 60)
             yield sending
         finally:
-            session.execute(SQL["release_lock"].encode(), [LOCK])
+            session.execute(SQL["release_lock"].encode(), [COMMIT_LOCK])
             sending.wait()
 
 
@@ -63,7 +63,7 @@ def test_a_file_that_a_killed_receiver_never_committed_is_deleted(lake: LakePlac
         assert not sending.is_acknowledged
         assert second.send("/v1/traces", request(2))
         assert stored_numbers(lake) == [1, 2]
-        with lake.maintained(tmp_path / "copy.duckdb", **{**AT_ONCE, "UNCOMMITTED_SECONDS": 3_600}):
+        with lake.maintained(tmp_path / "copy.duckdb", **{**AT_ONCE, "UNCOMMITTED_FILE_AGE_SECONDS": 3_600}):
             pass
         assert orphan in lake.files()
         with lake.maintained(tmp_path / "copy.duckdb", **AT_ONCE):

@@ -18,7 +18,13 @@ from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
-AT_ONCE = {"SMALL_FILES": 2, "EXPIRE_SECONDS": 0, "RETENTION_SECONDS": 0, "SNAPSHOT_SECONDS": 0, "FILE_SECONDS": 0}
+AT_ONCE = {
+    "MIN_MERGED_FILES": 2,
+    "EXPIRATION_INTERVAL_SECONDS": 0,
+    "RETENTION_INTERVAL_SECONDS": 0,
+    "SNAPSHOT_AGE_SECONDS": 0,
+    "REPLACED_FILE_AGE_SECONDS": 0,
+}
 """Limits with which maintenance does all that it can."""
 
 
@@ -53,7 +59,7 @@ def test_nothing_acknowledged_is_lost_while_files_are_merged_and_snapshots_expir
     with ExitStack() as stack:
         receivers = [stack.enter_context(lake.running("receive", tmp_path / name)) for name in ("first", "second")]
         collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
-        limits = {**AT_ONCE, "SNAPSHOT_SECONDS": 3, "FILE_SECONDS": 5}
+        limits = {**AT_ONCE, "SNAPSHOT_AGE_SECONDS": 3, "REPLACED_FILE_AGE_SECONDS": 5}
         threads = [threading.Thread(target=sending, args=(receivers, seed)) for seed in range(6)]
         with lake.maintained(tmp_path / "copy.duckdb", **limits):
             for each in threads:
@@ -112,7 +118,7 @@ def test_replaced_files_are_deleted_later_only(lake: LakePlace, tmp_path: Path) 
         for number in (1, 2, 3):
             assert receiver.send("/v1/traces", request(number))
         before = lake.files()
-        with lake.maintained(tmp_path / "copy.duckdb", **{**AT_ONCE, "FILE_SECONDS": 3_600}):
+        with lake.maintained(tmp_path / "copy.duckdb", **{**AT_ONCE, "REPLACED_FILE_AGE_SECONDS": 3_600}):
             pass
         assert before < lake.files()
         (Path(lake.data) / "main" / "of_another_lake.parquet").write_bytes(b"PAR1")

@@ -1,5 +1,5 @@
 -- name: set_file_size
--- what one merge writes at most, while receivers wait
+-- the maximum size that one merge writes, while receivers wait
 CALL lake.set_option('target_file_size', '64MB')
 
 -- name: select_time
@@ -15,11 +15,11 @@ SELECT version, oldest FROM sagascope_version
 -- name: update_version
 UPDATE sagascope_version SET version = %s
 
--- name: select_running
+-- name: count_live_receivers
 SELECT count(*) FROM sagascope_receivers WHERE seen_at > clock_timestamp() - interval '10 seconds'
 
 -- name: take_lock
--- the session, and with it the lock, ends when it has been idle for so long
+-- PostgreSQL ends a session, and thus releases its locks, when it has been idle for this time
 SELECT set_config('idle_session_timeout', %s, FALSE), pg_advisory_lock(%s)
 
 -- name: release_lock
@@ -29,7 +29,7 @@ SELECT pg_advisory_unlock(%s), set_config('idle_session_timeout', '0', FALSE)
 -- name: try_lock
 SELECT pg_try_advisory_lock(%s)
 
--- name: confirm_leader_lock
+-- name: confirm_locks
 -- a session that answers still has its locks
 SELECT true
 
@@ -37,8 +37,8 @@ SELECT true
 INSERT INTO sagascope_files (path, written_at) VALUES (%(path)s, clock_timestamp()) RETURNING file_id
 
 -- name: select_is_committable
--- whether this version may write at all; and whether no maintenance has given up the files, and DuckLake notices what was committed after a snapshot: it tries to
--- use the next number, which must not have expired
+-- whether this version may write; and whether maintenance has not given up the files, and DuckLake notices commits after a
+-- snapshot: it tries to use the next number, whose snapshot must not have expired
 SELECT
     (SELECT oldest FROM sagascope_version) <= %(version)s,
     (SELECT count(*) FROM sagascope_files WHERE file_id = ANY(%(files)s)) = cardinality(%(files)s)
@@ -66,7 +66,7 @@ INSERT INTO ducklake_files_scheduled_for_deletion
 SELECT (1::bigint << 60) + file_id, path, FALSE, clock_timestamp()
 FROM settled WHERE regexp_replace(path, '.*/', '') NOT IN (SELECT file FROM named)
 
--- name: put_sign_of_life
+-- name: put_heartbeat
 -- all times are by PostgreSQL's clock; a gap of more than five seconds is an outage of this receiver or, where the
 -- receiver is new, of all
 WITH now AS (SELECT clock_timestamp() AS seen_at, clock_timestamp() - make_interval(secs => %(waiting)s) AS until),
@@ -86,14 +86,14 @@ ON CONFLICT (receiver) DO UPDATE SET
     seen_at = excluded.seen_at,
     committed_until = greatest(excluded.committed_until, sagascope_receivers.committed_until)
 
--- name: delete_sign_of_life
+-- name: delete_heartbeat
 DELETE FROM sagascope_receivers WHERE receiver = %(receiver)s AND EXISTS (
     SELECT 1 FROM sagascope_receivers WHERE receiver <> %(receiver)s AND seen_at > clock_timestamp() - interval '10 seconds'
 )
 
 -- name: select_lag
--- the seconds by which the oldest live receiver lags. Where none lives, since the last commit that any reported: the
--- next sign of life says that there was an outage. NULL: there was no receiver yet
+-- the seconds by which the slowest live receiver lags. If none is live, those since the last reported commit: the
+-- next heartbeat stores that there was an outage. NULL: there was no receiver yet
 WITH lags AS (
     SELECT clock_timestamp() - committed_until AS lag, seen_at > clock_timestamp() - interval '10 seconds' AS is_live
     FROM sagascope_receivers
@@ -252,8 +252,8 @@ DELETE FROM sagascope_outages WHERE receiver = %s
 -- name: insert_outage
 INSERT INTO sagascope_outages VALUES (%s, to_timestamp(%s), to_timestamp(%s))
 
--- name: put_past_life
--- of a receiver that is not live: the next one's first sign ends the outage that begins now
+-- name: put_stopped_receiver
+-- of a receiver that is not live: the first heartbeat of the next one ends the outage that begins now
 INSERT INTO sagascope_receivers VALUES (%(receiver)s, clock_timestamp() - interval '1 minute', clock_timestamp())
 ON CONFLICT (receiver) DO UPDATE SET seen_at = excluded.seen_at, committed_until = excluded.committed_until
 
@@ -375,10 +375,10 @@ FROM (
 )
 WHERE saga_id <> '' AND contains(attribute_keys, $key) AND contains(attribute_values, $value)
 
--- name: select_migrated
+-- name: select_transferred
 SELECT part, max(last) FROM migrations WHERE database_id = ? GROUP BY part
 
--- name: count_moved
+-- name: count_transferred
 -- how many records of a batch are there. Ids in a row: where all ids of a file are equal, DuckDB 1.5 finds none of them
 SELECT count(*)
 FROM (SELECT received_at, trace_id, span_id FROM spans UNION ALL SELECT received_at, trace_id, span_id FROM logs)
@@ -417,13 +417,13 @@ FROM (SELECT environment, id, keys FROM open_sagas UNION ALL SELECT environment,
 -- name: select_database
 SELECT database_id FROM state
 
--- name: select_last_moved
--- the records of the last commit that was moved
-WITH moved AS (
+-- name: select_last_transferred
+-- the records of the last commit that was transferred
+WITH transferred AS (
     SELECT seq, received_at, trace_id, span_id FROM span_records WHERE seq <= $last::UBIGINT
     UNION ALL SELECT seq, received_at, trace_id, span_id FROM log_records WHERE seq <= $last::UBIGINT
 )
-SELECT received_at, trace_id, span_id FROM moved WHERE seq = (SELECT max(seq) FROM moved)
+SELECT received_at, trace_id, span_id FROM transferred WHERE seq = (SELECT max(seq) FROM transferred)
 
 -- name: select_records_spans
 SELECT

@@ -36,8 +36,8 @@ SCENARIOS = [
 
 PROGRAM = """
 import sys
-from sagascope_collector.lake import migration
-migration.CHUNK_ROWS = 10
+from sagascope_collector.lake import transfer
+transfer.COMMIT_ROWS = 10
 from sagascope_collector.__main__ import main
 main()
 """

@@ -1,4 +1,4 @@
-"""Moves the records of a database file into a lake. It can be interrupted at any time, and repeated."""
+"""Transfers the records and incidents of a database file into a lake. It can be interrupted and repeated."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
@@ -12,20 +12,20 @@ from pydantic import TypeAdapter
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, StorageUnavailable
-from sagascope_collector.lake import incidents
 from sagascope_collector.lake.catalog import SQL, Lake
+from sagascope_collector.lake.incidents import transfer_incidents
 from sagascope_collector.lake.writer import LakeWriter
 from sagascope_collector.observations import Beat, KnownInstance, Observation, dump_observations
 from sagascope_collector.storage import Storage, schema
 
-CHUNK_ROWS: int = 50_000
-"""Records of one commit, about."""
+COMMIT_ROWS: int = 50_000
+"""Approximate number of records in one commit."""
 
 _INSTANCE: Final = TypeAdapter(KnownInstance)
 
 
 class _Part(NamedTuple):
-    """Commits, or moves of long-running sagas, that are written together."""
+    """A range of commits of the database, or of moves of long-running sagas, that one commit of the lake contains."""
 
     kind: str
     """``records``, or ``moves`` for the tables of long-running sagas."""
@@ -33,8 +33,8 @@ class _Part(NamedTuple):
     last: int
 
 
-class Migration:
-    """Moves one database. The lake knows how far it is: each of its commits says so in a row of its own."""
+class Transfer:
+    """Transfers one database. Each commit also writes a row of the lake that contains the progress."""
 
     def __init__(self, storage: Storage, lake: Lake) -> None:
         """Creates it.
@@ -47,41 +47,42 @@ class Migration:
         self._storage = storage
         self._lake = lake
         ((self._id,),) = storage.database.rows(SQL["select_database"])
-        self._writer = LakeWriter(lake, f"migration-{self._id}")
+        self._name = f"migration-{self._id}"
+        self._writer = LakeWriter(lake, self._name)
 
     def run(self, report: Callable[[int], None]) -> int:
-        """Moves what is not in the lake yet; returns the number of records, and reports it after each commit.
+        """Transfers what is not in the lake yet; returns the number of records, and reports it after each commit.
 
         Raises:
-            CannotStart: a copy of the database, which has other records since, was moved. Nothing is moved.
-            StorageUnavailable: the lake does not answer. What was moved stays; the next call goes on.
+            CannotStart: another copy of the database, with different later records, was transferred. Nothing changes.
+            StorageUnavailable: the lake does not answer. The next call continues after the last commit.
         """
         try:
             with self._lake.attached() as connection:
-                done = dict(connection.execute(SQL["select_migrated"], [self._id]).fetchall())
+                done = dict(connection.execute(SQL["select_transferred"], [self._id]).fetchall())
                 self._check_history(connection, done.get("records", 0))
             with self._lake.session() as session:
-                self._write_times(session)
-            moved = 0
+                self._write_outages(session)
+            transferred = 0
             parts = list(self._parts(done))
             for part in parts:
-                moved += self._move(part, is_last=part is parts[-1])
-                report(moved)
+                transferred += self._transfer(part, is_last=part is parts[-1])
+                report(transferred)
             with self._lake.session() as session:
-                incidents.move_incidents(self._storage, session)
-            return moved
+                transfer_incidents(self._storage, session)
+            return transferred
         except (duckdb.Error, psycopg.Error) as error:
             raise StorageUnavailable(f"The lake cannot be written: {self._lake.reason(error)}") from error
         finally:
             self._writer.close()
 
     def _check_history(self, connection: duckdb.DuckDBPyConnection, last: int) -> None:
-        """Checks that the commits up to `last` were moved from this file: its last records are in the lake."""
-        moved = self._storage.database.arrow(SQL["select_last_moved"], {"last": last})
-        if not moved.num_rows:
+        """Checks that the commits up to `last` were transferred from this file: its last records are in the lake."""
+        transferred = self._storage.database.arrow(SQL["select_last_transferred"], {"last": last})
+        if not transferred.num_rows:
             return
-        connection.register("batch", moved)
-        ((number,),) = connection.execute(SQL["count_moved"]).fetchall()
+        connection.register("batch", transferred)
+        ((number,),) = connection.execute(SQL["count_transferred"]).fetchall()
         if not number:
             raise CannotStart(
                 "The records of another copy of this database are in the lake: one was restored from a backup of the "
@@ -89,39 +90,38 @@ class Migration:
             )
 
     def _parts(self, done: Mapping[str, int]) -> Iterator[_Part]:
-        """Returns what is missing after the last commit and move that are in the lake."""
+        """Yields what follows the last commit and the last move that are in the lake."""
         last = self._storage.records.seq
-        for first in range(done.get("records", 0) + 1, last + 1, CHUNK_ROWS):
-            yield _Part("records", first, min(first + CHUNK_ROWS - 1, last))
+        for first in range(done.get("records", 0) + 1, last + 1, COMMIT_ROWS):
+            yield _Part("records", first, min(first + COMMIT_ROWS - 1, last))
         counted = self._storage.database.rows(SQL["select_moves"], {"after": done.get("moves", 0)})
         chunks: dict[int, list[int]] = {}
         for (move, _), total in zip(counted, accumulate(count for _, count in counted), strict=True):
-            chunks.setdefault(total // CHUNK_ROWS, []).append(move)
+            chunks.setdefault(total // COMMIT_ROWS, []).append(move)
         for moves in chunks.values():
             yield _Part("moves", moves[0], moves[-1])
 
-    def _move(self, part: _Part, *, is_last: bool) -> int:
+    def _transfer(self, part: _Part, *, is_last: bool) -> int:
         values = {"first": part.first, "last": part.last}
         spans = _with_extras(self._storage.database.arrow(SQL[f"select_{part.kind}_spans"], values))
         logs = self._storage.database.arrow(SQL[f"select_{part.kind}_logs"], values)
         links = self._storage.database.arrow(SQL[f"select_{part.kind}_links"], values)
-        said = dump_observations([_observed(each) for each in self._instances()]) if is_last else ""
-        migrated = schema.table("database_id part", [(self._id, part.kind)])
-        migrated = migrated.append_column("last", pa.array([part.last], pa.int64()))
-        self._writer.put({"spans": spans, "logs": logs, "linked_spans": links, "migrations": migrated}, said)
+        observations = dump_observations(list(map(_observation, self._instances()))) if is_last else ""
+        progress = schema.table("database_id part last", [(self._id, part.kind, part.last)], last=pa.int64())
+        self._writer.put({"spans": spans, "logs": logs, "linked_spans": links, "migrations": progress}, observations)
         return int(spans.num_rows + logs.num_rows)
 
     def _instances(self) -> list[KnownInstance]:
         return [_INSTANCE.validate_json(text) for text in self._storage.instances.documents().values()]
 
-    def _write_times(self, session: Any) -> None:
-        """Stores the ingest outages; the last one lasts until a receiver reports."""
-        name, outages = f"migration-{self._id}", self._storage.outages.since(0)
+    def _write_outages(self, session: Any) -> None:
+        """Stores the ingest outages, of which the last continues until a receiver reports, and the instances."""
+        outages = self._storage.outages.since(0)
         seconds = [(start / NANOSECONDS_PER_SECOND, end / NANOSECONDS_PER_SECOND) for start, end in outages]
         with session.transaction(), session.cursor() as cursor:
-            cursor.execute(SQL["delete_outages"], [name])
-            cursor.executemany(SQL["insert_outage"], [(name, *each) for each in seconds])
-            cursor.execute(SQL["put_past_life"], {"receiver": name})
+            cursor.execute(SQL["delete_outages"], [self._name])
+            cursor.executemany(SQL["insert_outage"], [(self._name, *each) for each in seconds])
+            cursor.execute(SQL["put_stopped_receiver"], {"receiver": self._name})
             documents = self._storage.instances.documents()
             cursor.executemany(SQL["add_instance"], [(*key, text) for key, text in documents.items()])
 
@@ -135,8 +135,8 @@ def _with_extras(spans: pa.Table) -> pa.Table:
     return spans.drop_columns(["extras"])
 
 
-def _observed(known: KnownInstance) -> Observation:
-    """Returns an observation that says what is known of a process."""
+def _observation(known: KnownInstance) -> Observation:
+    """Returns an observation from which a collector learns all that is known of a process."""
     beats: list[Beat] = []
     if beat := known.beat:
         beats = [Beat(each.at, beat.interval, beat.sequence, each.open_spans, ahead=each.ahead) for each in known.past]
