@@ -1,4 +1,7 @@
-"""Follows a lake by snapshots, and appends what receivers committed to a local database."""
+"""Follows a lake snapshot by snapshot, and appends to a local database what receivers committed.
+
+`scan` copies from the tables themselves where no snapshots are left to follow.
+"""
 
 import contextlib
 import hashlib
@@ -34,16 +37,16 @@ def digest(secret: str, *parts: str) -> str:
 
 
 class ErasureRecord(NamedTuple):
-    """An erasure from the lake, as the catalog keeps it."""
+    """An erasure from the lake, as the catalog stores it."""
 
     first_snapshot: int
     last_snapshot: int | None
-    """What later snapshots append is new. None: it is under way, and no snapshot from the first on may be read."""
+    """Later snapshots append new records. None: it is under way, and no snapshot from the first one on may be read."""
     salt: str
     digests: Sequence[str]
 
     def apply(self, storage: Storage, secret: Secret) -> tuple[list[SagaId], int]:
-        """Erases what it names from a copy; returns the sagas, and the number of their records.
+        """Erases the sagas that its hashes identify from a copy; returns them, and the number of their records.
 
         Raises:
             StorageUnavailable: it is not erased; it is finished after the next start at the latest.
@@ -59,16 +62,22 @@ class ErasureRecord(NamedTuple):
         return ids, storage.erasure.erase(ids, texts)
 
 
-POLL_SECONDS: Final = 0.25
+POLL_INTERVAL_SECONDS: Final = 0.25
 
 BATCH_SNAPSHOTS: Final = 10
-"""Commits that are read together while catching up."""
+"""Maximum number of snapshots that are read together."""
 
-REPORT_SECONDS: Final = 3.0
+SCAN_ROWS: Final = 50_000
+"""Records in one batch of a scan."""
+
+SCAN_SNAPSHOTS: Final = 1_000
+"""Number of snapshots whose observations a scan reads together."""
+
+REPORT_INTERVAL_SECONDS: Final = 3.0
 """Time between two reports of an unchanged position."""
 
-ERASING_SECONDS: Final = 600.0
-"""Time for which an erasure may delay a copy that is called ready."""
+MAX_ERASURE_SECONDS: Final = 600.0
+"""Time for which a copy that an erasure delays is still ready."""
 
 STALE_NS: Final = 5 * NANOSECONDS_PER_SECOND
 
@@ -78,14 +87,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Position(NamedTuple):
-    """A position in a lake; the first one is before all records."""
+    """A position in a lake. The first one precedes all records."""
 
     lake: str
     """The lake's identity."""
     snapshot: int = 0
-    """The last snapshot that is stored completely."""
+    """The last snapshot that is copied completely."""
     spans: int = 0
-    """The rows of each table with smaller row ids are stored, in whatever snapshot they are."""
+    """In each of the three tables, the row id up to which (exclusive) all rows are stored, whatever their snapshot."""
     logs: int = 0
     linked_spans: int = 0
 
@@ -111,15 +120,15 @@ class LakeCursor:
 class Follower:
     """Copies the records of a lake to a local database, from its own thread.
 
-    The cursor is stored after the records. Reading a commit twice changes nothing: records are stored once. Where
-    maintenance has expired the next snapshot, everything that was not copied yet is read from the tables.
+    The cursor is stored after the records. Copying a commit twice changes nothing, because repeats are not stored. If
+    maintenance has deleted the next snapshot, all records that are not copied yet are read from the tables.
     """
 
     def __init__(self, lake: Lake, storage: Storage, secret: Secret) -> None:
         """Reads the cursor; `secret` derives the key of the hashes by which erasures name sagas.
 
         Raises:
-            CannotStart: the database has the records of something else than this lake, or the lake does not answer.
+            CannotStart: the database has records that are not of this lake, or the lake does not answer.
         """
         self._lake = lake
         self._storage = storage
@@ -134,9 +143,9 @@ class Follower:
         self._erasing_since: float | None = None
         self._reported = (-1, 0.0)
         self.on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
-        """Called with sagas that were erased from the copy, so that they are removed from memory as well."""
+        """Called with the sagas that were erased from the copy, to remove them from memory as well."""
         self.removed: dict[int, int] = {}
-        """The numbers of records that erasures removed from the copy since the start, by their last snapshot."""
+        """The number of records that each erasure since the start removed from the copy, by its last snapshot."""
         try:
             with lake.session() as session:
                 ((identity,),) = session.execute(SQL["select_identity"]).fetchall()
@@ -169,7 +178,7 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops after the commits that are being read; those of which reading takes long are read again."""
+        """Stops after the current commits; if reading them takes long, they are read again after the next start."""
         self._stopping.set()
         self._thread.join(STOP_SECONDS)
         if self._session is not None and not self._thread.is_alive():
@@ -183,9 +192,10 @@ class Follower:
         return self._position.snapshot
 
     def as_of(self) -> int:
-        """Returns up to when all telemetry is known, in nanoseconds since 1970: the time of every verdict.
+        """Returns the time up to which all telemetry is copied, in nanoseconds since 1970: the time of every verdict.
 
-        It is the current time less the lag of the slowest live receiver, and stands while the lake cannot be read.
+        It is the current time minus the lag of the slowest live receiver. It does not advance while the lake cannot be
+        read.
         """
         return self._as_of or self._lake.clock()
 
@@ -194,12 +204,12 @@ class Follower:
         return self._outages
 
     def unready(self) -> str | None:
-        """Returns why answers are missing records; None: the database has caught up, or an erasure delays it.
+        """Returns why answers lack records; None: the copy is up to date, or an erasure delays it.
 
-        An erasure delays all collectors: none would answer if they said so.
+        An erasure delays all collectors at once, so that none would be ready.
         """
         since = self._erasing_since
-        if since is not None and time.monotonic() - since < ERASING_SECONDS:
+        if since is not None and time.monotonic() - since < MAX_ERASURE_SECONDS:
             return None
         if self._as_of and self._lake.clock() - self._as_of < 2 * STALE_NS:
             return None
@@ -218,21 +228,19 @@ class Follower:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            is_more = False
             try:
                 is_more = self._poll()
                 self._failure = None
             except (duckdb.Error, psycopg.Error) as error:
                 self._fail(f"The lake cannot be read: {self._lake.reason(error)}")
-                is_more = False
             except StorageUnavailable as error:
                 self._fail(str(error))
-                is_more = False
             except Exception:  # noqa: BLE001  # the follower must outlive any fault of ours
                 _log.exception("Commits of the lake could not be copied.")
                 self._fail("Commits of the lake cannot be copied; see the log of the collector.")
-                is_more = False
             if not is_more:
-                self._stopping.wait(POLL_SECONDS)
+                self._stopping.wait(POLL_INTERVAL_SECONDS)
 
     def _fail(self, reason: str) -> None:
         if reason != self._failure:
@@ -244,7 +252,7 @@ class Follower:
         """Copies the next commits; returns whether there may be more."""
         if self._session is None:
             self._session = self._lake.session()
-        # in this order: what a receiver calls committed is then among the snapshots
+        # the lag before the snapshots: what a receiver has reported as committed is then among them
         now = self._lake.clock()
         ((lag,),) = self._session.execute(SQL["select_lag"]).fetchall()
         outages = self._session.execute(SQL["select_outages"]).fetchall()
@@ -258,18 +266,18 @@ class Follower:
             return self._follow_erasure(found, erasures[0])
         if found:
             self._copy(found)
-            self._move(self._position._replace(snapshot=found[-1][0]))
+            self._advance(self._position._replace(snapshot=found[-1][0]))
         if len(found) == BATCH_SNAPSHOTS:
             return True
         if found:
-            self._note_rows()
+            self._store_row_ids()
         self._report()
         self._outages = outages
         self._as_of = max(self._as_of, now - round((lag or 0) * NANOSECONDS_PER_SECOND))
         return False
 
     def _scan(self) -> bool:
-        """Copies all that is missing; returns whether there may be more: not while an erasure is under way."""
+        """Copies all missing records; returns whether there may be more: not while an erasure is under way."""
         ((latest,),) = self._session.execute(SQL["select_latest"]).fetchall()
         erasures = self._erasures()
         if any(each.last_snapshot is None and each.first_snapshot <= latest for each in erasures):
@@ -277,25 +285,25 @@ class Follower:
             return False
         for each in erasures:
             self._erase(each)
-        self._move(scan(self._lake_connection(), self._session, self._storage, self._position, latest))
+        self._advance(scan(self._lake_connection(), self._session, self._storage, self._position, latest))
         return True
 
     def _follow_erasure(self, found: Sequence[tuple[int, bool, str]], erasure: ErasureRecord) -> bool:
         """Copies up to the end of an erasure, and erases; returns whether there may be more: not while it is under way.
 
-        What a receiver committed between two attempts of an interrupted erasure, the second erased from the lake.
+        Records that a receiver committed between two attempts of an interrupted erasure are erased by the second.
         """
         until = erasure.first_snapshot - 1 if erasure.last_snapshot is None else erasure.last_snapshot
         if copied := [each for each in found if each[0] <= until]:
             self._copy(copied)
             if copied[-1][0] == erasure.last_snapshot:
-                self._erase(erasure)  # before its end is stored as copied
-            self._move(self._position._replace(snapshot=copied[-1][0]))
+                self._erase(erasure)  # before the position: after a crash, it is repeated
+            self._advance(self._position._replace(snapshot=copied[-1][0]))
         self._report()
         return bool(copied)
 
     def _erasures(self) -> list[ErasureRecord]:
-        """Returns the erasures that this copy does not have yet. Read after the snapshots that they concern."""
+        """Returns the erasures that this copy has not carried out. To be read after the snapshots that they concern."""
         found = self._session.execute(SQL["select_erasures"], {"after": self._position.snapshot}).fetchall()
         return [ErasureRecord(*each) for each in found]
 
@@ -305,13 +313,16 @@ class Follower:
         self.removed[erasure.last_snapshot or 0] = removed
 
     def _report(self) -> None:
-        """Stores the position in the catalog: erasures wait for it."""
-        if self._reported[0] != self._position.snapshot or time.monotonic() - self._reported[1] > REPORT_SECONDS:
+        """Stores the position in the catalog, for which erasures wait."""
+        if (
+            self._reported[0] != self._position.snapshot
+            or time.monotonic() - self._reported[1] > REPORT_INTERVAL_SECONDS
+        ):
             self._session.execute(SQL["put_follower"], {"follower": self._name, "snapshot": self._position.snapshot})
             self._reported = self._position.snapshot, time.monotonic()
 
     def _copy(self, found: Sequence[tuple[int, bool, str]]) -> None:
-        """Copies snapshots. Those of maintenance are skipped: what they rewrote would be read again as inserted."""
+        """Copies snapshots. Those of maintenance are skipped: rewritten rows would be read as inserted ones."""
         observations = [each for *_, text in found if text for each in load_observations(text)]
         runs = [list(run) for appends, run in groupby(found, lambda each: each[1]) if appends]
         for run in runs:
@@ -323,13 +334,13 @@ class Follower:
             )
             self._storage.records.append(to_batch(spans, logs, links, observations if run is runs[-1] else ()))
 
-    def _note_rows(self) -> None:
+    def _store_row_ids(self) -> None:
         """Stores the next row ids, if all snapshots were copied."""
         ((latest, *rows),) = self._session.execute(SQL["select_end"]).fetchall()
         if latest == self._position.snapshot:
-            self._move(Position(self._position.lake, latest, *rows))
+            self._advance(Position(self._position.lake, latest, *rows))
 
-    def _move(self, position: Position) -> None:
+    def _advance(self, position: Position) -> None:
         self._cursor.write(position)
         self._position = position
 
@@ -339,26 +350,19 @@ class Follower:
         return self._connection
 
 
-SCAN_ROWS: Final = 50_000
-"""Records of one batch."""
-
-SNAPSHOTS: Final = 1_000
-"""Snapshots whose texts are read together."""
-
-
 def scan(
     connection: duckdb.DuckDBPyConnection, session: Any, storage: Storage, position: Position, latest: int
 ) -> Position:
     """Appends all rows with higher row ids than those of `position`; returns the position after them.
 
-    Row ids grow with each commit, and survive merging and rewriting. After an interruption, the scan starts again: what
-    was appended already counts once.
+    Row ids grow with each commit, and survive merging and rewriting. After an interruption, the scan starts again:
+    records that were appended before are not stored twice.
 
     Args:
-        connection: has the lake attached.
-        session: of its catalog.
+        connection: a database with the lake attached.
+        session: a session with its catalog.
         storage: the local database.
-        position: what it has already.
+        position: the position up to which it is complete.
         latest: the snapshot to copy.
 
     Raises:
@@ -375,7 +379,7 @@ def scan(
         logs = _append(connection, storage, "logs", position.logs, latest)
     finally:
         connection.execute(SQL["drop_links_since"])
-    storage.records.write_snapshot()  # with what is known of processes, which no record carries
+    storage.records.write_snapshot()  # otherwise a restart would lose the instances, which are in no commit
     return Position(position.lake, latest, spans, logs, max(position.linked_spans, links))
 
 
@@ -385,7 +389,7 @@ def _at(snapshot: int, name: str) -> str:
 
 def _observe(session: Any, storage: Storage, after: int, until: int) -> None:
     while after < until:
-        found = session.execute(SQL["select_snapshots"], {"after": after, "limit": SNAPSHOTS}).fetchall()
+        found = session.execute(SQL["select_snapshots"], {"after": after, "limit": SCAN_SNAPSHOTS}).fetchall()
         texts = [text for number, _, text in found if text and number <= until]
         storage.instances.observe([each for text in texts for each in load_observations(text)])
         after = found[-1][0] if found else until
