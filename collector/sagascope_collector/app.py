@@ -396,7 +396,7 @@ def _require_own_records(storage: Storage) -> None:
     Raises:
         CannotStart: the database follows a lake.
     """
-    if storage.database.rows("SELECT lake FROM lake_cursor"):
+    if storage.follows_lake:
         raise CannotStart("The database of --db follows a lake. Start with --lake, or name another file.")
 
 

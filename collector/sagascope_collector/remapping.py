@@ -23,7 +23,7 @@ from sagascope_collector.engines.traces import Assignment, TraceRecord, assign
 from sagascope_collector.errors import BadRules, BadValue, Disabled
 from sagascope_collector.otlp.columns import mark_columns, table
 from sagascope_collector.records import UNMARKED, Mark, SagaId, mark_of
-from sagascope_collector.storage import Storage, rows, schema
+from sagascope_collector.storage import Storage, schema
 from sagascope_collector.storage.changes import Bounds, merged
 from sagascope_collector.storage.connection import statements
 
@@ -239,7 +239,7 @@ def _keys_pattern(mapping: AttributeMapping) -> str:
 
 def _row(kind: str, columns: Mapping[str, Any]) -> _Row:
     mark = Mark(*(columns[name] for name in _MARK))
-    all_ = rows.attributes(
+    all_ = schema.attributes(
         columns["attribute_keys"], columns["attribute_values"], tuple(columns[name] for name in _MARK)
     )
     names = all_.get(semconv.MAPPED) or []
@@ -320,7 +320,7 @@ def _table(changed: Sequence[_Changed]) -> pa.Table:
 def _texts(changed: _Changed) -> tuple[str, str]:
     """Returns the stored attributes of a record, with those that rules add."""
     columns, added = changed.row.columns, dict(changed.added)
-    known = rows.known_keys(columns["attribute_keys"])
+    known = schema.known_keys(columns["attribute_keys"])
     if not (added or changed.row.added or any(column is not None for _, column in known)):
         return columns["attribute_keys"], columns["attribute_values"]  # unchanged, so that a repeat is recognized
     keys, values = [], []

@@ -1,4 +1,4 @@
-"""The filters of a list of sagas. Each is declared once, in this module.
+"""The filters and the order of a list of sagas. Each filter is declared once, in this module.
 
 The API's parameters, the client, the options of `sagascope triage` and the dashboard take name, type and description
 from `SagaFilters`. A new filter needs one field here, and its condition in `storage/sql/listing.sql`.
@@ -6,7 +6,7 @@ from `SagaFilters`. A new filter needs one field here, and its condition in `sto
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -125,3 +125,18 @@ class SagaFilters(BaseModel):
 
 FILTERS: Final = tuple(SagaFilters.model_fields)
 """The names of all filters."""
+
+
+class Order(NamedTuple):
+    """The order of a list."""
+
+    by: str = "started"
+    """``started``, ``updated``, ``duration`` (so far, if open), ``status``, ``id`` or ``step``."""
+    is_falling: bool = True
+
+    def __str__(self) -> str:
+        """Returns the form of the API."""
+        return f"-{self.by}" if self.is_falling else self.by
+
+
+NEWEST: Final = Order()

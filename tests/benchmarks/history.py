@@ -73,7 +73,7 @@ def _filled(path: Path, drawn: History, batches: int) -> list[Row]:
     now = history.BEGAN + batches * history.STRIDE + 3600 * history.SECOND
     store = Storage(str(path), clock=lambda: now)
     put = _rate("stored and summarised", drawn.spans * batches, lambda: fill(store, drawn, batches))
-    store.database.checkpoint()
+    store.database.rows("CHECKPOINT")
     used, size = (each / (drawn.spans * batches) for each in (store.used_bytes(), store.size_bytes()))
     store.close()
     return [made, put, ("disk in use, summaries included; file", "bytes a span", f"{used:.1f}; {size:.1f}")]

@@ -12,8 +12,15 @@ from sagascope_collector.api.present import amounts_at_risk, moment
 from sagascope_collector.client import schemas
 from sagascope_collector.incident_records import AmountAtRisk, PeriodCount
 from sagascope_collector.records import TEST_ENVIRONMENT, BridgeState, Instance
-from sagascope_collector.step_statistics import TRANSITION, CallCount, PathCount, StepPeriod, StepStatistics, steps_of
 from sagascope_collector.storage import Storage
+from sagascope_collector.storage.statistics import (
+    TRANSITION,
+    CallCount,
+    PathCount,
+    StepPeriod,
+    StepStatistics,
+    steps_of,
+)
 
 MAX_FLOWS: int = 1_000
 """Maximum number of saga types in an answer: most sagas that need attention first, then most sagas."""

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import parse_duration
 from sagascope_collector.errors import BadValue, Overloaded, ReadTooLong
-from sagascope_collector.saga_filters import SagaFilters, Text, Word
+from sagascope_collector.saga_filters import Order, SagaFilters, Text, Word
 from sagascope_collector.sql import Queries
 from sagascope_collector.storage import Order, within
 

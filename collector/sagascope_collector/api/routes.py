@@ -39,8 +39,8 @@ from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import Word
 from sagascope_collector.sql import Queries
-from sagascope_collector.step_statistics import whole_period
 from sagascope_collector.storage import Storage
+from sagascope_collector.storage.statistics import whole_period
 
 if TYPE_CHECKING:
     from sagascope_collector.lake import LakeErasure

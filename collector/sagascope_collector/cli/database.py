@@ -284,7 +284,7 @@ def _erase_in_database(db: Path, request: schemas.ErasureRequest, is_confirmed: 
     from sagascope_collector.storage import Storage
 
     with closing(Storage(str(db))) as storage:
-        if storage.database.rows("SELECT lake FROM lake_cursor"):
+        if storage.follows_lake:
             raise BadValue(f"{db} is a copy of a lake. Erase in the lake, with --url and a running collector.")
         summarize_changes(storage)  # the eraser finds sagas by their summaries
         eraser = Eraser(storage)

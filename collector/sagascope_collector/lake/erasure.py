@@ -25,8 +25,8 @@ from sagascope_collector.lake.incidents import redact
 from sagascope_collector.observations import Identity
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import RetentionPolicy, Storage, schema, summaries
+from sagascope_collector.storage.maintenance import FOREVER
 from sagascope_collector.storage.records import without_links
-from sagascope_collector.storage.retention import FOREVER
 
 ERASURE_LOCK: Final = 8_492_019
 """The key of the session advisory lock that a process holds while it carries out an erasure."""

@@ -42,7 +42,7 @@ class Transfer:
         Raises:
             CannotStart: the database is a copy of a lake itself.
         """
-        if storage.database.rows(SQL["select_cursor"]):
+        if storage.follows_lake:
             raise CannotStart("The database of --db is a copy of a lake; its records are there.")
         self._storage = storage
         self._lake = lake

@@ -19,7 +19,7 @@ from sagascope_collector.analysis.wording import Time, datetime_text, phrase, se
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import SagaRow, Storage
-from sagascope_collector.storage.rows import attributes
+from sagascope_collector.storage.schema import attributes
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

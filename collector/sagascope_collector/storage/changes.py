@@ -72,11 +72,12 @@ def load_bounds(text: str) -> Bounds:
     return Bounds(tuple((first, last) for first, last in intervals), move, records)
 
 
-def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Returns the intervals in order; those that overlap, or are within `MERGE_GAP` of each other, are merged."""
+def merged(intervals: Iterable[Interval], gap: int | None = None) -> tuple[Interval, ...]:
+    """Returns the intervals in order; those that overlap, or are at most a gap (`MERGE_GAP`) apart, are merged."""
+    gap = MERGE_GAP if gap is None else gap
     found: list[Interval] = []
     for first, last in sorted(intervals):
-        if found and first <= found[-1][1] + MERGE_GAP:
+        if found and first <= found[-1][1] + gap:
             found[-1] = found[-1][0], max(found[-1][1], last)
         else:
             found.append((first, last))
@@ -174,11 +175,10 @@ class Changes:
         now = self._clock()
         with self._lock:
             for saga in sagas:
-                claimed, changed = self._claimed.pop(saga, None), self._changed.pop(saga, None)
-                found = [each.bounds for each in (claimed, changed) if each]
-                if found:
-                    bounds = found[0] if len(found) == 1 else found[0].joined(found[1])
-                    at = now + (seconds or 0.0)
+                if saga in self._claimed or saga in self._changed:
+                    bounds, at = self._bounds(saga), now + (seconds or 0.0)
+                    self._claimed.pop(saga, None)
+                    self._changed.pop(saga, None)  # so that it is the last one
                     self._changed[saga] = Change(bounds, at, at)
                 if seconds is not None:
                     self._waiting_since.pop(saga, None)

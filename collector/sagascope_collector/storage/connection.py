@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
@@ -36,7 +36,7 @@ A larger log makes checkpoints rarer, and each checkpoint, like a start after a 
 
 _MAGIC: Final = b"DUCK"
 _MAGIC_OFFSET: Final = 8
-_OWNER_ONLY: Final = 0o600
+OWNER_ONLY: Final = 0o600
 
 
 def connect(path: str, memory_bytes: int = MEMORY_BYTES, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -52,40 +52,30 @@ def connect(path: str, memory_bytes: int = MEMORY_BYTES, *, read_only: bool = Fa
     """
     if path != IN_MEMORY:
         check_path(Path(path))
+        os.umask(0o077)  # permanent: DuckDB creates its log again after each checkpoint, with this umask
+    config: dict[str, Any] = {
+        "storage_compatibility_version": STORAGE_VERSION,
+        "threads": "1",  # a second thread costs more processor time for the same work
+        "memory_limit": f"{memory_bytes}B",
+        "wal_autocheckpoint": CHECKPOINT_BYTES,
+        "max_temp_directory_size": MAX_TEMPORARY_SIZE,
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "python_enable_replacements": "false",  # otherwise a table name could be that of a Python variable
+        "allow_community_extensions": "false",
+        "preserve_insertion_order": "true",  # rows lie in the order of their commits, on which look-ups rely
+    }
     try:
-        connection = _connect(path, memory_bytes, read_only)
+        connection = duckdb.connect(path, read_only=read_only, config=config)
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        if path != IN_MEMORY:
+            connection.execute(f"SET allowed_directories = [{quoted(str(Path(path).absolute().parent))}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
         raise explain(path, str(error)) from error
     if path != IN_MEMORY:
-        Path(path).chmod(_OWNER_ONLY)
-    return connection
-
-
-def _connect(path: str, memory_bytes: int, read_only: bool) -> duckdb.DuckDBPyConnection:
-    folder = str(Path(path).absolute().parent)
-    if path != IN_MEMORY:
-        os.umask(0o077)  # permanent: DuckDB creates its log again after each checkpoint, with this umask
-    connection = duckdb.connect(
-        path,
-        read_only=read_only,
-        config={
-            "storage_compatibility_version": STORAGE_VERSION,
-            "threads": "1",  # a second thread costs more processor time for the same work
-            "memory_limit": f"{memory_bytes}B",
-            "wal_autocheckpoint": CHECKPOINT_BYTES,
-            "max_temp_directory_size": MAX_TEMPORARY_SIZE,
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-            "allow_community_extensions": "false",
-            "preserve_insertion_order": "true",
-        },
-    )
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    if path != IN_MEMORY:
-        connection.execute(f"SET allowed_directories = [{quoted(folder)}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+        Path(path).chmod(OWNER_ONLY)
     return connection
 
 
@@ -112,13 +102,11 @@ def check_path(path: Path) -> None:
         raise NotADatabase(f"{path} is a folder. Name a file with --db.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise CannotStart(f"{path} is not writable by this user. Change its permissions, or name another with --db.")
-    if path.exists() and not _has_magic(path):
-        raise NotADatabase(f"{path} is not a DuckDB database. It was not changed; name another file with --db.")
-
-
-def _has_magic(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(_MAGIC_OFFSET + len(_MAGIC))[_MAGIC_OFFSET:] == _MAGIC
+    if path.exists():
+        with path.open("rb") as file:
+            start = file.read(_MAGIC_OFFSET + len(_MAGIC))
+        if start[_MAGIC_OFFSET:] != _MAGIC:
+            raise NotADatabase(f"{path} is not a DuckDB database. It was not changed; name another file with --db.")
 
 
 def explain(path: str, reason: str) -> CannotStart:
@@ -174,9 +162,19 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: str) -> None:
         NotADatabase: it has tables of another application; nothing was changed.
     """
     done = applied(connection, path)
-    for migration in migrations():
-        if migration.version not in done:
-            _apply(connection, migration)
+    for each in migrations():
+        if each.version in done:
+            continue
+        connection.begin()
+        try:
+            connection.execute(SQL["create_migrations"])
+            connection.execute(each.text)
+            values = {"version": each.version, "name": each.name, "applied_by": version("sagascope")}
+            connection.execute(SQL["insert_migration"], values)
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
 
 
 def applied(connection: duckdb.DuckDBPyConnection, path: str) -> list[int]:
@@ -197,16 +195,3 @@ def applied(connection: duckdb.DuckDBPyConnection, path: str) -> list[int]:
             f"{known}). Update Sagascope, or name another file with --db."
         )
     return found
-
-
-def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration) -> None:
-    connection.begin()
-    try:
-        connection.execute(SQL["create_migrations"])
-        connection.execute(migration.text)
-        values = {"version": migration.version, "name": migration.name, "applied_by": version("sagascope")}
-        connection.execute(SQL["insert_migration"], values)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise

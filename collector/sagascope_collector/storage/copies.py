@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from glob import escape
 from itertools import count
@@ -111,13 +111,10 @@ class Rewriting:
     def _create(self, new: Path) -> None:
         """Creates the new file with the schema only."""
         try:
-            made = connection.connect(str(new))
+            with closing(connection.connect(str(new))) as created:
+                migrate(created, str(new))
         except OSError as error:
             raise StorageUnavailable(f"{new} cannot be written: {error.strerror}.") from error
-        try:
-            migrate(made, str(new))
-        finally:
-            made.close()
 
     def _copy_before(self, progress: Progress) -> int:
         """Copies records and maintenance tables while other statements run; returns the last copied commit."""

@@ -48,7 +48,7 @@ class Watchdog:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
-        self._wakes = float("inf")
+        self._wakes_at = float("inf")
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -65,7 +65,13 @@ class Watchdog:
             return
         if time.monotonic() >= end:
             raise ReadTooLong(TOO_LONG)
-        self._enter(cursor, end)
+        with self._changed:
+            self._running[id(cursor)] = end, cursor
+            if not self._thread:
+                self._thread = threading.Thread(target=self._watch, name="read-watchdog", daemon=True)
+                self._thread.start()
+            elif end < self._wakes_at:
+                self._changed.notify()
         try:
             yield
         except duckdb.InterruptException as error:
@@ -82,15 +88,6 @@ class Watchdog:
         if self._thread:
             self._thread.join()
 
-    def _enter(self, cursor: duckdb.DuckDBPyConnection, end: float) -> None:
-        with self._changed:
-            self._running[id(cursor)] = end, cursor
-            if not self._thread:
-                self._thread = threading.Thread(target=self._watch, name="read-watchdog", daemon=True)
-                self._thread.start()
-            elif end < self._wakes:
-                self._changed.notify()
-
     def _watch(self) -> None:
         with self._changed:
             while not self._closed:
@@ -98,11 +95,11 @@ class Watchdog:
                 for end, cursor in self._running.values():
                     if end <= now:
                         cursor.interrupt()
-                self._wakes = min(
+                self._wakes_at = min(
                     (max(end, now + INTERRUPT_INTERVAL_SECONDS) for end, _ in self._running.values()),
                     default=float("inf"),
                 )
-                self._changed.wait(self._wakes - now if self._running else None)
+                self._changed.wait(self._wakes_at - now if self._running else None)
 
 
 TOO_LONG: Final = "This took longer than one call may read. Ask for less, for example with `since`, or try again later."
@@ -322,10 +319,6 @@ class Database:
             raise StorageUnavailable(f"{self.path} cannot be rewritten: {error.strerror}.") from error
         finally:
             self._connection = connection.connect(self.path, self._memory_bytes)
-
-    def checkpoint(self) -> None:
-        """Moves the content of the write-ahead log into the file."""
-        self.rows("CHECKPOINT")
 
     def close(self) -> None:
         """Waits for running statements to end, and releases the file; later calls raise `StorageUnavailable`."""

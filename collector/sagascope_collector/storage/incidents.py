@@ -36,14 +36,8 @@ _TEXTS: Final = ("incident", "step", "service", "phase", "reason", "fingerprint"
 
 ACTIONS: Final = ("resume", "compensate", "verify_first")
 
-GROUPED: Final = (
-    *(
-        each.name
-        for each in fields(IncidentGroup)
-        if each.name not in {"recommended_actions", "amounts", "failure_rate"}
-    ),
-    *ACTIONS,
-)
+_NOT_GROUPED: Final = ("recommended_actions", "amounts", "failure_rate")
+GROUPED: Final = (*(each.name for each in fields(IncidentGroup) if each.name not in _NOT_GROUPED), *ACTIONS)
 """The field of `IncidentGroup` in each column of `group_sagas`."""
 
 

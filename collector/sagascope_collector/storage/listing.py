@@ -14,14 +14,14 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.incident_records import AmountAtRisk, PeriodCount
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.saga_filters import FILTERS, SagaFilters
+from sagascope_collector.saga_filters import FILTERS, NEWEST, Order, SagaFilters
 from sagascope_collector.storage import summaries
-from sagascope_collector.storage.changes import DOWNSAMPLED
+from sagascope_collector.storage.changes import DOWNSAMPLED, merged
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.incidents import amount_at_risk
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order, Page, SagaRow, id_of
+from sagascope_collector.storage.summaries import LATEST_TIME_NS, Page, SagaRow, id_of
 
 SQL: Final = statements("listing")
 SELECT_FAILURE_PERIOD: Final = statements("incidents")["select_failure_period"]
@@ -78,12 +78,6 @@ class _FailurePeriod(NamedTuple):
     step: str
 
 
-def _page_rows(rows: Sequence[SagaRow]) -> int:
-    """Returns how many of the first rows fit into a page, at least one."""
-    sizes = accumulate(len(row.document) for row in rows)
-    return max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))
-
-
 class Listing:
     """Reads summaries. Thread-safe."""
 
@@ -112,10 +106,12 @@ class Listing:
             rows = self._rows(found[:limit])
         placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
         last = found[limit - 1] if len(found) > limit else None
-        if (number := _page_rows([row for _, row in placed])) < len(placed):
+        sizes = accumulate(len(row.document) for _, row in placed)
+        if (number := max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))) < len(placed):
             del placed[number:]
             last = placed[-1][0]
-        return Page([row for _, row in placed], _write_cursor(_Position(name, *last[:6])) if last else None)
+        following = urlsafe_b64encode(orjson.dumps((name, *last[:6]))).decode().rstrip("=") if last else None
+        return Page([row for _, row in placed], following)
 
     def counts(
         self, narrowed: SagaFilters, since: int, until: int, period: int, also: Ids = ()
@@ -177,7 +173,8 @@ class Listing:
     def _found(self, text: str, begins: Mapping[str, Any], limit: int) -> list[Hit]:
         member = {"member": summaries.member(text)}
         rows = self._database.rows(SQL["search_open"], {**begins, **member})
-        for first, last in _ranges(self._sagas.batches([text])[:SEARCHED_BATCHES]):
+        batches = self._sagas.batches([text])[:SEARCHED_BATCHES]
+        for first, last in merged(((batch, batch) for batch in batches), gap=1):  # a range is read by one statement
             exact = {"text": text, "limit": limit, "first": first, "last": last}
             rows += self._database.rows(SQL["search_ended"], {**exact, **member})
         if not any(kind == "id" for kind, *_ in rows) and len(rows) < limit:
@@ -215,7 +212,7 @@ def _values(narrowed: SagaFilters, failing: _FailurePeriod | None, order: Order,
     only_open = narrowed.status in OPEN_STATUSES or any(asked[name] is not None for name in OF_OPEN)
     return asked | {
         **{name: summaries.element(asked[name]) for name in ("step", "service")},
-        "path": summaries.names(narrowed.steps),
+        "path": None if narrowed.steps is None else summaries.text_of(narrowed.steps),
         "member": narrowed.q and f"{summaries.member(narrowed.q)}"[:-1],  # the value begins with it
         "also": list(map(chr(31).join, also)),
         "failed_since": failing and failing.since,
@@ -225,17 +222,6 @@ def _values(narrowed: SagaFilters, failing: _FailurePeriod | None, order: Order,
         "by": order.by,
         "sign": -1 if order.is_falling else 1,
     }
-
-
-def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:
-    """Returns ranges of consecutive batches, each read by one statement."""
-    found: list[tuple[int, int]] = []
-    for batch in sorted(batches):
-        if found and batch == found[-1][1] + 1:
-            found[-1] = found[-1][0], batch
-        else:
-            found.append((batch, batch))
-    return found
 
 
 def _best_matches(hits: Iterable[Hit]) -> list[Hit]:
@@ -250,16 +236,11 @@ def _sort_key(row: SagaRow) -> tuple[Any, ...]:
     return (-row.started_at, *row.key)
 
 
-def _write_cursor(position: _Position) -> str:
-    """Returns the cursor of the page after this position."""
-    return urlsafe_b64encode(orjson.dumps(tuple(position))).decode("ascii").rstrip("=")
-
-
 def _read_cursor(cursor: str, list_name: str) -> _Position:
     """Returns the position of a cursor.
 
     Raises:
-        BadCursor: `_write_cursor` did not issue it for this list.
+        BadCursor: it was not issued for this list.
     """
     try:
         found, number, *texts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

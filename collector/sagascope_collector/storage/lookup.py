@@ -14,14 +14,13 @@ import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import Facts, Log, Mark, SagaId, Span
-from sagascope_collector.storage import changes, rows, schema, summaries
+from sagascope_collector.storage import changes, schema, summaries
 from sagascope_collector.storage.changes import Bounds, Interval, merged
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.instances import Instances
-from sagascope_collector.storage.records import Records
-from sagascope_collector.storage.rows import Origins
+from sagascope_collector.storage.records import Instances, Records
 from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.schema import Origins
 
 TRACES: Final = statements("traces")
 
@@ -139,10 +138,10 @@ class Lookup:
         spans: defaultdict[SagaId, list[Span]] = defaultdict(list)
         logs: defaultdict[SagaId, list[Log]] = defaultdict(list)
         for table in self._tables("spans", where, large):
-            for saga, span in rows.spans(table, self._origins):
+            for saga, span in schema.spans(table, self._origins):
                 spans[saga].append(span)
         for table in self._tables("logs", where, large):
-            for saga, log in rows.logs(table, self._origins):
+            for saga, log in schema.logs(table, self._origins):
                 logs[saga].append(log)
         for saga, linked in self._linked(where).items():
             spans[saga] += linked
@@ -199,9 +198,9 @@ class Lookup:
             wanted = links.select(["trace_id", "span_id"])
             stored = self._database.arrow(SQL["select_linked"], {"first": first, "last": last}, wanted=wanted)
             of: defaultdict[tuple[str, str], list[Span]] = defaultdict(list)
-            for _, span in rows.spans(stored, self._origins):
+            for _, span in schema.spans(stored, self._origins):
                 of[span.trace_id, span.span_id].append(span)
-            for link, mark in zip(links.to_pylist(), rows.marks(links), strict=True):
+            for link, mark in zip(links.to_pylist(), schema.marks(links), strict=True):
                 saga = SagaId(link["environment"], link["saga_id"])
                 for span in of[link["trace_id"].hex(), link["span_id"].hex()] if saga in where else ():
                     if span.mark.id != saga.id:

@@ -1,8 +1,13 @@
-"""Appends records in commits, stores the state that a restart needs, and deletes records."""
+"""Appends records in commits, stores the state that a restart needs, and deletes records.
+
+That state contains the registry of instances: every known process, in memory. The table has their state as of
+`state.seq`; later observations are in the rows of the commits.
+"""
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -10,18 +15,27 @@ from typing import Final, NamedTuple
 import numpy as np
 import orjson
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from sagascope import semconv
 from sagascope_collector import json_values
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.observations import Observation, dump_observations, load_observations
-from sagascope_collector.records import SagaId
-from sagascope_collector.storage import repeats, rows, schema, summaries
+from sagascope_collector.observations import (
+    Identity,
+    KnownInstance,
+    Observation,
+    Registry,
+    Service,
+    dump_observations,
+    identity_of,
+    load_observations,
+)
+from sagascope_collector.records import Instance, SagaId
+from sagascope_collector.storage import repeats, schema, summaries
 from sagascope_collector.storage.changes import DOWNSAMPLED, NO_BOUNDS, Bounds, Changes, covering, load_bounds
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.instances import Instances
-from sagascope_collector.storage.rows import Origins
+from sagascope_collector.storage.schema import Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +73,95 @@ class Counters(NamedTuple):
 
 SQL: Final = statements("records")
 DELETION: Final = statements("deletion")
+INSTANCES: Final = statements("instances")
+
+_INSTANCE: Final = TypeAdapter(KnownInstance)
 
 SNAPSHOT_COMMITS: int = 200
 """Commits after which `state` is written again; later commits are read again at the next start."""
 
-NUMBERS_READ_AT_FIRST: int = 200_000
-"""Spans and log records whose numbers are read at first, so that their repeats are found without a query."""
+RECENT_RECORDS: int = 200_000
+"""Number of the latest records that are read before the first append, to find their repeats without a query."""
+
+
+class Instances:
+    """The registry of instances, in memory and in a table. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._registry = Registry()
+        self._unwritten: set[Identity] = set()
+        for (document,) in database.rows(INSTANCES["select_instances"]):
+            self._registry.put(_INSTANCE.validate_json(document))
+
+    def observe(self, observations: Sequence[Observation]) -> None:
+        """Merges the observations of a commit."""
+        with self._lock:
+            self._unwritten |= self._registry.observe(observations)
+
+    def adopt(self, documents: Iterable[str]) -> None:
+        """Replaces instances by the stored form of another collector, if that has seen them later."""
+        for later in map(_INSTANCE.validate_json, documents):
+            with self._lock:
+                known = self._registry.get(identity := identity_of(later.process))
+                if known is None or known.last_seen <= later.last_seen:
+                    self._registry.put(later)
+                    self._unwritten.add(identity)
+
+    def documents(self) -> dict[Identity, str]:
+        """Returns the stored form of all instances, for `adopt`."""
+        with self._lock:
+            every = self._registry.all()
+        return {identity_of(each.process): _INSTANCE.dump_json(each).decode() for each in every}
+
+    def all(self) -> Sequence[Instance]:
+        """Returns all instances, the last seen first."""
+        with self._lock:
+            every = self._registry.all()
+        ordered = sorted(every, key=lambda each: (-each.last_seen, identity_of(each.process)))
+        return [each.instance() for each in ordered]
+
+    def of_services(self, services: Iterable[Service]) -> tuple[Instance, ...]:
+        """Returns the instances of some services."""
+        with self._lock:
+            found = [each for service in services for each in self._registry.of_service(service)]
+        return tuple(each.instance() for each in found)
+
+    @contextmanager
+    def writing(self) -> Iterator[list[Identity]]:
+        """Yields the changed instances, to be written in a transaction in the block; if it fails, they stay changed."""
+        with self._lock:
+            changed, self._unwritten = self._unwritten, set()
+        try:
+            yield sorted(changed)
+        except BaseException:
+            with self._lock:
+                self._unwritten |= changed
+            raise
+
+    def write(self, identities: Sequence[Identity]) -> None:
+        """Within a transaction: writes the state of these instances, and deletes those that were forgotten."""
+        with self._lock:
+            known = {each: self._registry.get(each) for each in identities}
+        if rows := [(*identity, _INSTANCE.dump_json(each).decode()) for identity, each in known.items() if each]:
+            batch = schema.table("environment service identity document", rows)
+            self._database.rows(INSTANCES["put_instances"], batch_instances=batch)
+        if forgotten := [identity for identity, each in known.items() if each is None]:
+            gone = schema.table("environment service identity", forgotten)
+            self._database.rows(INSTANCES["delete_instances"], forgotten=gone)
 
 
 class Records:
     """Appends to the tables of records. One thread appends at a time; any thread may read."""
 
     def __init__(
-        self, database: Database, origins: Origins, known: Instances, changes: Changes, clock: Callable[[], int]
+        self, database: Database, origins: Origins, instances: Instances, changes: Changes, clock: Callable[[], int]
     ) -> None:
         """Reads the changes since `state` was written."""
         self._database = database
         self._origins = origins
-        self._instances = known
+        self._instances = instances
         self._changes = changes
         self._clock = clock
         self.appending = threading.RLock()
@@ -121,9 +206,9 @@ class Records:
         with self._database.transaction():
             if new_origins.num_rows:
                 self._database.insert("origins", new_origins)
-            for table, rows_ in (("span_records", spans), ("log_records", logs), ("linked_spans", links)):
-                if rows_.num_rows:
-                    self._database.insert(table, rows_, [seq])
+            for table, rows in (("span_records", spans), ("log_records", logs), ("linked_spans", links)):
+                if rows.num_rows:
+                    self._database.insert(table, rows, [seq])
             observed = {"seq": seq, "observations": dump_observations(batch.observations)}
             self._database.rows(SQL["insert_commit"], observed | counted._asdict())
         if new_origins.num_rows:
@@ -153,7 +238,7 @@ class Records:
         """Returns the rows that are not stored yet, in stored form, and the numbers of all rows."""
         if not batch.num_rows:
             return schema.no_rows(stored), repeats.NONE
-        table = rows.stored(batch, origins, stored)
+        table = schema.stored(batch, origins, stored)
         is_fresh, numbers = fresh(table)
         return (table if is_fresh.all() else table.filter(pa.array(is_fresh))), numbers
 
@@ -192,8 +277,8 @@ class Records:
             self._database.rows(SQL["delete_commits"], {"seq": self.seq})
             self._database.rows(SQL["delete_changed"])
             if changed := self._changes.all():
-                rows_ = ((*saga, where.dump()) for saga, where in changed.items())
-                self._database.rows(SQL["insert_changed"], changed=schema.table("environment id bounds", rows_))
+                rows = ((*saga, where.dump()) for saga, where in changed.items())
+                self._database.rows(SQL["insert_changed"], changed=schema.table("environment id bounds", rows))
         self._commits = 0
 
     def _restore(self) -> None:
@@ -213,7 +298,7 @@ class Records:
     @cached_property
     def _repeats(self) -> repeats.Repeats:
         """The detector of repeats. The latest records are read into it before the first append, not at the start."""
-        first = max(self.seq - NUMBERS_READ_AT_FIRST, 0)
+        first = max(self.seq - RECENT_RECORDS, 0)
         spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
         logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
         found = repeats.Repeats(self._database, self._clock() if first else 0)
@@ -230,7 +315,7 @@ class Records:
         for first, last in covering(where.values()):
             span = {"first": first, "last": last}
             if is_erasure:
-                self._cut_links(span, gone)
+                self._remove_links(span, gone)
                 self._database.rows(DELETION["delete_links_of_spans"], span, gone=gone)
             values_ = {**span, "keeps_linked": not is_erasure}
             deleted += self._database.count(DELETION["delete_spans"], values_, gone=gone)
@@ -242,10 +327,10 @@ class Records:
             deleted += self._database.count(DELETION["delete_moved_logs"], gone=gone, moved=moved)
         return deleted
 
-    def delete_others(self, before: int, first: int, last: int) -> int:
+    def delete_unassigned(self, before: int, first: int, last: int) -> int:
         """Deletes records in no saga that were received before a time, of a range of commits; returns their number."""
         span = {"before": before, "first": first, "last": last}
-        return sum(self._database.count(DELETION[f"delete_other_{kind}"], span) for kind in ("spans", "logs"))
+        return sum(self._database.count(DELETION[f"delete_unassigned_{kind}"], span) for kind in ("spans", "logs"))
 
     def _delete_links(self, span: Mapping[str, int], gone: pa.Table, *, is_erasure: bool) -> int:
         """Deletes the link rows of these sagas, and the spans that were kept only because of them."""
@@ -257,7 +342,7 @@ class Records:
         values_ = {**span, "downsampled": DOWNSAMPLED.dump(), "in_none": not is_erasure}
         return self._database.count(DELETION["delete_freed_spans"], values_, freed=freed, waiting=waiting)
 
-    def _cut_links(self, span: Mapping[str, int], gone: pa.Table) -> None:
+    def _remove_links(self, span: Mapping[str, int], gone: pa.Table) -> None:
         found = self._database.rows(DELETION["select_linking"], span, gone=gone)
         named = set(gone["id"].to_pylist())
         rows = [(trace_id, span_id, links, without_links(links, named)) for trace_id, span_id, links in found]

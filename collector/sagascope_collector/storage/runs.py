@@ -12,15 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sagascope_collector.storage.connection import IN_MEMORY, statements
+from sagascope_collector.storage.connection import IN_MEMORY, OWNER_ONLY, statements
 from sagascope_collector.storage.database import Database
 
 SQL: Final = statements("runs")
 
 _FORMAT: Final = struct.Struct("<36sQ")
 """The id of the database, and the number of the last commit."""
-
-_OWNER_ONLY: Final = 0o600
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -42,7 +40,7 @@ class CommitMark:
             OSError: it cannot be written.
         """
         if self._file is None:
-            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, _OWNER_ONLY)
+            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, OWNER_ONLY)
         os.pwrite(self._file, _FORMAT.pack(self._id, seq), 0)
         os.fdatasync(self._file)
 
@@ -95,14 +93,14 @@ def opened(database: Database) -> None:
     ((_, is_clean),) = database.rows(SQL["select_stop"])
     if is_clean and database.path != IN_MEMORY:
         database.rows(SQL["update_clean"], {"is_clean": False})
-        database.checkpoint()
+        database.rows("CHECKPOINT")
 
 
 def stopped(database: Database) -> None:
     """Records that all data is in the file."""
     if database.path != IN_MEMORY:
         database.rows(SQL["update_clean"], {"is_clean": True})
-        database.checkpoint()
+        database.rows("CHECKPOINT")
 
 
 def _read(path: Path, database_id: str) -> int | None:

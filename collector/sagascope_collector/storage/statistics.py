@@ -5,9 +5,10 @@ separately, it is counted twice. Histogram buckets grow by an eighth of a power 
 to 4.5 %.
 """
 
+import math
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -17,16 +18,6 @@ from sagascope import semconv
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.incident_records import FailedSaga, OutcomePeriod
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.step_statistics import (
-    OLD_SLOT_SECONDS,
-    SLOT_SECONDS,
-    CallCount,
-    PathCount,
-    StepCounts,
-    StepStatistics,
-    mean_position,
-    step_statistics,
-)
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.records import Records
@@ -34,6 +25,16 @@ from sagascope_collector.storage.schema import table
 from sagascope_collector.storage.summaries import LATEST_TIME_NS
 
 SQL: Final = statements("statistics")
+
+SLOT_SECONDS: Final = 300
+"""Period by which recent steps are counted, in seconds."""
+
+OLD_SLOT_SECONDS: Final = 3600
+
+PERCENTILES: Final = (0.5, 0.95, 0.99)
+
+TRANSITION: Final = "transition"
+"""The type of a transition: the time from the end of one step to the start of another."""
 
 YOUNG_SECONDS: Final = 2 * 86_400
 KEPT_SECONDS: Final = 400 * 86_400
@@ -50,6 +51,87 @@ FRESH_SECONDS: Final = 2.0
 """Time for which counts of uncounted spans are reused."""
 
 AGE_INTERVAL_SECONDS: Final = 3600.0
+
+
+def whole_period(seconds: int) -> int:
+    """Returns the shortest period, in seconds, by which steps can be counted and that is at least this long."""
+    unit = SLOT_SECONDS if seconds < OLD_SLOT_SECONDS else OLD_SLOT_SECONDS
+    return max(-(-seconds // unit), 1) * unit
+
+
+def steps_of(transition: str) -> tuple[str, str]:
+    """Returns the two steps of a transition."""
+    before, _, after = transition.partition("\x1f")
+    return before, after
+
+
+class StepPeriod(NamedTuple):
+    """Outcomes of the attempts of one step that started within a part of a window."""
+
+    at: int
+    """The start of the part in nanoseconds since 1970."""
+    succeeded: int
+    failed: int
+    retried: int
+    percentiles: tuple[float, float, float] | None
+    """As in `StepStatistics`."""
+    durations: Sequence[tuple[float, int]]
+    """The histogram of successful attempts: the least duration of a bucket in seconds, and the number in it."""
+
+
+class StepStatistics(NamedTuple):
+    """Outcomes of the attempts of one step."""
+
+    step: str
+    type: str
+    succeeded: int
+    failed: int
+    retried: int
+    """The number of attempts after the first."""
+    compensated: int
+    """The number of successful compensations."""
+    in_flight: int
+    """The number of open sagas whose current step it is."""
+    percentiles: tuple[float, float, float] | None
+    """p50, p95 and p99 of the duration of successful attempts in seconds; None: there are none."""
+    periods: Sequence[StepPeriod]
+    """The parts of the window in which an attempt started, the earliest first."""
+
+
+class PathCount(NamedTuple):
+    """The number of ended sagas of a type that took one path, and the latest started of them."""
+
+    steps: tuple[str, ...]
+    sagas: int
+    completed: int
+    newest: SagaId
+
+
+class CallCount(NamedTuple):
+    """The number of calls of one service by another, and of those that failed; `p95` is in seconds."""
+
+    caller: str
+    called: str
+    calls: int
+    failed: int
+    p95: float | None
+    sampled: int
+    """One of so many traces is counted; the numbers are multiplied by it."""
+
+
+Histograms = defaultdict[int, dict[int, int]]
+"""The number of attempts by bucket of duration, by the start of the period."""
+
+
+class StepCounts(NamedTuple):
+    """Counts of one step in one period; `at` is in seconds since 1970."""
+
+    at: int
+    succeeded: int
+    failed: int
+    retried: int
+    compensated: int
+    position: float
 
 
 class Statistics:
@@ -112,14 +194,14 @@ class Statistics:
         counted: dict[tuple[str, str], list[StepCounts]] = {}
         for step, type_, at, *counts in self._database.rows(SQL["select_step_counts"], values, recent=recent):
             counted.setdefault((step, type_), []).append(StepCounts(at, *counts))
-        durations: dict[tuple[str, str, int], dict[int, int]] = {}
-        for *of, bucket, attempts in self._database.rows(SQL["select_step_durations"], values, recent=recent):
-            durations.setdefault((of[0], of[1], of[2]), {})[bucket] = int(attempts)
+        durations: defaultdict[tuple[str, str], Histograms] = defaultdict(lambda: defaultdict(dict))
+        for step, type_, at, bucket, count in self._database.rows(SQL["select_step_durations"], values, recent=recent):
+            durations[step, type_][at][bucket] = int(count)
         current = dict(self._database.rows(SQL["count_current_steps"], asked))
         for step in current.keys() - {step for step, _ in counted}:
             counted[step, semconv.TYPE_ACTION] = []  # started, and did not end within the window
-        ordered = sorted(counted, key=lambda key: (mean_position(counted[key]), key))
-        return [step_statistics(*key, counted[key], durations, current.get(key[0], 0)) for key in ordered]
+        ordered = sorted(counted, key=lambda key: (_mean_position(counted[key]), key))
+        return [_statistics(*key, counted[key], durations[key], current.get(key[0], 0)) for key in ordered]
 
     def paths(self, name: str, environment: str | None, since: int, limit: int) -> list[PathCount]:
         """Returns the paths of ended sagas of a type that started since `since`, the most frequent first."""
@@ -142,6 +224,60 @@ class Statistics:
             recent = time.monotonic(), self.counted_seq, self._count(self.counted_seq, self._records.seq)
             self._recent = recent
         return recent[2]
+
+
+def _mean_position(periods: Sequence[StepCounts]) -> float:
+    """Returns the mean position of a step in its saga."""
+    first = sum(each.succeeded + each.failed - each.retried for each in periods)
+    return sum(each.position for each in periods) / first if first > 0 else math.inf
+
+
+def _statistics(
+    step: str, type_: str, periods: Sequence[StepCounts], durations: Histograms, in_flight: int
+) -> StepStatistics:
+    every = Counter[int]()
+    for each in periods:
+        every.update(durations[each.at])
+    return StepStatistics(
+        step=step,
+        type=type_,
+        succeeded=int(sum(each.succeeded for each in periods)),
+        failed=int(sum(each.failed for each in periods)),
+        retried=int(sum(each.retried for each in periods)),
+        compensated=int(sum(each.compensated for each in periods)),
+        in_flight=in_flight,
+        percentiles=_percentiles(every),
+        periods=[
+            StepPeriod(
+                at=each.at * NANOSECONDS_PER_SECOND,
+                succeeded=int(each.succeeded),
+                failed=int(each.failed),
+                retried=int(each.retried),
+                percentiles=_percentiles(durations[each.at]),
+                durations=_histogram(durations[each.at]),
+            )
+            for each in periods
+        ],
+    )
+
+
+def _percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None:
+    """Returns p50, p95 and p99 in seconds; None for an empty histogram."""
+    found: list[float] = []
+    total, passed = sum(buckets.values()), 0
+    for bucket, attempts in sorted(buckets.items()):
+        passed += attempts
+        while len(found) < len(PERCENTILES) and passed >= math.ceil(PERCENTILES[len(found)] * total):
+            found.append(2 ** ((bucket + 0.5) / 8) / 1e9)
+    return (found[0], found[1], found[2]) if total else None
+
+
+def _histogram(buckets: Mapping[int, int]) -> list[tuple[float, int]]:
+    """Returns a histogram in buckets that grow by a quarter of a power of two, with their least duration in seconds."""
+    wider = Counter[int]()
+    for bucket, attempts in buckets.items():
+        wider[bucket // 2] += attempts
+    return [(float(f"{2 ** (bucket / 4) / 1e9:.4g}"), attempts) for bucket, attempts in sorted(wider.items())]
 
 
 OUTCOMES: Final = statements("outcomes")
@@ -261,9 +397,8 @@ class Baselines:
         added = [row for key, row in new.items() if key not in dropped]
         with self._database.transaction():
             if gone:
-                self._database.rows(
-                    BASELINES["delete_baselines"], batch=_table(BaselineRow(key, 0, "") for key in gone)
-                )
+                batch = _table(BaselineRow(key, 0, "") for key in gone)
+                self._database.rows(BASELINES["delete_baselines"], batch=batch)
             if added:
                 self._database.insert("baselines", _table(added))
         for key in gone:

@@ -14,16 +14,16 @@ from sagascope_collector.storage.copies import Backups, Rewriting, discard_unfin
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.erasure import Erasure
 from sagascope_collector.storage.incidents import AlertRecords, IncidentRecords
-from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.listing import Hit, Listing
-from sagascope_collector.storage.long_running import LongRunning
 from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup, TraceIndex
-from sagascope_collector.storage.records import Records
-from sagascope_collector.storage.retention import FOREVER, Retention, RetentionPolicy
-from sagascope_collector.storage.rows import Origins
+from sagascope_collector.storage.maintenance import FOREVER, LongRunning, Retention, RetentionPolicy
+from sagascope_collector.storage.records import Instances, Records
 from sagascope_collector.storage.runs import Outages, steady_clock
 from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.schema import Origins
 from sagascope_collector.storage.statistics import Baselines, Outcomes, Statistics
+
+_SELECT_LAKE: Final = "SELECT lake FROM lake_cursor"
 
 _SELECT_USED: Final = (
     "SELECT block_size, used_blocks FROM pragma_database_size() WHERE database_name = current_database()"
@@ -126,6 +126,11 @@ class Storage:
             self._maintaining,
         )
         self._long_running = LongRunning(database, self.records, self.sagas, origins, self.statistics)
+
+    @property
+    def follows_lake(self) -> bool:
+        """Whether the database is the copy of a lake."""
+        return bool(self.database.rows(_SELECT_LAKE))
 
     def search(self, text: str, *, limit: int) -> list[Hit]:
         """Returns (kind, summary) of sagas found by id, key, prefix of the id, trace or span; best first."""

@@ -1,4 +1,4 @@
-"""`SagaRow`s and filters of lists, and their conversion to columns and back."""
+"""The stored summary of a saga, `SagaRow`, and its conversion to columns and back."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,21 +42,6 @@ class SagaRow(NamedTuple):
     """Why it needs attention. Only `Incidents` reads it; rows read from the table have None."""
 
 
-class Order(NamedTuple):
-    """The order of a list."""
-
-    by: str = "started"
-    """``started``, ``updated``, ``duration`` (so far, if open), ``status``, ``id`` or ``step``."""
-    is_falling: bool = True
-
-    def __str__(self) -> str:
-        """Returns the form of the API."""
-        return f"-{self.by}" if self.is_falling else self.by
-
-
-NEWEST: Final = Order()
-
-
 class Page(NamedTuple):
     """Rows in the requested order, and the cursor of the next page; None: there is none."""
 
@@ -64,45 +49,30 @@ class Page(NamedTuple):
     next_cursor: str | None
 
 
+_TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
+
 SCHEMA: Final = pa.schema(
-    [
-        ("id_hash", pa.uint64()),
-        ("environment", pa.string()),
-        ("name", pa.string()),
-        ("id", pa.string()),
-        ("run", pa.string()),
-        ("status", pa.string()),
-        ("attention", pa.string()),
-        ("step", pa.string()),
-        ("service", pa.string()),
-        ("steps", pa.string()),
-        ("services", pa.string()),
-        ("started_at", pa.int64()),
-        ("updated_at", pa.int64()),
-        ("ended_at", pa.int64()),
-        ("due_at", pa.int64()),
-        ("keys", pa.string()),
-        ("document", pa.string()),
-        ("bounds", pa.string()),
-    ]
+    schema.columns(
+        "id_hash environment name id run status attention step service steps services started_at updated_at ended_at "
+        "due_at keys document bounds",
+        id_hash=pa.uint64(),
+        **dict.fromkeys(_TIMES, pa.int64()),
+    )
 )
 """The columns of `open_sagas`."""
 
-_TIME_COLUMNS: Final = ("started_at", "updated_at", "ended_at", "due_at")
 _READ: Final = [name for name in SCHEMA.names if name not in ("id_hash", "bounds")]
 
 
 def table(rows: Sequence[SagaRow], bounds: Mapping[SagaId, str]) -> pa.Table:
-    """Returns the rows as a table of `SCHEMA`; `bounds` are those of each id, as text."""
-    if not rows:
-        return schema.no_rows(SCHEMA)
+    """Returns rows, at least one, as a table of `SCHEMA`; `bounds` are those of each id, as text."""
     columns: dict[str, Sequence[Any]] = dict(zip(SagaRow._fields, zip(*rows, strict=True), strict=True))
     columns |= zip(SagaKey._fields, zip(*columns["key"], strict=True), strict=True)
-    columns |= {name: list(map(_text, columns[name])) for name in ("steps", "services")}
-    columns |= {name: list(map(_time, columns[name])) for name in _TIME_COLUMNS}
+    columns |= {name: list(map(text_of, columns[name])) for name in ("steps", "services")}
+    columns |= {name: list(map(_time, columns[name])) for name in _TIMES}
     columns["keys"] = [orjson.dumps(each).decode() for each in columns["keys"]]
     columns["id_hash"] = [id_hash(id_) for id_ in columns["id"]]
-    columns["bounds"] = [bounds[SagaId(row.key.environment, row.key.id)] for row in rows]
+    columns["bounds"] = [bounds[id_of(row)] for row in rows]
     return pa.Table.from_arrays([pa.array(columns[each.name], each.type) for each in SCHEMA], schema=SCHEMA)
 
 
@@ -126,17 +96,13 @@ def read(columns: Sequence[Any]) -> SagaRow:
 
 
 @lru_cache(maxsize=4096)
-def _text(names: tuple[str, ...]) -> str:
+def text_of(names: tuple[str, ...]) -> str:
+    """Returns the stored form of a list of names."""
     return orjson.dumps(names).decode()
 
 
 def _time(at: int | None) -> int | None:
     return at if at is None or at < LATEST_TIME_NS else LATEST_TIME_NS
-
-
-def names(path: tuple[str, ...] | None) -> str | None:
-    """Returns the text of a list of these names; None for None."""
-    return None if path is None else _text(path)
 
 
 def element(value: str | None) -> str | None:

@@ -19,7 +19,7 @@ from support.samples import wait_until
 from support.webhook import Receiver, receiver
 
 from .test_leader import leads
-from .test_migration import migrating
+from .test_transfer import migrating
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 

@@ -13,7 +13,7 @@ from sagascope_collector.otlp import decode
 from sagascope_collector.storage import (
     Storage,
     lookup as traces_module,
-    retention as retention_module,
+    maintenance as maintenance_module,
     sagas as sagas_module,
 )
 from sagascope_collector.storage.records import Appended
@@ -50,7 +50,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets maintenance look at everything in each step."""
     monkeypatch.setattr(sagas_module, "MOVE_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(retention_module, "CHECK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(maintenance_module, "RETENTION_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(traces_module, "PART_RECORDS", 50)
 
 

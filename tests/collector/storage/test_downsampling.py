@@ -6,7 +6,7 @@ import pytest
 
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import RetentionPolicy, Storage, retention
+from sagascope_collector.storage import RetentionPolicy, Storage, maintenance
 from support.otlp import SECOND, of_saga, span, traces
 
 from .conftest import append, maintain
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "DELETE_SAGAS", 7)
+    monkeypatch.setattr(maintenance, "MAX_DELETED_SAGAS", 7)
 
 
 def opened(path: Path, keep: RetentionPolicy) -> Storage:

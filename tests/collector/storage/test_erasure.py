@@ -21,8 +21,8 @@ from sagascope_collector.storage import (
     Notification,
     SagaRow,
     Storage,
-    long_running,
     lookup as index,
+    maintenance,
     statistics,
 )
 from sagascope_collector.storage.changes import Bounds
@@ -300,7 +300,7 @@ def test_records_of_a_long_running_saga_are_erased_where_they_were_moved_to(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sagascope_collector.storage.changes.MERGE_GAP", 0)
-    monkeypatch.setattr(long_running, "CHECK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(maintenance, "LONG_RUNNING_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     storage = opened(path)
     said = of_saga(GONE[0].id)

@@ -10,7 +10,7 @@ import pytest
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, long_running, records, statistics
+from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, maintenance, records, statistics
 from sagascope_collector.storage.database import Database
 from support.otlp import NOON, SECOND, heartbeat, logs, of_saga, resource, span, traces
 
@@ -26,8 +26,8 @@ def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "SNAPSHOT_COMMITS", 1)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     monkeypatch.setattr(changes, "MERGE_GAP", 30)
-    monkeypatch.setattr(long_running, "SCATTERED_INTERVALS", 3)
-    monkeypatch.setattr(long_running, "CHECK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(maintenance, "SCATTERED_INTERVALS", 3)
+    monkeypatch.setattr(maintenance, "LONG_RUNNING_INTERVAL_SECONDS", 0.0)
 
 
 def filled(path: Path | str) -> tuple[Storage, dict[SagaKey, Drawn]]:

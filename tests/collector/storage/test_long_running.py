@@ -9,7 +9,7 @@ import pytest
 
 from sagascope_collector.incident_records import FailedSaga, OutcomePeriod
 from sagascope_collector.records import Facts, SagaId, SagaKey
-from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, long_running, statistics
+from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, maintenance, statistics
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
 from .conftest import append, maintain
@@ -29,7 +29,7 @@ TEST = resource("ledger", deployment_environment_name="test")
 def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets records that lie apart be moved soon."""
     monkeypatch.setattr(changes, "MERGE_GAP", 0)
-    monkeypatch.setattr(long_running, "CHECK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(maintenance, "LONG_RUNNING_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     NOW[0] = NOON
 

@@ -41,7 +41,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
             f"SELECT (range + 1000)::UBIGINT AS seq, {table}.* EXCLUDE (seq) FROM {table}, range({STORED}) ORDER BY seq"
         )
         storage.database.rows(f"INSERT INTO {table} {copies}")
-    storage.database.checkpoint()
+    storage.database.rows("CHECKPOINT")
     yield storage
     storage.close()
 

@@ -14,8 +14,8 @@ from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import Order, SagaRow, Storage, sagas
+from sagascope_collector.saga_filters import Order, SagaFilters
+from sagascope_collector.storage import SagaRow, Storage, sagas
 from support.otlp import NOON, SECOND
 
 from .conftest import maintain

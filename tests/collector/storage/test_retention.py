@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sagascope_collector.records import Facts, SagaId
-from sagascope_collector.storage import RetentionPolicy, Storage, retention
+from sagascope_collector.storage import RetentionPolicy, Storage, maintenance
 from support.otlp import NOON, SECOND, of_saga, span, traces
 
 from .conftest import append, maintain
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets few sagas be deleted at a time."""
-    monkeypatch.setattr(retention, "DELETE_SAGAS", 7)
+    monkeypatch.setattr(maintenance, "MAX_DELETED_SAGAS", 7)
 
 
 def opened(path: Path, keep: RetentionPolicy | None = None) -> Storage:
@@ -91,12 +91,12 @@ def test_beyond_the_allowed_size_the_oldest_go(path: Path) -> None:
     storage = opened(path)
     drawn = fill(storage, sagas=400)
     maintain(storage)
-    storage.database.checkpoint()
+    storage.database.rows("CHECKPOINT")
     size = storage.used_bytes()
     storage.close()
     storage = opened(path, RetentionPolicy(bytes=size * 3 // 4))
     maintain(storage)
-    storage.database.checkpoint()
+    storage.database.rows("CHECKPOINT")
     left = listed(storage)
     gone = [drawn[key].row for key in drawn if key not in left]
     assert gone
@@ -133,7 +133,7 @@ def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, m
     while storage.sagas.settle(NOW):
         pass
     old = min(each for each in goes(drawn, NOW - 5 * DAY * SECOND) if not each.environment)
-    read, is_opened = retention._read, list[bool]()
+    read, is_opened = maintenance._read, list[bool]()
 
     def read_and_opened(rows: Any) -> Any:
         chosen = read(rows)
@@ -147,8 +147,8 @@ def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, m
             storage.sagas.put([old], again)
         return chosen
 
-    monkeypatch.setattr(retention, "_read", read_and_opened)
-    monkeypatch.setattr(retention, "DELETE_SAGAS", 10_000)
+    monkeypatch.setattr(maintenance, "_read", read_and_opened)
+    monkeypatch.setattr(maintenance, "MAX_DELETED_SAGAS", 10_000)
     maintain(storage)
     assert is_opened
     assert {key for key in listed(storage) if id_of(key) == old}
@@ -159,7 +159,7 @@ def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, m
 @pytest.mark.parametrize(
     ("keep", "last_call"),
     [
-        (RetentionPolicy(seconds=4 * DAY), "retention._note_expired"),
+        (RetentionPolicy(seconds=4 * DAY), "retention._expire"),
         (RetentionPolicy(summary_seconds=4 * DAY), "sagas.downsample"),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_collector_that_is_killed_before_its_first_record_starts_again(path: P
         crash(path, 0.0)
         storage = Storage(str(path))
         assert storage.data_loss is None
-        storage.database.checkpoint()
+        storage.database.rows("CHECKPOINT")
         storage.close()
 
 
@@ -122,7 +122,7 @@ def test_a_collector_that_is_killed_after_a_checkpoint_without_records_starts_ag
     Storage(str(path)).close()
     code = (
         "import os, sys; from sagascope_collector.storage import Storage;"
-        "storage = Storage(sys.argv[1]); storage.database.checkpoint(); os._exit(9)"
+        "storage = Storage(sys.argv[1]); storage.database.rows('CHECKPOINT'); os._exit(9)"
     )
     assert preloaded.run("-c", code, str(path)).returncode == 9
     storage = Storage(str(path))

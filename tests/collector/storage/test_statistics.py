@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.step_statistics import TRANSITION, StepStatistics, steps_of, whole_period
 from sagascope_collector.storage import SagaRow, Storage, statistics
-from sagascope_collector.storage.statistics import FRESH_SECONDS, KEPT_SECONDS, MAX_STEPS, YOUNG_SECONDS
+from sagascope_collector.storage.statistics import (
+    FRESH_SECONDS,
+    KEPT_SECONDS,
+    MAX_STEPS,
+    TRANSITION,
+    YOUNG_SECONDS,
+    StepStatistics,
+    steps_of,
+    whole_period,
+)
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, traces
 
 from .conftest import RECEIVED, Put, append

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, lookup as index, retention
+from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, lookup as index, maintenance
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, trace_id, traces
 
 from .conftest import append, maintain
@@ -24,7 +24,7 @@ Truth = dict[int, set[SagaId]]
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "PART_RECORDS", 20)
     monkeypatch.setattr(changes, "MERGE_GAP", 0)
-    monkeypatch.setattr(retention, "OTHER_ROWS", 10)
+    monkeypatch.setattr(maintenance, "UNASSIGNED_RANGE", 10)
 
 
 @pytest.fixture

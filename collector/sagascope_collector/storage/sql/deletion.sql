@@ -75,14 +75,14 @@ WHERE long_running_logs.seq IN (SELECT move FROM moved)
     AND long_running_logs.origin_id = origins.origin_id
     AND origins.environment = gone.environment
 
--- name: delete_other_spans
+-- name: delete_unassigned_spans
 DELETE FROM span_records
 WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND saga_id = '' AND received_at < $before::BIGINT
     AND (trace_id, span_id) NOT IN (
         SELECT (trace_id, span_id) FROM linked_spans WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
     )
 
--- name: delete_other_logs
+-- name: delete_unassigned_logs
 DELETE FROM log_records
 WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND saga_id = '' AND received_at < $before::BIGINT
 
