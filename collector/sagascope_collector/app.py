@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import grpc.aio
 
 from sagascope_collector import alerting, analysis, logging_setup, receive, scrubbing, serving
-from sagascope_collector.access import guarded, protected, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli.launch import Announce, serve_command
-from sagascope_collector.connections import KnownHosts
 from sagascope_collector.engines import read_mapping
 from sagascope_collector.errors import CannotStart, StorageUnavailable
 from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
-from sagascope_collector.http_server import Server, address_of, listen, max_connections, server
+from sagascope_collector.http_server.access import guarded, protected, sharing
+from sagascope_collector.http_server.connections import KnownHosts
+from sagascope_collector.http_server.server import Server, address_of, listen, max_connections, server
 from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import LAKE_LIMITS, Ingest, Limits
 from sagascope_collector.metrics import Counters, Exposition, with_metrics

@@ -10,8 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from sagascope_collector.access import Application, Receive, Scope, Send, header
 from sagascope_collector.errors import SagascopeError
+from sagascope_collector.http_server.access import Application, Receive, Scope, Send, header
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.storage import Storage
 

@@ -7,12 +7,12 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from sagascope_collector import logging_setup, scrubbing, serving
-from sagascope_collector.access import Application, Receive, Scope, Send, protected
 from sagascope_collector.cli.launch import Announce, serve_command
 from sagascope_collector.cli.options import lake_of
-from sagascope_collector.connections import KnownHosts
 from sagascope_collector.errors import CannotStart
-from sagascope_collector.http_server import address_of, listen, max_connections, server
+from sagascope_collector.http_server.access import Application, Receive, Scope, Send, protected
+from sagascope_collector.http_server.connections import KnownHosts
+from sagascope_collector.http_server.server import address_of, listen, max_connections, server
 from sagascope_collector.ingest import LAKE_LIMITS, Ingest
 from sagascope_collector.metrics import Counters
 from sagascope_collector.otlp import decode

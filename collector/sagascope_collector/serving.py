@@ -15,13 +15,21 @@ import grpc.aio
 import pyarrow as pa
 
 from sagascope_collector import config_file
-from sagascope_collector.access import Application, Tls, Tokens, load_tls, load_token, protected_from_pages, sharing
 from sagascope_collector.alerting import Alerts
 from sagascope_collector.analysis.runbooks import Runbook, read_runbooks
-from sagascope_collector.connections import KnownHosts
 from sagascope_collector.engines import BUILT_IN, AttributeMapping, read_mapping
 from sagascope_collector.errors import PortTaken
-from sagascope_collector.http_server import port_taken
+from sagascope_collector.http_server.access import (
+    Application,
+    Tls,
+    Tokens,
+    load_tls,
+    load_token,
+    protected_from_pages,
+    sharing,
+)
+from sagascope_collector.http_server.connections import KnownHosts
+from sagascope_collector.http_server.server import port_taken
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp
 from sagascope_collector.otlp.budget import Budget

@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from sagascope_collector.connections import (
+from sagascope_collector.http_server.connections import (
     FOREIGN_ORIGIN,
     UNKNOWN_HOST,
     Connections,

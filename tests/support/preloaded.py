@@ -34,7 +34,7 @@ LATE_IMPORTS = (
 
 DASHBOARD = (
     "sagascope_collector.client",
-    "sagascope_collector.connections",
+    "sagascope_collector.http_server.connections",
     "sagascope_dashboard.viewmodels",
     "streamlit.elements.arrow",
     "streamlit.elements.vega_charts",

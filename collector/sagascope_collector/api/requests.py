@@ -17,12 +17,12 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import AfterValidator, BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from sagascope_collector.api.sql import Queries
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import parse_duration
 from sagascope_collector.errors import BadValue, Overloaded, ReadTooLong
 from sagascope_collector.saga_filters import Order, SagaFilters, Text, Word
-from sagascope_collector.sql import Queries
-from sagascope_collector.storage import Order, within
+from sagascope_collector.storage import within
 
 DEFAULT_PAGE_ROWS: int = 50
 """Default number of sagas on a page."""

@@ -32,13 +32,13 @@ from sagascope_collector.api.requests import (
     Window,
     new_router,
 )
+from sagascope_collector.api.sql import Queries
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import Disabled, NotFound, Unavailable
 from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import Word
-from sagascope_collector.sql import Queries
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.statistics import whole_period
 

@@ -23,7 +23,7 @@ from sagascope import semconv
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges.otlp import Attributes, LogRecord, Resource, Telemetry
 from sagascope_collector.errors import BadValue, CheckpointLocked, SendFailed, SourceUnavailable
-from sagascope_collector.http_server import listen
+from sagascope_collector.http_server.server import listen
 from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.settings import Address
 

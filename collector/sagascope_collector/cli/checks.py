@@ -11,7 +11,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sagascope_collector import config_file, safe_text
-from sagascope_collector.access import load_token
 from sagascope_collector.alerting import Alerts, NotDelivered, Receiver, send_test
 from sagascope_collector.cli import terminal
 from sagascope_collector.cli.options import Json, Url, flag, setting, with_credentials
@@ -21,6 +20,7 @@ from sagascope_collector.conformance import CheckResult, Level, Report, ServiceG
 from sagascope_collector.conformance.capture import ListenOptions, capture_from_files, capture_from_ports
 from sagascope_collector.doctor import Result, State, Target, examine
 from sagascope_collector.errors import BadValue
+from sagascope_collector.http_server.access import load_token
 from sagascope_collector.settings import DEFAULT_DB, OTLP_GRPC, OTLP_HTTP, Address
 
 CHECK_FAILED: Final = 1

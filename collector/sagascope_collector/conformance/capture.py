@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sagascope import semconv
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, PortTaken, SagascopeError, Undecodable
-from sagascope_collector.http_server import address_of, listen, port_taken, server
+from sagascope_collector.http_server.server import address_of, listen, port_taken, server
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, anyvalue
 from sagascope_collector.otlp.budget import Budget

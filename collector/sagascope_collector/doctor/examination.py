@@ -36,7 +36,7 @@ from sagascope_collector.doctor.checks import (
     skipped,
 )
 from sagascope_collector.errors import CannotStart
-from sagascope_collector.http_server import listen
+from sagascope_collector.http_server.server import listen
 from sagascope_collector.records import TEST_ENVIRONMENT
 from sagascope_collector.settings import Address
 

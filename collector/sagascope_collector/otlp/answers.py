@@ -20,8 +20,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from sagascope_collector.access import CHALLENGE
 from sagascope_collector.errors import Overloaded, Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
+from sagascope_collector.http_server.access import CHALLENGE
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Receipt, Signal
 from sagascope_collector.otlp import limits
 from sagascope_collector.otlp.budget import Lease

@@ -7,9 +7,9 @@ import grpc
 import grpc.aio
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError, Undecodable
-from sagascope_collector.http_server import MAX_CONNECTIONS
+from sagascope_collector.http_server.access import OPEN, Tls, Tokens
+from sagascope_collector.http_server.server import MAX_CONNECTIONS
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.answers import (

@@ -9,8 +9,8 @@ import pyarrow as pa
 from google.rpc.code_pb2 import Code
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import SagascopeError, TooLarge, Undecodable
+from sagascope_collector.http_server.access import OPEN, Tokens
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.answers import (

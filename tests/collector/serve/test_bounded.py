@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from sagascope_collector import connections
-from sagascope_collector.http_server import max_connections
+from sagascope_collector.http_server.server import max_connections
 from support.collector import RunningCollector, running_collector, serve_command
 from support.load import EXPORT
 from support.otlp import span, traces

@@ -4,8 +4,8 @@ import duckdb
 import httpx
 import pytest
 
+from sagascope_collector.api import sql_allow_list
 from sagascope_collector.client import Client, Refused
-from sagascope_collector.sql import allow_list
 from support.collector import RunningCollector
 
 STATEMENTS = [
@@ -235,23 +235,23 @@ def test_queries_that_are_too_long_or_nested_too_deeply_are_refused_at_once(clie
     assert refused(client, query)
 
 
-KEYWORDS = allow_list.names(
+KEYWORDS = sql_allow_list.names(
     "! -> coalesce current_timestamp grouping grouping_id if ifnull localtime localtimestamp overlay try_cast"
 )
 """What is written like a function, or is one in one of the versions only."""
 
-RANDOM = allow_list.names("random uuid gen_random_uuid")
+RANDOM = sql_allow_list.names("random uuid gen_random_uuid")
 
 
 def test_only_functions_that_are_there_are_listed() -> None:
     known = {name for (name,) in duckdb.sql("SELECT function_name FROM duckdb_functions()").fetchall()}
-    assert (allow_list.FUNCTIONS | allow_list.TABLE_FUNCTIONS) - known <= KEYWORDS | allow_list.WINDOWS
+    assert (sql_allow_list.FUNCTIONS | sql_allow_list.TABLE_FUNCTIONS) - known <= KEYWORDS | sql_allow_list.WINDOWS
 
 
 def test_no_listed_function_has_an_effect() -> None:
     query = "SELECT function_name FROM duckdb_functions() WHERE has_side_effects"
     effective = {name for (name,) in duckdb.sql(query).fetchall()}
-    assert effective & allow_list.FUNCTIONS <= RANDOM
+    assert effective & sql_allow_list.FUNCTIONS <= RANDOM
 
 
 @pytest.mark.parametrize(

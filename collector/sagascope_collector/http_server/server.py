@@ -13,8 +13,13 @@ from typing import Any, Final
 
 import uvicorn
 
-from sagascope_collector.connections import ANSWER_TIMEOUT_SECONDS, Connections, LimitedProtocol, address_text
 from sagascope_collector.errors import CannotStart, PortTaken
+from sagascope_collector.http_server.connections import (
+    ANSWER_TIMEOUT_SECONDS,
+    Connections,
+    LimitedProtocol,
+    address_text,
+)
 from sagascope_collector.settings import Address
 
 BACKLOG_CONNECTIONS: Final = 2048

@@ -13,11 +13,10 @@ import duckdb
 import orjson
 import pyarrow as pa
 
+from sagascope_collector.api.sql_allow_list import VIEWS, check, names
 from sagascope_collector.client.schemas import rfc3339
 from sagascope_collector.errors import BadValue, ReadTooLong, StorageUnavailable
 from sagascope_collector.json_values import non_finite_name
-from sagascope_collector.sql import allow_list
-from sagascope_collector.sql.allow_list import names
 from sagascope_collector.storage import Storage, within
 
 _CARRIED: Final = names(
@@ -228,7 +227,7 @@ class Queries:
                 "autoload_known_extensions": "false",
             }
         )
-        for view in allow_list.VIEWS:
+        for view in VIEWS:
             described = self._storage.database.rows(f"DESCRIBE {view}")
             columns = ", ".join(f'"{name}" {kind}' for name, kind, *_ in described)
             connection.execute(f"CREATE TABLE {view} ({columns})")
@@ -250,7 +249,7 @@ def _check_size(query: str) -> None:
 
 def _check(views: duckdb.DuckDBPyConnection, query: str) -> None:
     ((tree,),) = views.execute(_PARSE, [query]).fetchall()
-    allow_list.check(_statements(orjson.loads(tree)))
+    check(_statements(orjson.loads(tree)))
 
 
 def _statements(tree: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ import grpc
 from starlette.middleware.cors import CORSMiddleware
 
 from sagascope_collector.client import schemas
-from sagascope_collector.connections import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
 from sagascope_collector.errors import CannotStart, ForeignOrigin, NotJson, SagascopeError, Unauthenticated, UnknownHost
+from sagascope_collector.http_server.connections import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
 
 _log: Final = logging.getLogger(__name__)
 

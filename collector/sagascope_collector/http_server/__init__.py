@@ -1,0 +1,1 @@
+"""HTTP servers: listening sockets, limits of their connections, and access to them."""
