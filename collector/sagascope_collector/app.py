@@ -18,7 +18,7 @@ from sagascope_collector.cli.launch import Announce, serve_command
 from sagascope_collector.engines import read_mapping
 from sagascope_collector.errors import CannotStart, StorageUnavailable
 from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
-from sagascope_collector.http_server.access import guarded, protected, sharing
+from sagascope_collector.http_server.access import with_cors, with_page_checks, with_tokens
 from sagascope_collector.http_server.connections import KnownHosts
 from sagascope_collector.http_server.server import Server, address_of, listen, max_connections, server
 from sagascope_collector.incidents import FailureRates, Incidents
@@ -29,7 +29,13 @@ from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import BaselineLearner, Projection, SystemState
 from sagascope_collector.remapping import Remapping
-from sagascope_collector.serving import Configuration, OtlpListeners, renew_certificates, write_ready_file
+from sagascope_collector.serving import (
+    DRAIN_SECONDS,
+    Configuration,
+    OtlpListeners,
+    renew_certificates,
+    write_ready_file,
+)
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
@@ -48,10 +54,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], int]
 
 MAX_HEALTHY_LAG_SECONDS: Final = 30.0
-"""A collector with a greater lag is unhealthy, and sends no dead man's signal."""
-
-DRAIN_SECONDS: Final = 10.0
-"""The time that a stop allows for requests in progress."""
+"""A collector with a greater lag is unhealthy, and sends no watchdog signal."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class _Ports:
 
 
 class LakeParts(NamedTuple):
-    """What connects a collector with a lake: telemetry goes into the lake, and comes from it."""
+    """The parts of a collector that connect it with a lake: telemetry is written to the lake, and read from it."""
 
     clock: Clock
     writer: "LakeWriter"
@@ -82,8 +85,8 @@ class LakeParts(NamedTuple):
     erasure: "LakeErasure"
     incidents: "LakeIncidents"
     alerts: "LakeAlerts"
-    beating: "Callable[[Callable[[], int | None]], Heartbeat]"
-    """Creates the heartbeat from a function that returns when the oldest waiting request was received."""
+    heartbeat: "Callable[[Callable[[], int | None]], Heartbeat]"
+    """Creates the heartbeat from a function that returns the time of receipt of the oldest waiting request."""
 
 
 class Collector:
@@ -139,7 +142,7 @@ class Collector:
             clock=clock,
         )
         self._maintenance = Maintenance(storage)
-        self._heartbeat = lake.beating(self._ingest.oldest) if lake else None
+        self._heartbeat = lake.heartbeat(self._ingest.oldest) if lake else None
         self._health = ProcessHealth(
             storage,
             self._ingest,
@@ -213,7 +216,7 @@ class Collector:
         return self._heartbeat.failure or self._lake.follower.unready()
 
     def _may_lead(self) -> bool:
-        """Returns whether incidents are known: not while a lost file is rebuilt, or the lake is away."""
+        """Returns whether incidents are known: not while a lost file is rebuilt, or the lake does not answer."""
         return self._lake is not None and self._lake.follower.is_following() and self._projection.was_current
 
     def _leads(self) -> bool | None:
@@ -228,9 +231,9 @@ class Collector:
         )
 
     def _last_success_at(self, environment: str, name: str, step: str) -> int | None:
-        """Returns when a saga of this type last completed this step, if it is known."""
-        passed = self._system_state.latest_successes.get((environment, name, step))
-        return passed.at if passed else None
+        """Returns when a saga of this type last completed this step; None: it is not known."""
+        success = self._system_state.latest_successes.get((environment, name, step))
+        return success.at if success else None
 
     def _alerter(self, alerts: alerting.Alerts) -> alerting.Alerter:
         return alerting.Alerter(
@@ -293,12 +296,13 @@ class Collector:
             on_erased=self._system_state.record_erasures,
             lake_erasure=self._lake.erasure if self._lake else None,
         )
-        api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
+        api = with_tokens(with_metrics(answering, exposition), self._configuration.tokens)
         tls = self._configuration.tls.for_http() if self._configuration.tls else None
         hosts = KnownHosts.of(
             (settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin
         )
-        applications = (self._listeners.http(budget, hosts), protected(sharing(api, settings.cors_origin), hosts))
+        api = with_page_checks(with_cors(api, settings.cors_origin), hosts)
+        applications = (self._listeners.http(budget, hosts), api)
         return tuple(
             server(each, drain_seconds=DRAIN_SECONDS, tls=tls, connections=connections) for each in applications
         )
@@ -369,7 +373,7 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
     except StorageUnavailable as error:
         raise CannotStart(str(error)) from error
     known_until = follower.as_of()
-    # what had stopped by now joined while this collector was away, or did not know it
+    # sagas that stopped before this time joined their incidents while this collector was not running
     storage.incidents.joined_at = lambda since, _: since if since <= known_until else follower.as_of()
     erasure = lake.LakeErasure(opened, storage, secret, follower, settings.retention)
     return LakeParts(
@@ -401,7 +405,7 @@ def _require_own_records(storage: Storage) -> None:
 
 
 def _check_ports(settings: Settings) -> None:
-    """Checks that the ports are free, before a database is created.
+    """Checks that the ports are free, before a database file is created.
 
     Raises:
         CannotStart: a port cannot be used.

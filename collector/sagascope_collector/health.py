@@ -19,13 +19,13 @@ Interval = tuple[int, int]
 """Start and end in nanoseconds since 1970."""
 
 MERGE_GAP_NS: Final = 10_000_000_000
-"""Refusals with a shorter gap between them are one outage, because clients wait before they retry."""
+"""Refusals with a shorter gap between them are one outage: clients wait before they retry."""
 
 MAX_INTERVALS: Final = 1_000
 """Maximum number of outages in memory; older ones hardly affect a verdict."""
 
 STOPPED_NS: Final = 5_000_000_000
-"""If the collector recorded no sign of life for longer, it was stopped or its machine was suspended."""
+"""If the collector did not record for longer that it runs, it was paused or its machine was suspended."""
 
 MAX_RETURN_NS: Final = 30_000_000_000
 """Maximum time that is allowed for senders to retry after an outage; it never exceeds the outage's duration."""
@@ -67,9 +67,9 @@ class IngestOutages:
         self._current: tuple[int, int, int] | None = None
         """Its start in nanoseconds since 1970, and its start and the latest refusal by the steady clock."""
         self._alive: tuple[int, int] | None = None
-        """The latest sign of life, by both clocks."""
+        """When this process last recorded that it runs, by both clocks."""
         self._stops: list[Interval] = []
-        self._kept: Interval | None = None
+        self._stored: Interval | None = None
 
     def refused(self, since: int | None = None) -> None:
         """Records that a sender was refused now, or had to wait from `since` until now."""
@@ -83,8 +83,8 @@ class IngestOutages:
             else:
                 self._current = *self._current[:2], steady
 
-    def alive(self) -> None:
-        """Records that this process runs; to be called every few seconds."""
+    def record_alive(self) -> None:
+        """Records that this process runs. To be called every few seconds."""
         with self._lock:
             stop = self._stop()
             self._alive = self._clock(), self._steady()
@@ -108,21 +108,21 @@ class IngestOutages:
             f"{datetime_text(end)}; deadlines did not run meanwhile, and records that senders did not keep are missing."
         ]
 
-    def keep(self) -> None:
+    def store(self) -> None:
         """Stores new outages, so that they survive a restart.
 
         Raises:
             StorageUnavailable: they are not stored; call it again.
         """
         with self._lock:
-            current, kept, stops = self._interval(), self._kept, self._stops
+            current, stored, stops = self._interval(), self._stored, self._stops
             self._stops = []
         for each in stops:
             self._storage.outages.put(*each)
-        if current and current != kept:
+        if current and current != stored:
             self._storage.outages.put(*current)
             with self._lock:
-                self._kept = current
+                self._stored = current
 
     def _all(self) -> Sequence[Interval]:
         if self._recorded:
@@ -157,20 +157,20 @@ class LivenessRecorder:
     _outages: IngestOutages
     _storage: Storage
     _oldest: Callable[[], int | None]
-    """Returns when the request that waits longest was received; None: none waits."""
+    """Returns the time of receipt of the request that waits longest; None: none waits."""
     _on_write: Callable[[str | None], None]
     """Called with the result of each write: the error, or None if it succeeded."""
     _clock: Callable[[], int]
 
     async def run(self, interval_seconds: float = ALIVE_INTERVAL_SECONDS) -> None:
-        """Runs until it is cancelled. A slow write delays no sign of life: that would look like a stopped process."""
+        """Runs until it is cancelled. The two loops are apart: a slow write must not look like a paused process."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._record(interval_seconds))
             tasks.create_task(self._store(interval_seconds))
 
     async def _record(self, interval_seconds: float) -> None:
         while True:
-            self._outages.alive()
+            self._outages.record_alive()
             oldest = self._oldest()
             if oldest is not None and self._clock() - oldest > INGEST_STALL_NS:
                 self._outages.refused(since=oldest)
@@ -187,7 +187,7 @@ class LivenessRecorder:
 
     def _write(self) -> None:
         self._storage.outages.record_alive(self._clock())
-        self._outages.keep()
+        self._outages.store()
 
 
 @dataclass(eq=False)
@@ -199,9 +199,9 @@ class ProcessHealth:
     _projection: Projection
     _outages: IngestOutages
     _clock: Callable[[], int]
-    _further: Callable[[], Sequence[str]]
+    _other_notices: Callable[[], Sequence[str]]
     """Returns notices of other parts."""
-    _further_unready: Callable[[], str | None]
+    _other_unready: Callable[[], str | None]
     """Returns why other parts are not ready; None: they are."""
     leads: Callable[[], bool | None]
     """Returns whether this collector leads its lake; None: it has no lake."""
@@ -233,7 +233,7 @@ class ProcessHealth:
             return f"{self._storage.data_loss} Restore the log, or start with --accept-data-loss."
         if not self._ingest.is_alive():
             return "The collector cannot store anything; see its log."
-        return self._unwritable or self._further_unready()
+        return self._unwritable or self._other_unready()
 
     def degraded(self) -> Sequence[str]:
         """Returns one sentence for each function that fails while ingest and queries work."""
@@ -248,4 +248,4 @@ class ProcessHealth:
     def notices(self) -> Sequence[str]:
         """Returns notices for every reader of the API, the most severe first."""
         lost = [f"data_loss: {self._storage.data_loss}"] if self._storage.data_loss else []
-        return [*lost, *self._outages.notices(), *self._projection.notices(), *self._further()]
+        return [*lost, *self._outages.notices(), *self._projection.notices(), *self._other_notices()]

@@ -17,7 +17,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 from sagascope_collector.errors import Overloaded, SagascopeError, StorageUnavailable
 from sagascope_collector.storage import Batch
 
-FULL: Final = "The collector has as much waiting as it may hold."
+QUEUE_FULL: Final = "The ingest queue is full."
 
 _log: Final = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Payload:
     body: bytes
     received_at: int
     sender: str = ""
-    """The sender that shares the queue with others: a host, or a connection from this machine."""
+    """A host, or a connection from this machine; the senders share the queue fairly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class Decoded:
         return sum(each.rejected for each in self.outcomes if isinstance(each, Receipt))
 
 
-REQUEST_COST: Final = 16 * 1024
-"""Memory that a waiting request takes beside its body, with its connection; it bounds their number."""
+REQUEST_OVERHEAD_BYTES: Final = 16 * 1024
+"""Memory of a waiting request and its connection, beside the body. It bounds the number of requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,12 @@ class Limits:
     """The bounds of the queue and of one commit."""
 
     queue_bytes: int = 256 * 1024 * 1024
-    """Bytes that may wait; each request counts `REQUEST_COST` more than its body."""
+    """Bytes that may wait; each request counts `REQUEST_OVERHEAD_BYTES` more than its body."""
     group_bytes: int = 4 * 1024 * 1024
     """A commit takes requests until it has this many bytes."""
-    interval: float = 0.1
-    """Seconds between the starts of two commits, so that one holds many requests: a commit costs milliseconds, whatever
-    it holds. The writer does not wait when all senders that the last commit answered have sent again: they send no more
+    interval_seconds: float = 0.1
+    """Time between the starts of two commits, so that one contains many requests: a commit costs milliseconds, whatever
+    its size. The writer does not wait once all senders that the last commit answered have sent again: they send no more
     before they are answered."""
     enough_bytes: int = 1024 * 1024
     """Bytes that are committed at once."""
@@ -107,16 +107,16 @@ class Limits:
 
 
 LAKE_LIMITS: Final = Limits(
-    interval=1.0, group_bytes=16 * 1024 * 1024, enough_bytes=8 * 1024 * 1024, is_interval_minimal=True
+    interval_seconds=1.0, group_bytes=16 * 1024 * 1024, enough_bytes=8 * 1024 * 1024, is_interval_minimal=True
 )
-"""The bounds where a commit writes files: about one a second, and about 20,000 records."""
+"""The bounds if a commit writes files: about one commit a second, of about 20,000 records."""
 
 
 class RecordSink(Protocol):
     """Stores batches."""
 
     def append(self, batch: Batch, *, rejected: int = 0) -> object:
-        """Stores a batch, completely or not at all. It is safe when this returns.
+        """Stores a batch, completely or not at all. It is on disk when this returns.
 
         Raises:
             StorageUnavailable: the same batch may be appended again.
@@ -160,9 +160,9 @@ class Ingest:
         self._changed = threading.Condition()
         self._closing = False
         self._storing: int | None = None
-        """When the oldest request of the group that is being stored was received."""
+        """The time of receipt of the oldest request that is being stored; None: none is."""
         self._last_begun = -math.inf
-        self._absent: Counter[str] = Counter()
+        self._awaited: Counter[str] = Counter()
         """The senders that the last commit answered and that have not sent again, with their numbers of requests."""
         self._thread = threading.Thread(target=self._run, name="sagascope-writer", daemon=True)
 
@@ -175,25 +175,25 @@ class Ingest:
 
         Raises:
             Overloaded: the queue is full or closing; nothing was kept. The future may raise it later too, when the
-                room goes to senders that hold less.
+                room goes to senders that use less of it.
         """
         waiting = _QueuedRequest(payload, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._closing:
                 raise Overloaded("The collector is stopping.")
-            taken, dropped = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_COST)
+            taken, dropped = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_OVERHEAD_BYTES)
             self._sender_returned(payload.sender)
             if self._queue.length == 1 or self._should_commit():
                 self._changed.notify()
         if dropped or not taken:
             self._refused()
-        _answer(dropped, [Overloaded(FULL)] * len(dropped))
+        _answer(dropped, [Overloaded(QUEUE_FULL)] * len(dropped))
         if not taken:
-            raise Overloaded(FULL)
+            raise Overloaded(QUEUE_FULL)
         return waiting.answer
 
     def oldest(self) -> int | None:
-        """Returns when the oldest request that is not answered was received; None if all are."""
+        """Returns the time of receipt of the oldest unanswered request; None: all are answered."""
         with self._changed:
             waiting = [each.payload.received_at for each in self._queue.peek()]
             return min(waiting if self._storing is None else [self._storing, *waiting], default=None)
@@ -227,24 +227,25 @@ class Ingest:
         group: list[_QueuedRequest] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue.length or self._closing)
-            self._changed.wait_for(self._should_commit, self._last_begun + self._limits.interval - time.monotonic())
+            next_begins = self._last_begun + self._limits.interval_seconds
+            self._changed.wait_for(self._should_commit, next_begins - time.monotonic())
             self._last_begun, taken = time.monotonic(), 0
             while taken < self._limits.group_bytes and (item := self._queue.take()):
                 group.append(item.content)
                 taken += len(item.content.payload.body)
-            self._absent = Counter(each.payload.sender for each in group)
+            self._awaited = Counter(each.payload.sender for each in group)
             self._storing = min((each.payload.received_at for each in group), default=None)
         return group
 
     def _sender_returned(self, sender: str) -> None:
-        self._absent[sender] -= 1
-        if self._absent[sender] <= 0:
-            del self._absent[sender]
+        self._awaited[sender] -= 1
+        if self._awaited[sender] <= 0:
+            del self._awaited[sender]
 
     def _should_commit(self) -> bool:
         """Returns whether a commit need not wait for more requests."""
-        waiting = self._queue.cost - self._queue.length * REQUEST_COST
-        is_waiting_useless = not (self._absent or self._limits.is_interval_minimal)
+        waiting = self._queue.cost - self._queue.length * REQUEST_OVERHEAD_BYTES
+        is_waiting_useless = not (self._awaited or self._limits.is_interval_minimal)
         return self._closing or is_waiting_useless or waiting >= self._limits.enough_bytes
 
     def _stored(self, group: Sequence[_QueuedRequest]) -> Sequence[Outcome]:
@@ -311,26 +312,26 @@ class _SenderQueue(Generic[T]):
 class FairQueue(Generic[T]):
     """A queue for each sender, served round robin. Not safe for concurrent threads.
 
-    When it is full, the sender with the longest line loses its newest items to a sender whose line stays shorter:
-    longest queue drop, as in routers.
+    When it is full, the longest queue loses its newest items to a sender whose queue stays shorter: longest queue drop,
+    as in routers.
     """
 
     def __init__(self, capacity: int) -> None:
         """Creates a queue; `capacity` bounds the sum of all costs."""
         self._capacity = capacity
-        self._lines: OrderedDict[str, _SenderQueue[T]] = OrderedDict()
+        self._queues: OrderedDict[str, _SenderQueue[T]] = OrderedDict()
         self.cost = 0
         """The sum of the costs of all items."""
         self.length = 0
         """The number of items."""
 
     def offer(self, content: T, sender: str, cost: int) -> Offered[T]:
-        """Queues an item if there is or can be made room. An empty queue accepts any item: none is refused for ever."""
+        """Queues an item if there is room, or room can be made. If no item waits, one of any size is accepted."""
         dropped: list[T] = []
         while self.length and self.cost + cost > self._capacity:
-            longest = max(self._lines, key=lambda each: self._lines[each].cost)
-            held = self._lines[sender].cost if sender in self._lines else 0
-            if self._lines[longest].cost <= held + cost:
+            longest = max(self._queues, key=lambda each: self._queues[each].cost)
+            held = self._queues[sender].cost if sender in self._queues else 0
+            if self._queues[longest].cost <= held + cost:
                 return Offered(False, dropped)
             dropped.append(self._drop_newest(longest))
         self._put(content, sender, cost)
@@ -338,33 +339,33 @@ class FairQueue(Generic[T]):
 
     def take(self) -> Item[T] | None:
         """Returns the next item; None if there is none."""
-        if not self._lines:
+        if not self._queues:
             return None
-        sender, line = self._lines.popitem(last=False)
-        item = line.items.popleft()
-        self._account(line, -item.cost, -1)
-        if line.items:
-            self._lines[sender] = line
+        sender, queue = self._queues.popitem(last=False)
+        item = queue.items.popleft()
+        self._account(queue, -item.cost, -1)
+        if queue.items:
+            self._queues[sender] = queue  # at the end: the next turn is another sender's
         return item
 
     def peek(self) -> list[T]:
         """Returns the oldest item of each sender."""
-        return [line.items[0].content for line in self._lines.values()]
+        return [queue.items[0].content for queue in self._queues.values()]
 
     def _put(self, content: T, sender: str, cost: int) -> None:
-        line = self._lines.setdefault(sender, _SenderQueue())
-        line.items.append(Item(content, cost))
-        self._account(line, cost, 1)
+        queue = self._queues.setdefault(sender, _SenderQueue())
+        queue.items.append(Item(content, cost))
+        self._account(queue, cost, 1)
 
     def _drop_newest(self, sender: str) -> T:
-        line = self._lines[sender]
-        item = line.items.pop()
-        self._account(line, -item.cost, -1)
-        if not line.items:
-            del self._lines[sender]
+        queue = self._queues[sender]
+        item = queue.items.pop()
+        self._account(queue, -item.cost, -1)
+        if not queue.items:
+            del self._queues[sender]
         return item.content
 
-    def _account(self, line: _SenderQueue[T], cost: int, items: int) -> None:
-        line.cost += cost
+    def _account(self, queue: _SenderQueue[T], cost: int, items: int) -> None:
+        queue.cost += cost
         self.cost += cost
         self.length += items

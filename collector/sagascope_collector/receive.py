@@ -1,4 +1,4 @@
-"""A receiver of telemetry without state of its own: it commits to a lake, and answers after the commit."""
+"""A receiver of telemetry without a database of its own: it commits to a lake, and answers after the commit."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from sagascope_collector import logging_setup, scrubbing, serving
 from sagascope_collector.cli.launch import Announce, serve_command
 from sagascope_collector.cli.options import lake_of
 from sagascope_collector.errors import CannotStart
-from sagascope_collector.http_server.access import Application, Receive, Scope, Send, protected
+from sagascope_collector.http_server.access import Application, Receive, Scope, Send, with_page_checks
 from sagascope_collector.http_server.connections import KnownHosts
 from sagascope_collector.http_server.server import address_of, listen, max_connections, server
 from sagascope_collector.ingest import LAKE_LIMITS, Ingest
@@ -18,7 +18,13 @@ from sagascope_collector.metrics import Counters
 from sagascope_collector.otlp import decode
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.scrubbing.rules import KEY_VARIABLE
-from sagascope_collector.serving import Configuration, OtlpListeners, renew_certificates, write_ready_file
+from sagascope_collector.serving import (
+    DRAIN_SECONDS,
+    Configuration,
+    OtlpListeners,
+    renew_certificates,
+    write_ready_file,
+)
 from sagascope_collector.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,20 +55,17 @@ OPTIONS: Final = (
 )
 """The settings of a receiver. Its API has ``/healthz`` and ``/readyz`` only."""
 
-DRAIN_SECONDS: Final = 10.0
-"""The time that a stop allows for requests in progress."""
-
 
 def process_name() -> str:
-    """Returns a name of this process that no other has."""
+    """Returns a unique name of this process."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def open_lake(settings: Settings) -> "Lake":
-    """Returns the lake, with its tables.
+    """Returns the lake, after its tables were created or upgraded.
 
     Raises:
-        CannotStart: a package is missing, the settings do not fit a lake, or it does not answer.
+        CannotStart: a package or setting is missing, or the lake cannot be opened.
     """
     if not (settings.scrub_key_file or os.environ.get(KEY_VARIABLE)):
         raise CannotStart(
@@ -94,7 +97,7 @@ async def _run(settings: Settings, configuration: Configuration, lake: "Lake", a
     tls = configuration.tls.for_http() if configuration.tls else None
     http_servers = [
         server(each, drain_seconds=DRAIN_SECONDS, tls=tls, connections=connections)
-        for each in (listeners.http(budget, hosts), protected(_probes(ingest, heartbeat), hosts))
+        for each in (listeners.http(budget, hosts), with_page_checks(_probes(ingest, heartbeat), hosts))
     ]
     ingest.start()
     heartbeat.start()

@@ -25,8 +25,8 @@ from sagascope_collector.http_server.access import (
     Tokens,
     load_tls,
     load_token,
-    protected_from_pages,
-    sharing,
+    with_cors,
+    with_origin_checks,
 )
 from sagascope_collector.http_server.connections import KnownHosts
 from sagascope_collector.http_server.server import port_taken
@@ -93,11 +93,15 @@ class Configuration:
         return [*warnings, *(self.alerts.missing_tokens(environment) if self.alerts else [])]
 
 
+DRAIN_SECONDS: Final = 10.0
+"""The time that a stop allows for requests in progress."""
+
 THREAD_SWITCH_SECONDS: Final = 0.0002
-"""Ingest makes about a hundred short calls, and would wait for Python's default of 5 ms after each of them."""
+"""Interval at which threads switch. A commit makes about a hundred short calls, and would wait for Python's default of
+5 ms after each of them."""
 
 GC_THRESHOLDS: Final = (100_000, 20, 20)
-"""Decoding creates many objects and no cycles."""
+"""Numbers of objects at which garbage is collected: decoding creates many objects, and no cycles."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -175,7 +179,7 @@ def stop_signal() -> asyncio.Future[None]:
 
 
 CERTIFICATES_INTERVAL_SECONDS: Final = 2.0
-"""The interval at which changed certificates are looked for."""
+"""Interval of checks for changed certificates."""
 
 
 @dataclass(eq=False)
@@ -222,7 +226,7 @@ class OtlpListeners:
             tokens=self._configuration.tokens,
             refused=self._refused,
         )
-        return protected_from_pages(sharing(receiver, settings.cors_origin), hosts)
+        return with_origin_checks(with_cors(receiver, settings.cors_origin), hosts)
 
 
 def write_ready_file(settings: Settings, addresses: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ from sagascope_collector.http_server.connections import (
     Connections,
     KnownHosts,
     LimitedProtocol,
-    OnTransport,
+    TransportConnection,
 )
 from sagascope_collector.safe_text import RepeatFilter
 from sagascope_dashboard import HOSTS_VARIABLE, LISTENING_VARIABLE
@@ -178,7 +178,7 @@ def limited_server(application: Any, host: str, port: int, connections: int = MA
     return uvicorn.Server(config)
 
 
-class LimitedWebSocket(OnTransport, WebSocketsSansIOProtocol):
+class LimitedWebSocket(TransportConnection, WebSocketsSansIOProtocol):
     """A WebSocket that counts as a connection. Where there are too many, the one that was silent longest is closed.
 
     Its page connects again and goes on.

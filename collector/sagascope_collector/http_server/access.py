@@ -23,10 +23,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
-"""Probes, which need no token."""
+"""Health checks, which need no token."""
 
 READ_ONLY_PATHS: Final = frozenset({"/api/v1/sql"})
-"""Calls that only read although their method is POST."""
+"""Calls that only read, although their method is POST."""
 
 READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -37,7 +37,7 @@ SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-"""Headers of every answer of the API: a browser shows it as what it is, and in no frame."""
+"""Headers of every answer of the API: a browser does not guess its type, and shows it in no frame."""
 
 CHALLENGE: Final = (b"www-authenticate", b"Bearer")
 
@@ -109,8 +109,8 @@ def load_token(name: str, file: Path | None, environment: Mapping[str, str]) -> 
     return token.strip()
 
 
-def guarded(application: Application, tokens: Tokens) -> Application:
-    """Returns the application behind the access check of the API."""
+def with_tokens(application: Application, tokens: Tokens) -> Application:
+    """Returns the API behind the check of its token."""
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
@@ -125,12 +125,12 @@ def guarded(application: Application, tokens: Tokens) -> Application:
     return checked
 
 
-def protected(application: Application, hosts: KnownHosts) -> Application:
+def with_page_checks(application: Application, hosts: KnownHosts) -> Application:
     """Returns the API with protection against pages of other servers.
 
     It answers calls to known hosts only. A call that may change something must come from a page of this server or of a
     listed origin, or from no page. Its content must be JSON, which a page of another server cannot send without
-    permission. A page cannot read what it loads from another server, but should not cause the work either.
+    permission. What such a page loads is refused as well: the page could not read it, but would cause the work.
     """
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,8 +147,8 @@ def protected(application: Application, hosts: KnownHosts) -> Application:
     return checked
 
 
-def protected_from_pages(application: Application, hosts: KnownHosts) -> Application:
-    """Returns the OTLP receiver with the same protection for requests that come from a page.
+def with_origin_checks(application: Application, hosts: KnownHosts) -> Application:
+    """Returns the OTLP receiver with the same checks of requests that come from a page.
 
     Other senders have no `Origin` header, and may call the collector by any name that their network has for it.
     """
@@ -195,7 +195,7 @@ def _origin_violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeEr
     return None if origin is None else (403, ForeignOrigin(FOREIGN_ORIGIN.format(origin=origin)))
 
 
-def sharing(application: Application, origins: Sequence[str]) -> Application:
+def with_cors(application: Application, origins: Sequence[str]) -> Application:
     """Returns the application with CORS for web pages of these origins."""
     if not origins:
         return application
@@ -262,7 +262,7 @@ class Tls:
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 at least
-        context.load_cert_chain(self._certificate, self._key, password="")
+        context.load_cert_chain(self._certificate, self._key, password="")  # else OpenSSL asks the terminal for it
         if self.client_ca:
             context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED

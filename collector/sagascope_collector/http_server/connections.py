@@ -1,4 +1,4 @@
-"""What an HTTP server checks that uvicorn does not: the number, time and sizes of connections, and names.
+"""Checks that uvicorn lacks: of the number of connections, the time and size of requests, and the names of hosts.
 
 The collector's ports and the dashboard have these checks.
 """
@@ -22,19 +22,19 @@ HEAD_TIMEOUT_SECONDS: Final = 10.0
 """A connection is closed if a complete request head does not arrive in this time."""
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Bytes that a head may have, and what is between two parts of a body: sizes, extensions and trailers of chunks."""
+"""Maximum size of a request head, and of the sizes, extensions and trailers of chunks between two parts of a body."""
 
 BODY_TIMEOUT_SECONDS: Final = 70.0
-"""A connection is closed if a complete body does not arrive in this time. Applications answer earlier, if they wait."""
+"""A connection is closed if a complete body does not arrive in this time. Applications that wait answer sooner."""
 
 ANSWER_TIMEOUT_SECONDS: Final = 300.0
-"""A connection is closed if its client does not read in this time what was sent."""
+"""A connection is closed if its client does not read an answer in this time."""
 
 MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
-"""Answers that clients have not read yet, in total; beyond it, the client that has waited longest is closed."""
+"""Total size of unread answers; beyond it, the connection is closed whose answer has been unread longest."""
 
 MAX_PIPELINED_REQUESTS: Final = 100
-"""Requests that a client may send before an earlier one is answered; uvicorn keeps any number."""
+"""Maximum number of requests before an earlier one is answered; uvicorn keeps any number."""
 
 HEAD_TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
 
@@ -61,7 +61,7 @@ class Connection(Protocol):
 
 
 class Connections:
-    """The connections of one server. Where there are too many, one that waits for its client is closed.
+    """The connections of one server. If there are too many, one that waits for its client is closed.
 
     A connection waits for its client until a handshake or request is complete, and while an answer is not read.
     """
@@ -96,7 +96,7 @@ class Connections:
         self._waiting.move_to_end(connection)
 
     def on_served(self, connection: Connection) -> None:
-        """Notes that the server works for a connection, which is not closed then."""
+        """Notes that the server works on a request of a connection, which is not closed meanwhile."""
         self._waiting.pop(connection, None)
 
     def on_unread(self, connection: Connection) -> None:
@@ -125,8 +125,8 @@ class PipelineFull(Exception):
     """Too many requests wait for the answer to an earlier one."""
 
 
-class OnTransport:
-    """A protocol of asyncio as a `Connection`."""
+class TransportConnection:
+    """The methods of `Connection` for a protocol of asyncio."""
 
     transport: asyncio.Transport
 
@@ -143,7 +143,7 @@ class OnTransport:
         return self.transport.get_write_buffer_size()
 
 
-class LimitedProtocol(OnTransport, HttpToolsProtocol):
+class LimitedProtocol(TransportConnection, HttpToolsProtocol):
     """Limits what uvicorn does not: connections, the size and time of a request, the time of reading its answer.
 
     Timers exist only for what does not arrive, or leave, at once.

@@ -64,13 +64,13 @@ def address_of(listener: socket.socket) -> Address:
 
 
 KEEP_ALIVE_SECONDS: Final = 75
-"""The lifetime of an idle connection: exporters send every 5 to 60 s."""
+"""Lifetime of an idle connection. Exporters send every 5 to 60 s."""
 
 HANDSHAKE_TIMEOUT_SECONDS: Final = 10.0
 """A connection is closed if its TLS handshake is not complete in this time."""
 
 ACCEPT_PAUSE_SECONDS: Final = 1.0
-"""The pause after a connection could not be accepted, as asyncio's own servers make."""
+"""Pause after a connection could not be accepted, as in asyncio's own servers."""
 
 MAX_CONNECTIONS: Final = 10_000
 
@@ -78,7 +78,7 @@ RESERVED_FILES: Final = 256
 """File descriptors for the database and for everything else that is not an incoming connection."""
 
 LISTENERS: Final = 3
-"""The ports that share the file descriptors: OTLP over gRPC, OTLP over HTTP, and the API."""
+"""Number of ports that share the file descriptors: OTLP over gRPC, OTLP over HTTP, and the API."""
 
 
 _log: Final = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def max_connections() -> int:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handlers, as several servers share one process, and with TLS of its own."""
+    """uvicorn without its signal handlers, because several servers share one process, and with its own TLS listener."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
@@ -119,7 +119,7 @@ class Server(uvicorn.Server):
 
 
 class TlsListener:
-    """Accepts connections over TLS. With uvicorn's own, a handshake does not count, and may take a minute."""
+    """Accepts connections over TLS. In uvicorn's own, handshakes do not count as connections, and may take a minute."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Handshake:
     def start(self, tls: ssl.SSLContext, make: Callable[..., LimitedProtocol]) -> None:
         """Counts the connection, and starts the handshake."""
         self._others.add(self)
-        self._task = asyncio.create_task(self._run(tls, make))  # the loop alone would let go of it
+        self._task = asyncio.create_task(self._run(tls, make))  # kept, because the loop holds only a weak reference
         self._connections.on_opened(self)
 
     async def _run(self, tls: ssl.SSLContext, make: Callable[..., LimitedProtocol]) -> None:

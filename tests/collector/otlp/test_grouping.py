@@ -59,7 +59,7 @@ async def answered(*futures: asyncio.Future[Receipt]) -> None:
 @on_a_loop
 async def test_the_first_request_waits_for_nobody_and_the_next_for_whom_it_answered() -> None:
     commits = Commits()
-    async with ingest(commits, Limits(interval=ENDLESS)) as taking:
+    async with ingest(commits, Limits(interval_seconds=ENDLESS)) as taking:
         await answered(taking.submit(of("a", 1)))
         later = taking.submit(of("b", 2))
         await answered(later, taking.submit(of("a", 3)))
@@ -69,7 +69,7 @@ async def test_the_first_request_waits_for_nobody_and_the_next_for_whom_it_answe
 @on_a_loop
 async def test_a_sender_that_is_alone_never_waits() -> None:
     commits = Commits()
-    async with ingest(commits, Limits(interval=ENDLESS)) as taking:
+    async with ingest(commits, Limits(interval_seconds=ENDLESS)) as taking:
         for number in range(1, 6):
             await answered(taking.submit(of("a", number)))
     assert commits.groups == [["a"]] * 5
@@ -78,7 +78,7 @@ async def test_a_sender_that_is_alone_never_waits() -> None:
 @on_a_loop
 async def test_much_waits_for_nobody() -> None:
     commits = Commits()
-    async with ingest(commits, Limits(interval=ENDLESS, enough_bytes=2_000)) as taking:
+    async with ingest(commits, Limits(interval_seconds=ENDLESS, enough_bytes=2_000)) as taking:
         await answered(taking.submit(of("a", 1)))
         await answered(taking.submit(of("b", 2, size=100)))
     assert commits.groups == [["a"], ["b"]]
@@ -87,7 +87,7 @@ async def test_much_waits_for_nobody() -> None:
 @on_a_loop
 async def test_nobody_waits_for_longer_than_the_interval_for_one_who_is_gone() -> None:
     commits = Commits()
-    async with ingest(commits, Limits(interval=0.05)) as taking:
+    async with ingest(commits, Limits(interval_seconds=0.05)) as taking:
         await answered(taking.submit(of("gone", 1)))
         await answered(taking.submit(of("b", 2)))
     assert commits.groups == [["gone"], ["b"]]
@@ -96,7 +96,7 @@ async def test_nobody_waits_for_longer_than_the_interval_for_one_who_is_gone() -
 @on_a_loop
 async def test_what_waits_is_stored_when_the_collector_stops() -> None:
     commits = Commits()
-    async with ingest(commits, Limits(interval=ENDLESS)) as taking:
+    async with ingest(commits, Limits(interval_seconds=ENDLESS)) as taking:
         await answered(taking.submit(of("a", 1)))
         waiting = taking.submit(of("b", 2))
     await answered(waiting)

@@ -12,7 +12,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from sagascope_collector.errors import Overloaded
-from sagascope_collector.ingest import REQUEST_COST, Encoding, Ingest, Limits, Payload, Signal
+from sagascope_collector.ingest import REQUEST_OVERHEAD_BYTES, Encoding, Ingest, Limits, Payload, Signal
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.grpc import bind
@@ -20,7 +20,7 @@ from sagascope_collector.storage import Storage
 from support.otlp import NOON, span, traces
 
 QUEUED = 3
-LIMITS = Limits(queue_bytes=QUEUED * (REQUEST_COST + 1000))
+LIMITS = Limits(queue_bytes=QUEUED * (REQUEST_OVERHEAD_BYTES + 1000))
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 

@@ -42,21 +42,21 @@ def made(storage: Storage, clocks: Clocks) -> IngestOutages:
 @pytest.fixture
 def outages(storage: Storage, clocks: Clocks) -> IngestOutages:
     known = made(storage, clocks)
-    known.alive()
+    known.record_alive()
     return known
 
 
 def test_a_collector_that_runs_has_no_outage(outages: IngestOutages, clocks: Clocks) -> None:
     for _ in range(10):
         clocks.go_on(2 * SECOND)
-        outages.alive()
+        outages.record_alive()
     assert (outages.intervals(), outages.notices()) == ([], [])
 
 
 def test_the_first_reader_after_a_stop_knows_of_it(outages: IngestOutages, clocks: Clocks) -> None:
     clocks.go_on(600 * SECOND)
     assert outages.intervals() == [(NOON, NOON + 600 * SECOND + MAX_RETURN_NS)]
-    outages.alive()
+    outages.record_alive()
     clocks.go_on(SECOND)
     assert outages.intervals() == [(NOON, NOON + 600 * SECOND + MAX_RETURN_NS)]
 
@@ -68,20 +68,20 @@ def test_senders_take_no_longer_to_return_than_they_waited(outages: IngestOutage
 
 def test_a_stop_outlives_the_process(outages: IngestOutages, storage: Storage, clocks: Clocks) -> None:
     clocks.go_on(60 * SECOND)
-    outages.alive()
-    outages.keep()
+    outages.record_alive()
+    outages.store()
     assert (NOON, clocks.wall) in storage.outages.since(0)
     assert made(storage, clocks).intervals() == [(NOON, clocks.wall + MAX_RETURN_NS)]
 
 
 def test_an_outage_is_a_notice_for_an_hour(outages: IngestOutages, clocks: Clocks) -> None:
     clocks.go_on(600 * SECOND)
-    outages.alive()
+    outages.record_alive()
     (notice,) = outages.notices()
     assert notice.startswith("ingest_outage: this collector ingested nothing from ")
     for _ in range(3_600):
         clocks.go_on(2 * SECOND)
-        outages.alive()
+        outages.record_alive()
     assert outages.notices() == []
 
 
@@ -101,12 +101,12 @@ def test_a_wall_clock_that_is_wrong_for_a_moment_is_no_outage(
     clocks.wall += wrong
     for _ in range(3):
         clocks.go_on(2 * SECOND)
-        outages.alive()
-        outages.keep()
+        outages.record_alive()
+        outages.store()
     clocks.wall -= wrong
     clocks.go_on(SECOND)
-    outages.alive()
-    outages.keep()
+    outages.record_alive()
+    outages.store()
     assert outages.intervals() == []
     assert storage.outages.since(0) == []
 
