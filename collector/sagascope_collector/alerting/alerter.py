@@ -11,9 +11,9 @@ from sagascope_collector.alerting.messages import Message
 from sagascope_collector.alerting.rules import Alerts, Decision, Receiver, Watchdog, decide, rests_on_absence
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import NotFound
+from sagascope_collector.incident_records import AlertState, Notification
 from sagascope_collector.incidents import Incident, Incidents
 from sagascope_collector.periodic import PeriodicTask
-from sagascope_collector.storage import AlertState, Notification
 
 INTERVAL_SECONDS: Final = 0.5
 """Seconds between two evaluations without a change of incidents; they detect elapsed durations and due retries."""

@@ -16,8 +16,8 @@ from sagascope_collector.alerting.messages import Message
 from sagascope_collector.alerting.rules import Escape, Receiver, ReceiverType
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.incident_records import AlertState, Notification, Pending
 from sagascope_collector.incidents import FAILURE_RATE, Scope
-from sagascope_collector.storage import AlertState, Notification, Pending
 
 MAX_REDIRECTS: Final = 3
 

@@ -12,8 +12,8 @@ from sagascope_collector.alerting import messages
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
 from sagascope_collector.errors import BadValue
+from sagascope_collector.incident_records import AlertState
 from sagascope_collector.incidents import Incident, State
-from sagascope_collector.storage import AlertState
 
 
 def _seconds(value: Any) -> Any:

@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.incident_records import IncidentChange
+from sagascope_collector.incident_records import AlertState, IncidentChange, Notification, Pending
 from sagascope_collector.lake.catalog import SHARED as SQL, Lake
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import AlertState, Notification, Pending, Storage
-from sagascope_collector.storage.erasure import sought
+from sagascope_collector.storage import Storage
+from sagascope_collector.storage.erasure import search_texts
 from sagascope_collector.storage.incidents import SQL as LOCAL, redacted
 from sagascope_collector.storage.schema import table
 
@@ -242,7 +242,7 @@ def redact(session: Any, ids: Sequence[SagaId], texts: Sequence[str], incidents:
     Raises:
         psycopg.Error: nothing was changed.
     """
-    wanted = sought([*(each.id for each in ids), *texts, *incidents])
+    wanted = search_texts([*(each.id for each in ids), *texts, *incidents])
     with session.transaction():
         session.execute(SQL["lock_incidents"])
         for key, document, members in session.execute(SQL["select_all_incidents"]).fetchall():

@@ -46,18 +46,18 @@ class ReevaluationQueue:
             for status in OPEN:
                 self._enqueue(SagaFilters(environment=environment, name=UNKNOWN_NAME, status=status))
 
-    def _enqueue(self, narrowed: SagaFilters) -> None:
-        if (narrowed, None) not in self._pending:
-            self._pending.append((narrowed, None))
+    def _enqueue(self, filters: SagaFilters) -> None:
+        if (filters, None) not in self._pending:
+            self._pending.append((filters, None))
 
     def part(self, storage: Storage, limit: int) -> list[SagaId]:
         """Returns the next ids to re-evaluate; empty if none are left."""
         while self._pending:
-            narrowed, cursor = self._pending[0]
-            page = storage.listing.page(narrowed, limit=limit, cursor=cursor)
+            filters, cursor = self._pending[0]
+            page = storage.listing.page(filters, limit=limit, cursor=cursor)
             self._pending.popleft()
             if page.next_cursor:
-                self._pending.appendleft((narrowed, page.next_cursor))
+                self._pending.appendleft((filters, page.next_cursor))
             if page.rows:
                 return list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in page.rows))
         return []

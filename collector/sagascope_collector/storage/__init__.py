@@ -1,10 +1,5 @@
 """Storage of records and of the summaries derived from them, in one DuckDB file. `Storage` opens it."""
 
-from sagascope_collector.incident_records import (
-    AlertState as AlertState,
-    Notification as Notification,
-    Pending as Pending,
-)
 from sagascope_collector.storage.database import sync_folder as sync_folder, within as within
 from sagascope_collector.storage.incidents import AlertRecords as AlertRecords, IncidentRecords as IncidentRecords
 from sagascope_collector.storage.maintenance import RetentionPolicy as RetentionPolicy

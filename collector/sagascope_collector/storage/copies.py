@@ -26,10 +26,10 @@ from sagascope_collector.storage.sagas import Sagas
 
 SQL: Final = statements("copies")
 
-RECORDS: Final = ("span_records", "log_records", "linked_spans")
+RECORD_TABLES: Final = ("span_records", "log_records", "linked_spans")
 """Tables to which commits append."""
 
-OF_MAINTENANCE: Final = (
+MAINTENANCE_TABLES: Final = (
     "ended_terms",
     "recent_ended_terms",
     "trace_commits",
@@ -41,22 +41,22 @@ OF_MAINTENANCE: Final = (
 )
 """Tables that only maintenance changes."""
 
-ENDED: Final = "ended_sagas"
-"""Changed by maintenance, and when an ended saga receives records."""
+ENDED_TABLE: Final = "ended_sagas"
+"""The table that maintenance changes, and records that an ended saga receives."""
 
-NOT_COPIED: Final = "erasures"
-"""Not copied: a copy has no data of sagas to erase, so no erasure is pending in it."""
+UNCOPIED_TABLE: Final = "erasures"
+"""The table that is not copied: no erasure is pending in a copy, because it has no data of the sagas to erase."""
 
-PART_ROWS: int = 1_000_000
-"""Records copied in one transaction: a long read transaction makes the file grow."""
+COPY_ROWS: int = 1_000_000
+"""Maximum number of records that one transaction copies: a long read transaction makes the file grow."""
 
-PAUSE_ROWS: int = 100_000
+MAX_PAUSE_ROWS: int = 100_000
 """Maximum number of records that are left to be copied during the pause."""
 
-MAX_PARTS_AFTER: Final = 20
-"""Maximum number of parts received meanwhile that are copied before the pause."""
+MAX_LATE_PARTS: Final = 20
+"""Maximum number of transactions that copy what was received meanwhile, before the pause."""
 
-SPARE_SHARE: Final = 1.1
+FREE_DISK_FACTOR: Final = 1.1
 """Required free disk space, as a multiple of the file's size."""
 
 Progress = Callable[[float], None]
@@ -104,7 +104,7 @@ class Rewriting:
             raise
 
     def _check_disk(self, new: Path) -> None:
-        needed = Path(self._database.path).stat().st_size * SPARE_SHARE
+        needed = Path(self._database.path).stat().st_size * FREE_DISK_FACTOR
         if shutil.disk_usage(new.absolute().parent).free < needed:
             raise StorageUnavailable(f"A copy of the database needs {needed / 1e6:,.0f} MB of free disk.")
 
@@ -118,11 +118,11 @@ class Rewriting:
 
     def _copy_before(self, progress: Progress) -> int:
         """Copies records and maintenance tables while other statements run; returns the last copied commit."""
-        for table in (ENDED, *OF_MAINTENANCE):
+        for table in (ENDED_TABLE, *MAINTENANCE_TABLES):
             self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
         copied, parts, until = 0, 0, self._records.seq
-        while self._records.seq - copied > PAUSE_ROWS and (copied < until or parts < MAX_PARTS_AFTER):
-            through = min(copied + PART_ROWS, self._records.seq)
+        while self._records.seq - copied > MAX_PAUSE_ROWS and (copied < until or parts < MAX_LATE_PARTS):
+            through = min(copied + COPY_ROWS, self._records.seq)
             self._copy_records(copied, through)
             copied, parts = through, parts + (through > until)
             progress(min(copied / max(self._records.seq, 1), 1.0))
@@ -130,7 +130,7 @@ class Rewriting:
 
     def _copy_records(self, after: int, through: int) -> None:
         span = {"after": after, "through": through}
-        for table in RECORDS:
+        for table in RECORD_TABLES:
             self._database.rows(SQL[f"copy_{table}"], span)
 
     def _copy_rest(self, copied: int, reopened: Sequence[SagaId]) -> None:
@@ -138,7 +138,7 @@ class Rewriting:
         if reopened:
             self._database.rows(SQL["delete_reopened"], settled=summaries.ids_table(reopened))
         for (table,) in self._database.rows(SQL["select_tables"]):
-            if table not in (ENDED, *OF_MAINTENANCE, *RECORDS, NOT_COPIED):
+            if table not in (ENDED_TABLE, *MAINTENANCE_TABLES, *RECORD_TABLES, UNCOPIED_TABLE):
                 self._database.rows(f"DELETE FROM copied.{table}")  # noqa: S608  # names of our own tables
                 self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
 

@@ -103,7 +103,7 @@ class Erasure:
         try:
             self.progress = 0.0
             for each in requests:
-                self._note(each)
+                self._store(each)
                 removed.append(self._delete(each.ids, [*(saga.id for saga in each.ids), *each.texts]))
             self._rewrite()
             for each, count in zip(requests, removed, strict=True):
@@ -115,7 +115,7 @@ class Erasure:
             for each in requests:
                 each.failure = failure if each.removed is None else None
 
-    def _note(self, request: _Request) -> None:
+    def _store(self, request: _Request) -> None:
         rows = [*((*each, each.id) for each in request.ids), *(("", "", each) for each in request.texts)]
         self._database.rows(SQL["insert_erasures"], named=table("environment id text", rows))
 
@@ -130,7 +130,7 @@ class Erasure:
                 self._traces.clear()
                 learned = self._database.rows(SQL["delete_baselines_of_ids"], settled=settled)
                 self._database.rows(SQL["delete_changed_of_ids"], settled=settled)
-                texts = table("text", zip(sought([*named, *keys]), strict=True))
+                texts = table("text", zip(search_texts([*named, *keys]), strict=True))
                 self._incidents.redact(settled, keys, texts)
                 self._alerts.redact(texts)
                 self._changes.drop(ids)
@@ -152,8 +152,8 @@ class Erasure:
         self.progress = share
 
 
-def sought(texts: Iterable[str]) -> list[str]:
-    """Returns the texts to search for in documents and notes."""
+def search_texts(texts: Iterable[str]) -> list[str]:
+    """Returns the texts to search for in documents and notes: as they are, and as a whole JSON string."""
     every = set(texts)
     long = {each for each in every if len(each) >= MIN_TEXT_LENGTH}
     return sorted({orjson.dumps(each).decode() for each in every} | long)

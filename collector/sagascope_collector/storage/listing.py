@@ -86,21 +86,21 @@ class Listing:
         self._sagas = sagas
 
     def page(
-        self, narrowed: SagaFilters, *, limit: int, cursor: str | None = None, order: Order = NEWEST, also: Ids = ()
+        self, filters: SagaFilters, *, limit: int, cursor: str | None = None, order: Order = NEWEST, also: Ids = ()
     ) -> Page:
         """Returns a page of summaries. `also` are ids that the filter `q` finds beside those that match its text.
 
         Raises:
             BadCursor: the cursor was not issued here, or is of another list.
         """
-        filters = orjson.dumps([getattr(narrowed, name) for name in FILTERS])
-        name = f"{order} {blake2b(filters, digest_size=6).hexdigest()}"
+        dumped = orjson.dumps([getattr(filters, name) for name in FILTERS])
+        name = f"{order} {blake2b(dumped, digest_size=6).hexdigest()}"
         after = _read_cursor(cursor, name) if cursor else None
-        failing = self._failure_period(narrowed)
+        failing = self._failure_period(filters)
         if failing and failing.step:
             return self._failed_at_step(failing, limit)
         position = {f"after_{name}": getattr(after, name, None) for name in _Position._fields[1:]}
-        values = _values(narrowed, failing, order, also) | position | {"limit": limit + 1}
+        values = _values(filters, failing, order, also) | position | {"limit": limit + 1}
         with self._database.transaction():  # otherwise a saga that is moved meanwhile is missing
             found = self._positions(values, order, after)
             rows = self._rows(found[:limit])
@@ -114,27 +114,27 @@ class Listing:
         return Page([row for _, row in placed], following)
 
     def counts(
-        self, narrowed: SagaFilters, since: int, until: int, period: int, also: Ids = ()
+        self, filters: SagaFilters, since: int, until: int, period: int, also: Ids = ()
     ) -> tuple[list[PeriodCount], list[AmountAtRisk]]:
         """Returns the numbers of matching sagas by period and the amounts at risk in them; times in nanoseconds."""
-        failing = self._failure_period(narrowed)
+        failing = self._failure_period(filters)
         if failing and failing.step:
             also = [id_of(row) for row in self._failed_at_step(failing, MAX_COUNTED_IDS).rows]
-            narrowed, failing = SagaFilters(name=failing.name, q="\x1f"), None  # no id begins so
-        values = _values(narrowed, failing, Order("none"), also) | {"least": None}
+            filters, failing = SagaFilters(name=failing.name, q="\x1f"), None  # no id begins so
+        values = _values(filters, failing, Order("none"), also) | {"least": None}
         window = {"from": since, "to": until, "period": period}
         with self._database.transaction():
             counted = self._database.rows(_of_matching(SQL["count_periods"]), values | window)
             summed = self._database.rows(_of_matching(SQL["sum_matching_amounts"]), values)
         return [PeriodCount(*row) for row in counted], [amount_at_risk(*row) for row in summed]
 
-    def _failure_period(self, narrowed: SagaFilters) -> _FailurePeriod | None:
+    def _failure_period(self, filters: SagaFilters) -> _FailurePeriod | None:
         """Returns the period of an incident about a failure rate; None: the filter does not name such an incident."""
-        found = self._database.rows(SELECT_FAILURE_PERIOD, {"key": narrowed.incident}) if narrowed.incident else []
+        found = self._database.rows(SELECT_FAILURE_PERIOD, {"key": filters.incident}) if filters.incident else []
         if not found:
             return None
         ((environment, name, since, until, step),) = found
-        if narrowed.environment not in (None, environment) or narrowed.name not in (None, name):
+        if filters.environment not in (None, environment) or filters.name not in (None, name):
             return None  # the incident has no sagas of another type
         return _FailurePeriod(environment, name, since, LATEST_TIME_NS if until is None else until, step)
 
@@ -146,7 +146,7 @@ class Listing:
 
     def _positions(self, values: dict[str, Any], order: Order, after: _Position | None) -> list[tuple[Any, ...]]:
         statement = _of_matching(SQL["select_positions"])
-        if order != NEWEST or values["only_open"] or not self._sagas.is_long:
+        if order != NEWEST or values["only_open"] or not self._sagas.has_many_ended:
             return self._database.rows(statement, values | {"least": None})
         latest = -after.number if after else self._database.rows(SQL["select_latest_start"])[0][0]
         for seconds in FIRST_WINDOWS_SECONDS if latest else ():
@@ -204,16 +204,16 @@ def _of_matching(statement: str) -> str:
     return "WITH found AS (" + SQL["matching"] + ")" + statement
 
 
-def _values(narrowed: SagaFilters, failing: _FailurePeriod | None, order: Order, also: Ids) -> dict[str, Any]:
+def _values(filters: SagaFilters, failing: _FailurePeriod | None, order: Order, also: Ids) -> dict[str, Any]:
     """Returns the parameters of `matching` except `least`; `failing` is the period of the filter `incident`."""
-    asked: dict[str, Any] = {name: getattr(narrowed, name) for name in FILTERS}
+    asked: dict[str, Any] = {name: getattr(filters, name) for name in FILTERS}
     if failing:
         asked |= {"environment": failing.environment, "name": failing.name, "incident": None}
-    only_open = narrowed.status in OPEN_STATUSES or any(asked[name] is not None for name in OF_OPEN)
+    only_open = filters.status in OPEN_STATUSES or any(asked[name] is not None for name in OF_OPEN)
     return asked | {
         **{name: summaries.element(asked[name]) for name in ("step", "service")},
-        "path": None if narrowed.steps is None else summaries.text_of(narrowed.steps),
-        "member": narrowed.q and f"{summaries.member(narrowed.q)}"[:-1],  # the value begins with it
+        "path": None if filters.steps is None else summaries.text_of(filters.steps),
+        "member": filters.q and f"{summaries.member(filters.q)}"[:-1],  # the value begins with it
         "also": list(map(chr(31).join, also)),
         "failed_since": failing and failing.since,
         "failed_until": failing and failing.until,

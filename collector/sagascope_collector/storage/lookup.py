@@ -24,7 +24,7 @@ from sagascope_collector.storage.schema import Origins
 
 TRACES: Final = statements("traces")
 
-PART_RECORDS: int = 500_000
+INDEX_RECORDS: int = 500_000
 """Number of records that are indexed together."""
 
 
@@ -42,7 +42,7 @@ class TraceIndex:
         Raises:
             StorageUnavailable: nothing was indexed.
         """
-        first, last = self._last + 1, self._last + PART_RECORDS
+        first, last = self._last + 1, self._last + INDEX_RECORDS
         if last > self._records.seq:
             return False
         self._database.rows(TRACES["insert_trace_commits"], {"first": first, "last": last})
@@ -93,7 +93,7 @@ BATCH_RECORDS: Final = 100_000
 
 EXCEPTION_TEXT: Final = r'"exception\.(?:message|type)","(?:[^"\\]|\\.)*'
 
-RETRY_SECONDS: Final = 0.005
+RETRY_INTERVAL_SECONDS: Final = 0.005
 
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 
@@ -131,7 +131,7 @@ class Lookup:
             found = self._facts(where)
             if (moves == self._sagas.moves and not moves % 2) or not self._sagas.have_moved(where):
                 return found
-            time.sleep(RETRY_SECONDS)
+            time.sleep(RETRY_INTERVAL_SECONDS)
 
     def _facts(self, where: Mapping[SagaId, Bounds]) -> dict[SagaId, Facts]:
         large = {saga for saga, each in where.items() if each.records > MAX_RECORDS}

@@ -201,7 +201,7 @@ class Records:
         logs, of_logs = self._fresh(batch.logs, numbers, schema.STORED_LOGS, self._repeats.fresh_logs)
         stored = spans.num_rows + logs.num_rows
         links = batch.links if spans.num_rows == batch.spans.num_rows else _links_of(spans, batch.links)
-        seq = self.seq + max(stored, 1)
+        seq = self.seq + max(stored, 1)  # a commit without new records needs a number, too
         counted = Counters(received + rejected, stored, rejected, received - stored)
         with self._database.transaction():
             if new_origins.num_rows:

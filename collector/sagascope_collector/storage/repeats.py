@@ -24,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 MIN_NUMBERS_IN_MEMORY: int = 2_000_000
 """Minimum number of records whose numbers are in memory; the maximum is twice that, in 64 MB."""
 
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # the constants of SplitMix64
 _STEP: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -50,7 +50,7 @@ def _mixed(*columns: Numbers) -> Numbers:
         for each in columns:
             mixed = (mixed ^ each) * _FIRST + _STEP
             mixed = (mixed ^ (mixed >> np.uint64(29))) * _SECOND
-        found: Numbers = np.maximum(mixed ^ (mixed >> np.uint64(32)), np.uint64(1))
+        found: Numbers = np.maximum(mixed ^ (mixed >> np.uint64(32)), np.uint64(1))  # 0 is an empty slot
         return found
 
 
@@ -73,7 +73,7 @@ class NumberSet:
     """A set of numbers other than 0: a hash table that NumPy searches a column at a time."""
 
     def __init__(self) -> None:
-        size = 1 << (2 * MIN_NUMBERS_IN_MEMORY - 1).bit_length()
+        size = 1 << (2 * MIN_NUMBERS_IN_MEMORY - 1).bit_length()  # a power of two, so that a mask gives the slot
         self._slots: Numbers = np.zeros(size, np.uint64)
         self._mask = np.uint64(size - 1)
         self._count = 0

@@ -28,21 +28,21 @@ OUTCOMES: Final = statements("outcomes")
 SETTLED_AFTER_NS: Final = 60_000_000_000
 """Time since the last record of an ended saga after which its summary is moved: later records are rare."""
 
-MOVE_ROWS: Final = 100_000
+MAX_SETTLED_ROWS: Final = 100_000
 """Maximum number of summaries that are moved in one transaction."""
 
-MOVE_INTERVAL_SECONDS: float = 5.0
+SETTLE_INTERVAL_SECONDS: float = 5.0
 
 SORT_ROWS: Final = 1_000_000
 """Number of terms that are sorted together: a look-up reads one row group of each sorted run."""
 
-LONG_BATCHES: Final = 20
-"""Number of batches of ended sagas beyond which lists are read from the newest on."""
+MANY_BATCHES: Final = 20
+"""Number of batches of ended sagas beyond which lists are read from the newest saga on."""
 
-KNOWN_IDS: Final = 50_000
+MAX_CACHED_IDS: Final = 50_000
 """Maximum number of ids whose bounds are cached."""
 
-_UNKNOWN: Final[tuple[Bounds, bool | None]] = (NO_BOUNDS, None)
+_ABSENT: Final[tuple[Bounds, bool | None]] = (NO_BOUNDS, None)
 """The cached value of an id without a summary."""
 
 
@@ -64,16 +64,16 @@ class Sagas:
         self._clock = clock
         self.writing = threading.Lock()
         """Held while summaries change. Taken after `Storage._maintaining`, before `Records.appending`."""
-        self._known: OrderedDict[SagaId, tuple[Bounds, bool | None]] = OrderedDict()
-        self._known_lock = threading.Lock()
-        self._changes_of_known = 0
+        self._cache: OrderedDict[SagaId, tuple[Bounds, bool | None]] = OrderedDict()
+        self._cache_lock = threading.Lock()
+        self._cache_version = 0
         self.moves = 0
         """A counter that is odd while the records of a saga are moved, and higher afterwards."""
         self._moving: SagaId | None = None
         self._erased: set[SagaId] = set()
         self._reopened: list[SagaId] | None = None
         """Ended sagas that were reopened since a copy started; None: no copy is running."""
-        self._next_move = 0.0
+        self._next_settle_at = 0.0
         self._next_due: float = 0
         """A lower bound of the time at which the next saga is due."""
         ((self._batch,),) = database.rows(SQL["select_last_batch"])
@@ -110,19 +110,19 @@ class Sagas:
 
     def _stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool | None]]:
         """Returns the bounds in the summaries, and whether the saga has ended; None: there is no summary."""
-        with self._known_lock:
-            found = {saga: self._known[saga] for saga in ids if saga in self._known}
-            as_of = self._changes_of_known
+        with self._cache_lock:
+            found = {saga: self._cache[saga] for saga in ids if saga in self._cache}
+            as_of = self._cache_version
         wanted = [saga for saga in ids if saga not in found]
         if not wanted:
-            return {saga: known for saga, known in found.items() if known != _UNKNOWN}
-        read = dict.fromkeys(wanted, _UNKNOWN) | self._read_stored(wanted)
-        with self._known_lock:
-            if as_of == self._changes_of_known:  # otherwise the read values may be outdated
-                self._known.update(read)
-            while len(self._known) > KNOWN_IDS:
-                self._known.popitem(last=False)
-        return {saga: known for saga, known in (found | read).items() if known != _UNKNOWN}
+            return {saga: known for saga, known in found.items() if known != _ABSENT}
+        read = dict.fromkeys(wanted, _ABSENT) | self._read_stored(wanted)
+        with self._cache_lock:
+            if as_of == self._cache_version:  # otherwise the read values may be outdated
+                self._cache.update(read)
+            while len(self._cache) > MAX_CACHED_IDS:
+                self._cache.popitem(last=False)
+        return {saga: known for saga, known in (found | read).items() if known != _ABSENT}
 
     def _read_stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool | None]]:
         if len(ids) == 1:  # by value: a join takes longer
@@ -158,7 +158,7 @@ class Sagas:
                 ids = [saga for saga in ids if saga not in downsampled]
                 rows = [row for row in rows if id_of(row) not in downsampled]
             settled = summaries.ids_table(ids)
-            known = {saga: stored.get(saga, _UNKNOWN)[0].joined(self._changes.claimed(saga)).narrowed() for saga in ids}
+            known = {saga: stored.get(saga, _ABSENT)[0].joined(self._changes.claimed(saga)).narrowed() for saga in ids}
             texts = {saga: where.dump() for saga, where in known.items()}
             with self._database.transaction():
                 if new_services:
@@ -190,12 +190,12 @@ class Sagas:
         self._changes.settle(downsampled)
 
     def _remember(self, known: Mapping[SagaId, Bounds], ids: Iterable[SagaId]) -> None:
-        with self._known_lock:
-            self._changes_of_known += 1
+        with self._cache_lock:
+            self._cache_version += 1
             for saga in ids:
-                self._known.pop(saga, None)
+                self._cache.pop(saga, None)
             for saga, where in known.items():
-                self._known[saga] = where, False
+                self._cache[saga] = where, False
 
     def _new_step_services(self, rows: Sequence[SagaRow]) -> dict[tuple[str, str, str], str]:
         reported = {(*row.key[:2], step): service for row in rows for step, service in row.step_services.items()}
@@ -218,13 +218,13 @@ class Sagas:
 
     def bounds_of_open(self, saga: SagaId) -> Bounds:
         """Returns the bounds in the summary of an open saga."""
-        where, has_ended = self._stored_called(saga.id).get(saga, _UNKNOWN)
+        where, has_ended = self._stored_called(saga.id).get(saga, _ABSENT)
         return NO_BOUNDS if has_ended else where
 
     @property
-    def is_long(self) -> bool:
+    def has_many_ended(self) -> bool:
         """Whether there are so many ended sagas that reading all of them is slow."""
-        return bool(self._batch > LONG_BATCHES)
+        return bool(self._batch > MANY_BATCHES)
 
     @contextmanager
     def moving(self, saga: SagaId, where: Bounds) -> Iterator[None]:
@@ -260,13 +260,13 @@ class Sagas:
         Raises:
             StorageUnavailable: nothing changed.
         """
-        if time.monotonic() < self._next_move:
+        if time.monotonic() < self._next_settle_at:
             return False
         with self.writing:
-            values = {"before": now - SETTLED_AFTER_NS, "limit": MOVE_ROWS}
+            values = {"before": now - SETTLED_AFTER_NS, "limit": MAX_SETTLED_ROWS}
             ended = self._database.arrow(SQL["select_settled"], values)
             if not ended.num_rows:
-                self._next_move = time.monotonic() + MOVE_INTERVAL_SECONDS
+                self._next_settle_at = time.monotonic() + SETTLE_INTERVAL_SECONDS
                 return False
             batch = {"batch": self._batch + 1}
             with self._database.transaction():
@@ -278,9 +278,9 @@ class Sagas:
             self._batch += 1
             found = zip(ended["environment"].to_pylist(), ended["id"].to_pylist(), strict=True)
             self.forget_bounds(SagaId(*each) for each in found)
-        if ended.num_rows < MOVE_ROWS // 2:
-            self._next_move = time.monotonic() + MOVE_INTERVAL_SECONDS
-        return bool(ended.num_rows >= MOVE_ROWS)
+        if ended.num_rows < MAX_SETTLED_ROWS // 2:
+            self._next_settle_at = time.monotonic() + SETTLE_INTERVAL_SECONDS
+        return bool(ended.num_rows >= MAX_SETTLED_ROWS)
 
     def sort_terms(self) -> bool:
         """Sorts the terms of recently ended sagas, once there are many; False: there are few."""

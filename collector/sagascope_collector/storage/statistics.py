@@ -36,9 +36,9 @@ PERCENTILES: Final = (0.5, 0.95, 0.99)
 TRANSITION: Final = "transition"
 """The type of a transition: the time from the end of one step to the start of another."""
 
-YOUNG_SECONDS: Final = 2 * 86_400
-KEPT_SECONDS: Final = 400 * 86_400
-"""Age at which counts are deleted; from `YOUNG_SECONDS` on they are summed by hour."""
+HOURLY_AFTER_SECONDS: Final = 2 * 86_400
+COUNTS_RETENTION_SECONDS: Final = 400 * 86_400
+"""Age at which counts are deleted; from `HOURLY_AFTER_SECONDS` on they are summed by hour."""
 
 MAX_STEPS: Final = 1_000
 """Maximum number of steps counted in one part, the most frequent. More steps mean that their names contain ids."""
@@ -47,7 +47,7 @@ COUNT_ROWS: int = 250_000
 COUNT_INTERVAL_SECONDS: float = 60.0
 """Time after which new spans are counted, even if they are few."""
 
-FRESH_SECONDS: Final = 2.0
+RECENT_COUNTS_SECONDS: Final = 2.0
 """Time for which counts of uncounted spans are reused."""
 
 AGE_INTERVAL_SECONDS: Final = 3600.0
@@ -174,8 +174,8 @@ class Statistics:
         return self._database.arrow(SQL["count_attempts"], values)
 
     def _age(self, now: int) -> None:
-        values = {"before": (now - YOUNG_SECONDS) // OLD_SLOT_SECONDS * OLD_SLOT_SECONDS}
-        gone = values | {"oldest": now - KEPT_SECONDS}
+        values = {"before": (now - HOURLY_AFTER_SECONDS) // OLD_SLOT_SECONDS * OLD_SLOT_SECONDS}
+        gone = values | {"oldest": now - COUNTS_RETENTION_SECONDS}
         for name in ("age_step_counts", "age_step_durations"):
             self._database.rows(SQL[name], values)
         for name in ("delete_aged_step_counts", "delete_aged_step_durations"):
@@ -218,9 +218,9 @@ class Statistics:
         return [CallCount(*row) for row in self._database.rows(SQL["count_calls"], values)]
 
     def _of_recent(self) -> pa.Table:
-        """Returns the counts of uncounted spans, computed at most every `FRESH_SECONDS`."""
+        """Returns the counts of uncounted spans, computed at most every `RECENT_COUNTS_SECONDS`."""
         recent = self._recent
-        if recent is None or time.monotonic() - recent[0] > FRESH_SECONDS:
+        if recent is None or time.monotonic() - recent[0] > RECENT_COUNTS_SECONDS:
             recent = time.monotonic(), self.counted_seq, self._count(self.counted_seq, self._records.seq)
             self._recent = recent
         return recent[2]

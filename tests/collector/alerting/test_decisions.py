@@ -7,9 +7,8 @@ import pytest
 
 from sagascope_collector.alerting.rules import DEFAULT_RULES, Alerts, Event, States, decide, recipients
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
-from sagascope_collector.incident_records import AmountAtRisk
+from sagascope_collector.incident_records import AlertState, AmountAtRisk
 from sagascope_collector.incidents import Incident, Scope, State
-from sagascope_collector.storage import AlertState
 
 NOW = 1_000 * SECOND
 INCIDENT = Incident(

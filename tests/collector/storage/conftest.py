@@ -34,7 +34,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     path = ":memory:" if request.param == "moved" else str(tmp_path / "storage.duckdb")
     opened = Storage(path, clock=lambda: RECEIVED)
     if request.param == "moved":
-        monkeypatch.setattr(sagas_module, "MOVE_INTERVAL_SECONDS", 0.0)
+        monkeypatch.setattr(sagas_module, "SETTLE_INTERVAL_SECONDS", 0.0)
         put = opened.sagas.put
 
         def put_and_move(*given: Any) -> None:
@@ -49,9 +49,9 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets maintenance look at everything in each step."""
-    monkeypatch.setattr(sagas_module, "MOVE_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(sagas_module, "SETTLE_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(maintenance_module, "RETENTION_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(traces_module, "PART_RECORDS", 50)
+    monkeypatch.setattr(traces_module, "INDEX_RECORDS", 50)
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def opened(path: Path) -> Storage:
 @pytest.fixture
 def filled(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as context:
-        context.setattr(index, "PART_RECORDS", 4)
+        context.setattr(index, "INDEX_RECORDS", 4)
         storage = opened(path)
         fill(storage)
         maintain(storage)

@@ -65,8 +65,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory, rows: list[SagaRow]) -> It
     """Most of its sagas have been moved to the ended ones, in several batches, and some were opened again since."""
     path = tmp_path_factory.mktemp("ordering") / "storage.duckdb"
     with pytest.MonkeyPatch.context() as patched, closing(Storage(str(path), clock=lambda: LATER)) as opened:
-        patched.setattr(sagas, "MOVE_INTERVAL_SECONDS", 0.0)
-        patched.setattr(sagas, "MOVE_ROWS", 40)
+        patched.setattr(sagas, "SETTLE_INTERVAL_SECONDS", 0.0)
+        patched.setattr(sagas, "MAX_SETTLED_ROWS", 40)
         stale = [row._replace(updated_at=NOON, status="failed") for row in rows]
         for part in (stale, rows[::7]):
             opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in part], part)

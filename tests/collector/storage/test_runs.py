@@ -31,7 +31,7 @@ from sagascope_collector.storage import SagaRow, Storage, connection, records, s
 from support.otlp import of_saga, span, traces
 connection.CHECKPOINT_BYTES = sys.argv[3]
 records.SNAPSHOT_COMMITS = 7
-sagas.MOVE_INTERVAL_SECONDS = 0.0
+sagas.SETTLE_INTERVAL_SECONDS = 0.0
 def row(id_):
     key = SagaKey(id_.environment, "payment", id_.id, "")
     return SagaRow(key, "completed", None, None, None, (), (), 1, 1, 1, None, {}, "{}")

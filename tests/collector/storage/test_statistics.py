@@ -9,11 +9,11 @@ import pytest
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import SagaRow, Storage, statistics
 from sagascope_collector.storage.statistics import (
-    FRESH_SECONDS,
-    KEPT_SECONDS,
+    COUNTS_RETENTION_SECONDS,
+    HOURLY_AFTER_SECONDS,
     MAX_STEPS,
+    RECENT_COUNTS_SECONDS,
     TRANSITION,
-    YOUNG_SECONDS,
     StepStatistics,
     steps_of,
     whole_period,
@@ -227,14 +227,14 @@ def test_old_counts_become_hours_and_then_nothing(tmp_path: Path, monkeypatch: p
     append(storage, *(traces(attempt(n + 1, "a", begin=n * 400, saga=str(n))) for n in range(9)))
     count(storage, monkeypatch)
     before, now = steps(storage), NOON // SECOND
-    for later in (now + YOUNG_SECONDS + 7_200, now + YOUNG_SECONDS + 7_200):
+    for later in (now + HOURLY_AFTER_SECONDS + 7_200, now + HOURLY_AFTER_SECONDS + 7_200):
         with storage.database.transaction():
             storage.statistics._age(later)
     assert steps(storage) == before
     within = [now + n * 400 for n in range(9) if (now + n * 400) // 3600 > now // 3600]
     assert steps(storage, NOON + SECOND * 600)["a", "action"].succeeded == len(within) == 2
     with storage.database.transaction():
-        storage.statistics._age(now + KEPT_SECONDS + 3_600)
+        storage.statistics._age(now + COUNTS_RETENTION_SECONDS + 3_600)
     assert steps(storage) == {}
     storage.close()
 
@@ -248,7 +248,7 @@ def test_spans_that_maintenance_has_not_counted_yet_are_counted_when_asked(
     append(storage, traces(attempt(1, "a")))
     assert steps(storage)["a", "action"].succeeded == 1
     append(storage, traces(attempt(2, "a", saga="other")))
-    moment += FRESH_SECONDS + 1
+    moment += RECENT_COUNTS_SECONDS + 1
     assert steps(storage)["a", "action"].succeeded == 2
     storage.close()
 

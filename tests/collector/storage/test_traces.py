@@ -22,7 +22,7 @@ Truth = dict[int, set[SagaId]]
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "PART_RECORDS", 20)
+    monkeypatch.setattr(index, "INDEX_RECORDS", 20)
     monkeypatch.setattr(changes, "MERGE_GAP", 0)
     monkeypatch.setattr(maintenance, "UNASSIGNED_RANGE", 10)
 
@@ -88,7 +88,7 @@ def test_what_is_kept_for_ever_is_found_after_all_others_expired(path: Path) -> 
         assert storage.lookup.sagas_with(f"{100:032x}") == {SagaId("", "")}
         storage.close()
         storage = opened(path, RetentionPolicy(seconds=DAY))
-    assert storage.database.rows("SELECT count(*) FROM trace_commits")[0][0] < index.PART_RECORDS
+    assert storage.database.rows("SELECT count(*) FROM trace_commits")[0][0] < index.INDEX_RECORDS
     storage.close()
 
 
@@ -98,7 +98,7 @@ def test_an_indexed_trace_is_found_without_reading_other_commits(path: Path) -> 
         append(storage, traces(span(number, trace=number)))
     maintain(storage)
     intervals = storage._traces.commits(bytes(15) + b"\x32")
-    assert sum(last - first + 1 for first, last in intervals) < 3 * index.PART_RECORDS
+    assert sum(last - first + 1 for first, last in intervals) < 3 * index.INDEX_RECORDS
     storage.close()
 
 
