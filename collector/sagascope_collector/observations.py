@@ -8,14 +8,13 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.records import BridgeState, Heartbeat, Instance, Listing, Process
+from sagascope_collector.records import BridgeState, Heartbeat, Instance, OpenSpanList, Process
 
 SETTLED_AFTER_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """A span absent from a list has ended if the list is this much older than the latest."""
 
 LIVE_TOLERANCE_NS: Final = NANOSECONDS_PER_SECOND
-"""Nanoseconds by which the time between two heartbeats may differ from the time between their receipts, if both were
-delivered at once."""
+"""Maximum difference between the interval of two heartbeats and that of their receipts, if neither was delayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class KnownInstance:
     beat: Beat | None = None
     """The latest heartbeat; the parts received so far are joined in ``open_spans``."""
     parts_seen: frozenset[int] = frozenset()
-    past: tuple[Listing, ...] = ()
+    past: tuple[OpenSpanList, ...] = ()
     """Complete lists before `beat`, oldest first: the first of each second in `SETTLED_AFTER_NS`, and one older."""
     lag: int | None = None
     """As in `records.Instance`."""
@@ -79,7 +78,7 @@ class KnownInstance:
             self.version_since or self.first_seen,
         )
 
-    def _earlier(self) -> Listing | None:
+    def _earlier(self) -> OpenSpanList | None:
         if self.beat is None or not self.past or self.past[0].at > self.beat.at - SETTLED_AFTER_NS:
             return None
         return self.past[0]
@@ -109,10 +108,10 @@ Identity = tuple[str, str, str]
 """(environment, service, identity), which distinguishes processes."""
 
 MAX_INSTANCES: Final = 50_000
-"""Processes that are remembered; of more, those that were seen last."""
+"""Maximum number of known processes; those that were not seen for the longest time are forgotten."""
 
 MAX_OPEN_SPANS: Final = 500_000
-"""Open spans in the lists of all remembered processes."""
+"""Maximum number of open spans in the lists of all known processes."""
 
 KEPT_SHARE: Final = 0.9
 """Share of a maximum that is left when it was exceeded, so that it is not exceeded again at once."""
@@ -124,7 +123,7 @@ def identity_of(process: Process) -> Identity:
 
 
 class Registry:
-    """The known instances. Of too many, those are forgotten that were not seen for the longest time."""
+    """The known instances. If there are too many, those are forgotten that were not seen for the longest time."""
 
     def __init__(self) -> None:
         self._of_service: defaultdict[Service, dict[Identity, KnownInstance]] = defaultdict(dict)
@@ -221,9 +220,9 @@ def _reported(known: KnownInstance, beat: Beat) -> KnownInstance:
 
 
 def _lag(earlier: Beat, later: Beat) -> int | None:
-    """The lag of two heartbeats; None if one was delivered late, so that their receipts prove nothing.
+    """Returns the lag of two heartbeats; None: one was delivered late, so that their receipts prove nothing.
 
-    What was stored up and arrives together, such as an import, was not received as it was sent.
+    Heartbeats that arrive together, as in an import, were not received at the intervals at which they were sent.
     """
     lags = [each.received_at - each.at - each.ahead for each in (earlier, later)]
     is_apart = later.received_at - earlier.received_at >= LIVE_TOLERANCE_NS
@@ -239,7 +238,7 @@ def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int =
     by_second = {each.at // NANOSECONDS_PER_SECOND: each for each in known.past}
     of_second = by_second.get(beat.at // NANOSECONDS_PER_SECOND)
     if of_second is None or beat.at < of_second.at:  # the last list of a second could replace the one that has settled
-        by_second[beat.at // NANOSECONDS_PER_SECOND] = Listing(beat.at, beat.open_spans, beat.ahead)
+        by_second[beat.at // NANOSECONDS_PER_SECOND] = OpenSpanList(beat.at, beat.open_spans, beat.ahead)
     ordered = sorted(by_second.values(), key=lambda each: each.at)
     settled = [each for each in ordered if each.at <= latest - SETTLED_AFTER_NS]
     return replace(known, past=(*settled[-1:], *ordered[len(settled) :]))

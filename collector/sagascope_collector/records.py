@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sagascope import semconv
 
 TEST_ENVIRONMENT: Final = "sagascope.doctor"
-"""The environment of the test telemetry of `sagascope doctor`, which no list shows unless it is asked for."""
+"""The environment of the test telemetry of `sagascope doctor`, which lists show only if they are filtered by it."""
 
 Value = Any
 """An attribute value: None, bool, int, float, str, bytes, a list of values, or a dict of str to value (kvlist)."""
@@ -219,7 +219,7 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class OpenSpanList:
     """A complete list of the open spans of a process."""
 
     at: int
@@ -238,12 +238,12 @@ class Instance:
     last_seen: int
     """The latest timestamp of its records."""
     heartbeat: Heartbeat | None
-    earlier: Listing | None = None
+    earlier: OpenSpanList | None = None
     """The latest complete list at least 10 s older than `heartbeat`: an announced span that it lacks has ended."""
     lag: int | None = None
     """Nanoseconds between its heartbeats' timestamps and their receipt, if they arrive as regularly as they are sent.
 
-    A clock that is behind, or a pipeline that delays everything, causes a lag; of a clock that is ahead it is negative.
+    A clock that is behind, or a pipeline that delays all records, causes a lag. If the clock is ahead, it is negative.
     None: not known.
     """
     version_since: int = 0
@@ -308,7 +308,7 @@ def mark_of(attributes: Attributes) -> Mark:
 
 
 def mark_of_link(link: Attributes, own: Mark) -> Mark:
-    """Reads a link that makes its span an attempt of another saga; what it leaves out is the span's own."""
+    """Reads a link that makes its span an attempt of another saga; missing values are those of the span itself."""
     other = mark_of(link)
     if not other.id:
         return UNMARKED

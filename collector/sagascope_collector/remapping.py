@@ -30,13 +30,13 @@ from sagascope_collector.storage.connection import statements
 SQL: Final = statements("remapping")
 
 UNIT_RECORDS: int = 5_000
-"""Number of records that are mapped in one transaction, beside earlier ones of their traces."""
+"""Number of records that one transaction maps, beside earlier ones of their traces."""
 
 STEP_SECONDS: float = 0.3
-"""Time after which other maintenance gets its turn."""
+"""Time after which other maintenance runs."""
 
 LOOKBACK_RECORDS: int = 1_000_000
-"""The records of a trace are joined if they are received within this number of records."""
+"""Maximum distance, in received records, at which records of one trace are mapped together."""
 
 MAX_TRACE_RECORDS: int = 20_000
 """Maximum number of records of a trace that is given to a saga."""
@@ -184,10 +184,10 @@ class Remapping:
         if not mapping.digest or progress.seq >= newest or self._storage.is_read_only:
             return False
         if not progress.is_remapping and not mapping.rules.of_traces:
-            self._advance(progress, newest, _Changes())
+            self._advance(progress, newest, _Reassignments())
             return False
         last = min(progress.seq + UNIT_RECORDS, progress.remap_until if progress.is_remapping else newest)
-        self._advance(progress, last, _changes(*self._read(progress, last, mapping), mapping))
+        self._advance(progress, last, _reassignments(*self._read(progress, last, mapping), mapping))
         return last < newest
 
     def _read(self, progress: Progress, last: int, mapping: AttributeMapping) -> tuple[list[_Row], set[bytes]]:
@@ -205,7 +205,7 @@ class Remapping:
             found += [_row(kind, columns) for columns in table.to_pylist()]
         return found, set(identified["trace_id"].to_pylist())
 
-    def _advance(self, progress: Progress, seq: int, changes: "_Changes") -> None:
+    def _advance(self, progress: Progress, seq: int, changes: "_Reassignments") -> None:
         """Stores the changes and the progress together, so that neither is lost or repeated."""
         advanced = progress._replace(seq=seq)
         if changes.rows:
@@ -248,8 +248,8 @@ def _row(kind: str, columns: Mapping[str, Any]) -> _Row:
     return _Row(kind, columns, own, added, mark)
 
 
-class _Changed(NamedTuple):
-    """A record with another saga than before."""
+class _Reassigned(NamedTuple):
+    """A record to which the rules assign another saga than before."""
 
     row: _Row
     mark: Mark
@@ -261,13 +261,13 @@ class _Changed(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Changes:
-    rows: defaultdict[str, list[_Changed]] = field(default_factory=lambda: defaultdict(list))
+class _Reassignments:
+    rows: defaultdict[str, list[_Reassigned]] = field(default_factory=lambda: defaultdict(list))
     """By kind of record."""
     _counts: defaultdict[SagaId, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     """The numbers of records by saga and commit."""
 
-    def add(self, changed: _Changed) -> None:
+    def add(self, changed: _Reassigned) -> None:
         row = changed.row
         self.rows[row.kind].append(changed)
         for id_ in {row.mark.id, changed.mark.id} - {""}:
@@ -281,12 +281,12 @@ class _Changes:
         }
 
 
-def _changes(read: Iterable[_Row], identified: Collection[bytes], mapping: AttributeMapping) -> _Changes:
-    """Returns the records that the rules map otherwise than before."""
+def _reassignments(read: Iterable[_Row], identified: Collection[bytes], mapping: AttributeMapping) -> _Reassignments:
+    """Returns the records that the rules map differently than before."""
     by_trace: defaultdict[bytes, list[_Row]] = defaultdict(list)
     for row in read:
         by_trace[row.columns["trace_id"]].append(row)
-    changes = _Changes()
+    changes = _Reassignments()
     for trace_id, members in by_trace.items():
         records = [_record(row, mapping) for row in members]
         rules = mapping.rules.of_traces if trace_id in identified else ()
@@ -295,12 +295,12 @@ def _changes(read: Iterable[_Row], identified: Collection[bytes], mapping: Attri
             mark, attributes = own or given or (UNMARKED, {})
             added = {key: value for key, value in attributes.items() if key not in row.attributes}
             if (mark, added) != (row.mark, row.added):
-                changes.add(_Changed(row, mark, added))
+                changes.add(_Reassigned(row, mark, added))
     return changes
 
 
 def _record(row: _Row, mapping: AttributeMapping) -> tuple[TraceRecord, Assignment | None]:
-    """Returns a record as a part of its trace, and what an engine or a rule for single records says of it."""
+    """Returns a record as a part of its trace, and the saga that an engine or a rule for single records gives it."""
     columns = row.columns
     fields = RecordFields(columns["name"], columns["scope"], columns["service"], row.attributes, columns["kind"])
     has_own = not row.attributes.keys().isdisjoint(schema.MARK_KEYS)
@@ -312,12 +312,12 @@ def _record(row: _Row, mapping: AttributeMapping) -> tuple[TraceRecord, Assignme
     return record, own
 
 
-def _table(changed: Sequence[_Changed]) -> pa.Table:
+def _table(changed: Sequence[_Reassigned]) -> pa.Table:
     values = [(each.row.columns["row"], *mark_columns(each.mark), *_texts(each)) for each in changed]
     return table([(each.name, each.type) for each in _CHANGED], values)
 
 
-def _texts(changed: _Changed) -> tuple[str, str]:
+def _texts(changed: _Reassigned) -> tuple[str, str]:
     """Returns the stored attributes of a record, with those that rules add."""
     columns, added = changed.row.columns, dict(changed.added)
     known = schema.known_keys(columns["attribute_keys"])

@@ -23,7 +23,7 @@ MAX_STEP_TIMEOUT_SECONDS: Final = 1e9
 """Thirty years: the end of a longer timeout may be a time that cannot be shown."""
 
 PROCESS_BYTES: Final = 250 * MEBIBYTE
-"""Memory that the collector needs besides the database's and that of requests."""
+"""Memory that the collector needs beside that of the database and of requests."""
 
 DEFAULT_DB: Final = "sagascope.duckdb"
 

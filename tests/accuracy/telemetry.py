@@ -17,7 +17,7 @@ from accuracy.world import Process, Story, Work
 from sagascope import semconv
 from sagascope_collector import records
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.records import Event, Facts, Heartbeat, Instance, Listing, Log, Mark, SagaId, Scope, Span
+from sagascope_collector.records import Event, Facts, Heartbeat, Instance, Log, Mark, OpenSpanList, SagaId, Scope, Span
 
 SECOND = NANOSECONDS_PER_SECOND
 STARTED = 1_795_000_000 * SECOND
@@ -386,7 +386,7 @@ class _Reported:
         if earlier is not None:
             listed, _, listed_came = self._beat(earlier)
             ahead = self._ahead(listed, listed_came)
-            listing = Listing(self._at(listed, listed_came), self._open(listed), ahead)
+            listing = OpenSpanList(self._at(listed, listed_came), self._open(listed), ahead)
         first = self._beat(0)[0]
         seen += [self._at(first, first), records]
         return Instance(self._shown, min(seen), max(seen), beat, listing, self._lag(at, latest))

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from sagascope_collector import connections
+from sagascope_collector.http_server import connections
 from sagascope_dashboard import server as dashboard_server
 from support.browser import free_port, running_dashboard
 from support.served import is_closed

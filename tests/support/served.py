@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sagascope_collector import http_server
+from sagascope_collector.http_server import server as http_server
 from sagascope_collector.http_server.server import address_of, listen
 from sagascope_collector.settings import Address
 

@@ -13,7 +13,7 @@ from sagascope import semconv
 from sagascope_collector import engines
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.engines.engine import RECEIVING_KINDS
-from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Mark, Process, Span
+from sagascope_collector.records import Heartbeat, Instance, Log, Mark, OpenSpanList, Process, Span
 
 SpanKey = tuple[str, str]
 """(trace id, span id); further spans with the same id have a number appended."""
@@ -191,7 +191,7 @@ def _report_order(instance: Instance) -> tuple[int, int, int]:
     return (beat.at, beat.sequence, instance.last_seen) if beat else (0, 0, instance.last_seen)
 
 
-def is_unlisted(span_id: str, announced_at: int, report: Heartbeat | Listing | None) -> bool:
+def is_unlisted(span_id: str, announced_at: int, report: Heartbeat | OpenSpanList | None) -> bool:
     """Whether a process, after it announced the span, sent a complete list of open spans without it.
 
     Both times are by the clock of the process.

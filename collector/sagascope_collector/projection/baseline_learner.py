@@ -79,17 +79,17 @@ class BaselineLearner:
         Raises:
             StorageUnavailable: no sample was stored.
         """
-        news = [each for each in samples if self._is_wanted(each)]
+        new = [each for each in samples if self._is_wanted(each)]
         sampled = {each.key for each in samples}
         stale = [key for saga in ids for key in self._of_id.get(saga, ()) if key not in sampled]
         sagas = self._storage.sagas
         with sagas.writing:  # otherwise a saga could be erased between the check and the insertion
-            news = [each for each in news if not sagas.is_erased(_id_of(each.key))]
-            rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
+            new = [each for each in new if not sagas.is_erased(_id_of(each.key))]
+            rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in new]
             self._storage.baselines.put(rows, MAX_SAMPLES, stale)
         for key in stale:
             self._forget(key)
-        for each in news:
+        for each in new:
             self._remember(each)
 
     def add_candidates(self, rows: Iterable[SagaRow]) -> None:
@@ -99,7 +99,7 @@ class BaselineLearner:
             if row.ended_at is not None and self._has_room(name):
                 self._candidates[name][row.key] = row.ended_at
         for name, candidates in self._candidates.items():
-            if len(candidates) > MAX_SAMPLES + MAX_EXTRA_SAMPLES:
+            if len(candidates) > MAX_SAMPLES + MAX_EXTRA_SAMPLES:  # seldom, because sorting is expensive
                 latest = sorted(candidates.items(), key=lambda item: (item[1], item[0]))[-MAX_SAMPLES:]
                 self._candidates[name] = dict(latest)
 

@@ -105,7 +105,7 @@ class Summaries:
                 continue
             rows += self._rows(each, facts.get(each), context, samples)
             done.append(each)
-            time.sleep(0)  # the threads that ingest records have waited long enough
+            time.sleep(0)  # lets the threads run that ingest records
         self._learner.add_samples(samples, done)
         self._storage.sagas.put(done, rows)
 

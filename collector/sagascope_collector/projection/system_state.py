@@ -1,6 +1,6 @@
-"""What many sagas tell of each: the latest success of each step, services that stopped reporting, stuck sagas.
+"""What the verdict of one saga depends on beside its records: other sagas' successes, services that stopped reporting.
 
-Also which sagas rely on which processes.
+Also which sagas depend on which processes.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from sagascope_collector.analysis.messages import published_at
 from sagascope_collector.analysis.wording import datetime_text
 from sagascope_collector.records import Instance, SagaId
 
-STEPS: int = 20_000
+MAX_STEPS: int = 20_000
 """Maximum number of steps whose latest success is in memory."""
 
 MAX_STUCK: int = 100_000
@@ -24,7 +24,7 @@ DOUBTFUL_INTERVALS: float = 1.5
 """Expected intervals without a report of most services after which missing reports are considered doubtful."""
 
 DOUBTFUL_NS: int = 30_000_000_000
-"""Nanoseconds for which they are doubtful after services report again: buffered records may still arrive."""
+"""Time for which they stay doubtful after services report again: buffered records may still arrive."""
 
 
 class SystemState:
@@ -71,12 +71,16 @@ class SystemState:
         """Determines which services stopped reporting."""
         self._lost = analysis.outages(instances, context)
         doubtful = dict.fromkeys(analysis.outages(instances, context, DOUBTFUL_INTERVALS), context.now)
-        self._doubtful = {e: at for e, at in {**self._doubtful, **doubtful}.items() if context.now - at < DOUBTFUL_NS}
-        heard: dict[tuple[str, str], int] = {}
+        self._doubtful = {
+            environment: at
+            for environment, at in {**self._doubtful, **doubtful}.items()
+            if context.now - at < DOUBTFUL_NS
+        }
+        last_seen: dict[tuple[str, str], int] = {}
         for each in instances:
             service = (each.process.environment, each.process.service)
-            heard[service] = max(heard.get(service, 0), each.last_seen)
-        self._services_last_seen = heard
+            last_seen[service] = max(last_seen.get(service, 0), each.last_seen)
+        self._services_last_seen = last_seen
 
     def record(self, saga: model.Saga, diagnosis: Diagnosis) -> None:
         """Records the steps in which a saga succeeded, and whether it needs attention."""
@@ -106,12 +110,12 @@ class SystemState:
         for step in saga.steps:
             for attempt in step.attempts:
                 if attempt.state is model.AttemptState.OK:
-                    self._note((*saga.key[:2], step.name), saga, attempt)
+                    self._record_success((*saga.key[:2], step.name), saga, attempt)
 
-    def _note(self, step: tuple[str, str, str], saga: model.Saga, attempt: model.Attempt) -> None:
+    def _record_success(self, step: tuple[str, str, str], saga: model.Saga, attempt: model.Attempt) -> None:
         at = attempt.executor_started_at
         known = self._latest_successes.get(step)
-        if known.at < at if known else len(self._latest_successes) < STEPS:
+        if known.at < at if known else len(self._latest_successes) < MAX_STEPS:
             ids = attempt.trace_id, attempt.span_id
             success = StepSuccess(at, saga.key, attempt.process, *ids, published_at(saga, attempt))
             self._latest_successes[step] = success
@@ -138,14 +142,14 @@ MAX_SAGAS: int = 200_000
 
 
 class ProcessDependencies:
-    """Which sagas rely on which processes, and on which expected reports."""
+    """Which sagas depend on which processes, and on reports expected by which times."""
 
     def __init__(self) -> None:
         self._of_saga: dict[SagaId, dict[ProcessId, int | None]] = {}
         self._of_process: defaultdict[ProcessId, set[SagaId]] = defaultdict(set)
 
     def replace(self, saga: SagaId, report_deadlines: ReportDeadlines) -> None:
-        """Replaces the processes on which the sagas of an id rely."""
+        """Replaces the processes on which the sagas of an id depend."""
         for process in self._of_saga.pop(saga, ()):
             self._of_process[process].discard(saga)
             if not self._of_process[process]:

@@ -22,11 +22,11 @@ from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters, SagaStatus
 from sagascope_collector.storage import Storage
 
-AT_START = (SagaFilters(status="running"), SagaFilters(status="compensating"), SagaFilters(attention="any"))
-"""Sagas that a restart may affect, because of changed settings or of records that were not received meanwhile."""
+AT_START: Final = (SagaFilters(status="running"), SagaFilters(status="compensating"), SagaFilters(attention="any"))
+"""Sagas whose verdict a restart may change: settings may differ, or records were not received meanwhile."""
 
 OPEN: Final[tuple[SagaStatus, ...]] = ("running", "compensating")
-GIVEN_UP: Final[tuple[SagaStatus, ...]] = ("failed", "compensated")
+NOT_COMPLETED: Final[tuple[SagaStatus, ...]] = ("failed", "compensated")
 
 
 class ReevaluationQueue:
@@ -35,13 +35,13 @@ class ReevaluationQueue:
     def __init__(self) -> None:
         self._pending: deque[tuple[SagaFilters, str | None]] = deque((each, None) for each in AT_START)
 
-    def learned(self, news: Iterable[BaselineChange]) -> None:
-        """Queues the sagas that a newly learned plan affects: open ones and, if compensations changed, those given up.
+    def add_changes(self, changes: Iterable[BaselineChange]) -> None:
+        """Queues the sagas that changed baselines affect: open ones and, if compensations changed, failed ones.
 
         Open sagas without a name are queued as well, because their type may be inferred now.
         """
-        for (environment, name), has_compensations in news:
-            for status in (*OPEN, *(GIVEN_UP if has_compensations else ())):
+        for (environment, name), has_compensations in changes:
+            for status in (*OPEN, *(NOT_COMPLETED if has_compensations else ())):
                 self._enqueue(SagaFilters(environment=environment, name=name, status=status))
             for status in OPEN:
                 self._enqueue(SagaFilters(environment=environment, name=UNKNOWN_NAME, status=status))
@@ -50,12 +50,12 @@ class ReevaluationQueue:
         if (filters, None) not in self._pending:
             self._pending.append((filters, None))
 
-    def part(self, storage: Storage, limit: int) -> list[SagaId]:
+    def next_ids(self, storage: Storage, limit: int) -> list[SagaId]:
         """Returns the next ids to re-evaluate; empty if none are left."""
         while self._pending:
             filters, cursor = self._pending[0]
             page = storage.listing.page(filters, limit=limit, cursor=cursor)
-            self._pending.popleft()
+            self._pending.popleft()  # after the read, which may fail
             if page.next_cursor:
                 self._pending.appendleft((filters, page.next_cursor))
             if page.rows:
@@ -203,7 +203,7 @@ class Projection:
             waiting_seconds = self._storage.changes.backlog().seconds
             self._current_at = started_at - max(0.0, waiting_seconds - self._quiet - MAX_QUIET_WAIT_SECONDS)
             self.was_current = self.was_current or started_at - waiting_seconds > self._created_at
-        self._reevaluations.learned(self._learner.update_baselines())
+        self._reevaluations.add_changes(self._learner.update_baselines())
         left = self._reevaluate(self._context(context.now)) or changed >= BULK_SAGAS or len(due) == BATCH_SAGAS
         # last, so that candidates that cannot be learned from do not block other work
         return self._learn_from_candidates(context, is_busy=changed > BUSY_CHANGED_SAGAS) or left
@@ -240,7 +240,7 @@ class Projection:
         if not 0 <= context.now - self._services_checked_at < SERVICE_CHECK_INTERVAL_NS:
             self._check_services(context)
             self._services_checked_at = context.now
-        part = self._reevaluations.part(self._storage, BATCH_SAGAS)
+        part = self._reevaluations.next_ids(self._storage, BATCH_SAGAS)
         self._summaries.renew(part, context, self._stopping)
         return bool(part)
 
@@ -254,11 +254,11 @@ class Projection:
     def _run(self) -> None:
         while not self._stopping.is_set():
             started_at = time.monotonic()
-            if not self._advance_or_wait():
+            if not self._try_to_advance():
                 self._stopping.wait(max(MIN_POLL_PAUSE_SECONDS, started_at + POLL_INTERVAL_SECONDS - time.monotonic()))
 
-    def _advance_or_wait(self) -> bool:
-        """Does one iteration. A failure is logged when it starts, every minute while it lasts, and when it ends."""
+    def _try_to_advance(self) -> bool:
+        """Does the work of `_advance`. A failure is logged when it starts, every minute meanwhile, and when it ends."""
         try:
             left = self._advance()
         except Exception as error:

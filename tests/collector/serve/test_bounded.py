@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from sagascope_collector import connections
+from sagascope_collector.http_server import connections
 from sagascope_collector.http_server.server import max_connections
 from support.collector import RunningCollector, running_collector, serve_command
 from support.load import EXPORT

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import uvloop
 
-from sagascope_collector import http_server
+from sagascope_collector.http_server import server as http_server
 from support.certificates import make_certificates
 from support.served import is_closed, served
 

@@ -12,19 +12,10 @@ import orjson
 import pytest
 
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.incident_records import AmountAtRisk, IncidentChange, IncidentSaga
+from sagascope_collector.incident_records import AlertState, AmountAtRisk, IncidentChange, IncidentSaga, Notification
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import (
-    AlertState,
-    BaselineRow,
-    Notification,
-    SagaRow,
-    Storage,
-    lookup as index,
-    maintenance,
-    statistics,
-)
+from sagascope_collector.storage import BaselineRow, SagaRow, Storage, lookup as index, maintenance, statistics
 from sagascope_collector.storage.changes import Bounds
 from sagascope_collector.storage.copies import Rewriting
 from support import preloaded

@@ -10,7 +10,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope_collector import observations
 from sagascope_collector.observations import Beat, Observation, merge
-from sagascope_collector.records import BridgeState, Heartbeat, Instance, Listing, Process
+from sagascope_collector.records import BridgeState, Heartbeat, Instance, OpenSpanList, Process
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND, attributes, heartbeat, hexes, logs, resource, span, traces
 
@@ -166,7 +166,7 @@ def test_the_latest_list_that_is_ten_seconds_older_is_kept(storage: Storage, put
         put(logs(heartbeat(count, *range(count, 9), at=NOON + count * 5 * SECOND)))
         earlier = only(storage).earlier
         expected = (
-            None if count < 2 else Listing(NOON + (count - 2) * 5 * SECOND, frozenset(hexes(range(count - 2, 9))))
+            None if count < 2 else OpenSpanList(NOON + (count - 2) * 5 * SECOND, frozenset(hexes(range(count - 2, 9))))
         )
         assert earlier == expected
 
