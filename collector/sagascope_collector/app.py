@@ -19,7 +19,6 @@ from sagascope_collector.engines import read_mapping
 from sagascope_collector.errors import CannotStart, StorageUnavailable
 from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
 from sagascope_collector.http_server.access import with_cors, with_page_checks, with_tokens
-from sagascope_collector.http_server.connections import KnownHosts
 from sagascope_collector.http_server.server import Server, address_of, listen, max_connections, server
 from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import LAKE_LIMITS, Ingest, Limits
@@ -103,9 +102,8 @@ class Collector:
         self._lake = lake
         self._outages = IngestOutages(storage, clock, recorded=lake.follower.outages if lake else None)
         self._counters = Counters()
-        key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
         self._scrubber = scrubbing.Scrubber(
-            configuration.scrub_rules, scrubbing.Pseudonyms(key), configuration.attribute_mapping.keys
+            configuration.scrub_rules, serving.pseudonyms(settings), configuration.attribute_mapping.keys
         )
         file = settings.mapping
         self._remapping = Remapping(
@@ -298,9 +296,7 @@ class Collector:
         )
         api = with_tokens(with_metrics(answering, exposition), self._configuration.tokens)
         tls = self._configuration.tls.for_http() if self._configuration.tls else None
-        hosts = KnownHosts.of(
-            (settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin
-        )
+        hosts = serving.known_hosts(settings)
         api = with_page_checks(with_cors(api, settings.cors_origin), hosts)
         applications = (self._listeners.http(budget, hosts), api)
         return tuple(
@@ -390,7 +386,7 @@ def _lake(settings: Settings, storage: Storage) -> LakeParts:
 
 
 def _erasure_secret(settings: Settings) -> Callable[[str], str]:
-    pseudonyms = scrubbing.Pseudonyms(scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db))
+    pseudonyms = serving.pseudonyms(settings)
     return lambda salt: pseudonyms.of("erasure", salt)
 
 

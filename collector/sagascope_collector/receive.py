@@ -11,7 +11,6 @@ from sagascope_collector.cli.launch import Announce, serve_command
 from sagascope_collector.cli.options import lake_of
 from sagascope_collector.errors import CannotStart
 from sagascope_collector.http_server.access import Application, Receive, Scope, Send, with_page_checks
-from sagascope_collector.http_server.connections import KnownHosts
 from sagascope_collector.http_server.server import address_of, listen, max_connections, server
 from sagascope_collector.ingest import LAKE_LIMITS, Ingest
 from sagascope_collector.metrics import Counters
@@ -72,17 +71,15 @@ def open_lake(settings: Settings) -> "Lake":
             f"All processes of a lake need the same key for pseudonyms: set --scrub-key-file or {KEY_VARIABLE}."
         )
     lake = lake_of(settings.lake, settings.lake_data, settings.s3_endpoint, settings.memory_bytes)
-    key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
-    lake.create(scrubbing.Pseudonyms(key).of("lake", "key"))
+    lake.create(serving.pseudonyms(settings).of("lake", "key"))
     return lake
 
 
 async def _run(settings: Settings, configuration: Configuration, lake: "Lake", announce: Announce) -> None:
     from sagascope_collector.lake import Heartbeat, LakeWriter
 
-    key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
     mapping = configuration.attribute_mapping
-    scrubber = scrubbing.Scrubber(configuration.scrub_rules, scrubbing.Pseudonyms(key), mapping.keys)
+    scrubber = scrubbing.Scrubber(configuration.scrub_rules, serving.pseudonyms(settings), mapping.keys)
     counters, name = Counters(), process_name()
     writer = LakeWriter(lake, name)
     ingest = Ingest(
@@ -93,7 +90,7 @@ async def _run(settings: Settings, configuration: Configuration, lake: "Lake", a
     budget, connections = Budget(settings.queue_bytes), max_connections()
     grpc_server, otlp_grpc = listeners.bind_grpc(budget, connections)
     otlp_http, api = listen(settings.otlp_http, "--otlp-http"), listen(settings.api, "--api")
-    hosts = KnownHosts.of((settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin)
+    hosts = serving.known_hosts(settings)
     tls = configuration.tls.for_http() if configuration.tls else None
     http_servers = [
         server(each, drain_seconds=DRAIN_SECONDS, tls=tls, connections=connections)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -34,7 +35,7 @@ from sagascope_collector.ingest import Ingest
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp
 from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.scrubbing import Rules
+from sagascope_collector.scrubbing import Pseudonyms, Rules, load_key
 from sagascope_collector.settings import Address, Settings, memory_limit_bytes
 
 
@@ -227,6 +228,20 @@ class OtlpListeners:
             refused=self._refused,
         )
         return with_origin_checks(with_cors(receiver, settings.cors_origin), hosts)
+
+
+def pseudonyms(settings: Settings) -> Pseudonyms:
+    """Returns the pseudonyms by the key of the settings, which is generated on first use if there is none.
+
+    Raises:
+        CannotStart: the file of the key cannot be read, or the key is too short.
+    """
+    return Pseudonyms(load_key(settings.scrub_key_file, os.environ, settings.db))
+
+
+def known_hosts(settings: Settings) -> KnownHosts:
+    """Returns the names by which the ports may be called, and the origins of pages that may call them."""
+    return KnownHosts.of((settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin)
 
 
 def write_ready_file(settings: Settings, addresses: Mapping[str, str]) -> None:
