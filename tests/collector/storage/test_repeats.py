@@ -78,7 +78,7 @@ def test_repeats_are_dropped_at_once_after_a_restart_and_after_other_traffic(
     now = [NOON + HOUR]
     if not is_remembered:
         monkeypatch.setattr(repeats, "MIN_NUMBERS_IN_MEMORY", 20)
-        monkeypatch.setattr(records, "NUMBERS_READ_AT_FIRST", 5)
+        monkeypatch.setattr(records, "RECENT_RECORDS", 5)
     storage = Storage(str(path), clock=lambda: now[0])
     requests = (traces(span(1, **ORIGINAL), span(2, end=0)), logs(log("a"), log("b", attributes=of_saga())))
     assert append(storage, *requests) == (4, 0)
@@ -161,7 +161,7 @@ def test_no_split_and_no_repeat_changes_what_is_stored(
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(repeats, "MIN_NUMBERS_IN_MEMORY", 16)
-        patched.setattr(records, "NUMBERS_READ_AT_FIRST", 3)
+        patched.setattr(records, "RECENT_RECORDS", 3)
         path = str(tmp_path_factory.mktemp("repeats") / "storage.duckdb") if restarts else ":memory:"
         storage, sent, extra = Storage(path, clock=lambda: NOON + HOUR), Counter[tuple[int, int]](), 0
         for number, batch in enumerate(batches):
