@@ -193,6 +193,7 @@ class Collector:
         if not is_drained:
             _log.error("Queued requests could not be stored within %s s.", DRAIN_SECONDS)
         if self._lake and self._heartbeat:
+            # the heartbeat after the queue: other collectors must wait for what is still in it
             await asyncio.to_thread(self._lake.maintenance.stop)
             await asyncio.to_thread(self._lake.leader.stop)
             await asyncio.to_thread(self._heartbeat.stop)

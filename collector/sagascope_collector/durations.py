@@ -61,9 +61,9 @@ def format_duration(seconds: float) -> str:
     """Formats a duration in at most two units: ``80 ms``, ``3.4 s``, ``12 min``, ``2 h 5 min``."""
     if seconds < 0:
         return f"-{format_duration(-seconds)}"
-    if seconds < 0.9995:
+    if seconds < 0.9995:  # more would be rounded to 1000 ms
         return f"{seconds * 1_000:.0f} ms"
-    if seconds < 59.95:
+    if seconds < 59.95:  # more would be rounded to 60 s
         return f"{seconds:.1f} s".replace(".0 s", " s")
     whole = round(seconds) if seconds < 600 else round(seconds / 60) * 60
     index = next(index for index, (size, _) in enumerate(_FORMAT_UNITS) if whole >= size)

@@ -183,7 +183,7 @@ class Ingest:
                 raise Overloaded("The collector is stopping.")
             taken, dropped = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_OVERHEAD_BYTES)
             self._sender_returned(payload.sender)
-            if self._queue.length == 1 or self._should_commit():
+            if self._queue.length == 1 or self._should_commit():  # otherwise the writer waits for the interval
                 self._changed.notify()
         if dropped or not taken:
             self._refused()

@@ -273,6 +273,7 @@ class Follower:
             self._store_row_ids()
         self._report()
         self._outages = outages
+        # never earlier than before: the time of verdicts must not go back when a receiver falls behind
         self._as_of = max(self._as_of, now - round((lag or 0) * NANOSECONDS_PER_SECOND))
         return False
 

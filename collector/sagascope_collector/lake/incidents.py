@@ -117,24 +117,8 @@ class LakeIncidents:
 
     def append(self, documents: Mapping[str, str], changes: Sequence[IncidentChange]) -> None:
         """Adds changes to the transaction of `exclusive`; the next `read` copies them."""
-        numbered = list(enumerate(changes, (self._revision or 0) + 1))
-        with self._catalog.transaction() as session, session.cursor() as cursor:
-            cursor.executemany(
-                SQL["insert_change"],
-                [{"revision": revision, "change": json.dumps(change._asdict())} for revision, change in numbered],
-            )
-            cursor.executemany(
-                SQL["put_incident"],
-                [
-                    {
-                        "key": change.incident,
-                        "revision": revision,
-                        "document": documents[change.incident],
-                        "members": self._dumped_members(change),
-                    }
-                    for revision, change in numbered
-                ],
-            )
+        with self._catalog.transaction() as session:
+            _insert_changes(session, self._revision or 0, documents, changes, self._dumped_members)
 
     def _dumped_members(self, change: IncidentChange) -> str | None:
         if change.what != "acknowledged":
@@ -156,6 +140,25 @@ class LakeIncidents:
             if members:
                 for statement in ("delete_members", "insert_members", "update_joined"):
                     self._database.count(SQL[statement], batch_members=new_members)
+
+
+def _insert_changes(
+    session: Any,
+    last: int,
+    documents: Mapping[str, str],
+    changes: Sequence[IncidentChange],
+    members: Callable[[IncidentChange], str | None],
+) -> None:
+    """Within a transaction: inserts changes after the revision `last`, with the documents of their incidents."""
+    numbered = list(enumerate(changes, last + 1))
+    with session.cursor() as cursor:
+        cursor.executemany(
+            SQL["insert_change"],
+            [{"revision": revision, "change": json.dumps(change._asdict())} for revision, change in numbered],
+        )
+        values = ((each.incident, revision, documents[each.incident], members(each)) for revision, each in numbered)
+        names = ("key", "revision", "document", "members")
+        cursor.executemany(SQL["put_incident"], [dict(zip(names, each, strict=True)) for each in values])
 
 
 def _members(key: str, known: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -276,22 +279,8 @@ def transfer_incidents(storage: Storage, session: Any) -> None:
         documents = {key: text for key, text in storage.incidents.documents().items() if key not in known}
         found = (IncidentChange(*row) for row in storage.database.rows(SQL["select_local_changes"]))
         changes = [each for each in found if each.incident in documents]
-        numbered = {each.incident: revision for revision, each in enumerate(changes, last + 1)}
         members = _members_by_incident(storage)
-        cursor.executemany(
-            SQL["insert_change"],
-            [
-                {"revision": revision, "change": json.dumps(each._asdict())}
-                for revision, each in enumerate(changes, last + 1)
-            ],
-        )
-        cursor.executemany(
-            SQL["put_incident"],
-            [
-                {"key": key, "revision": revision, "document": documents[key], "members": members.get(key)}
-                for key, revision in numbered.items()
-            ],
-        )
+        _insert_changes(session, last, documents, changes, lambda change: members.get(change.incident))
         cursor.executemany(SQL["add_state"], [each._asdict() for each in storage.alerts.states()])
         pending = [asdict(each.notification) for each in storage.alerts.pending()]
         cursor.executemany(SQL["insert_notification"], pending)

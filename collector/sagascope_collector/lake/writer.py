@@ -236,7 +236,7 @@ class Heartbeat:
             self._session = self._lake.session()
         clock = self._lake.clock
         clock.adjust(self._session)
-        check_version(self._session)
+        check_version(self._session)  # a process that an upgrade excludes must not be ready
         oldest = self._oldest()
         waiting = max(0.0, (clock() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
         values = {"receiver": self._name, "waiting": max(waiting, self._writer.failing_seconds())}

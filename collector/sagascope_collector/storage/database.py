@@ -260,7 +260,7 @@ class Database:
             StorageUnavailable: the transaction was rolled back.
         """
         mine = self._thread_state
-        if mine.cursor is not None:
+        if mine.cursor is not None:  # within a transaction: its commit includes the block
             yield
             return
         with self._thread_cursor() as cursor:
@@ -371,7 +371,7 @@ class Database:
         with self._idle:
             self._borrowed.discard(cursor)
             if self._exclusive:
-                cursor.close()
+                cursor.close()  # the connection to which it belongs may be replaced
             else:
                 self._free.append(cursor)
             self._idle.notify_all()

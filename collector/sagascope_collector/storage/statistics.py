@@ -268,7 +268,7 @@ def _percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | Non
     for bucket, attempts in sorted(buckets.items()):
         passed += attempts
         while len(found) < len(PERCENTILES) and passed >= math.ceil(PERCENTILES[len(found)] * total):
-            found.append(2 ** ((bucket + 0.5) / 8) / 1e9)
+            found.append(2 ** ((bucket + 0.5) / 8) / 1e9)  # the middle of the bucket
     return (found[0], found[1], found[2]) if total else None
 
 

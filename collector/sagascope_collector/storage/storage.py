@@ -183,7 +183,7 @@ class Storage:
             self.database.close()
             if is_clean and not Path(f"{self._path}.wal").exists():
                 self._mark.remove()
-            else:
+            else:  # the next start compares the log with it
                 self._mark.close()
 
     def _stop(self) -> bool:
