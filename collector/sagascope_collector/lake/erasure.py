@@ -206,8 +206,8 @@ class LakeErasure:
             session.execute(SQL["update_table_statistics"])
             ((last,),) = session.execute(SQL["end_erasure"], {"erasure": number}).fetchall()
         self._wait_for(lambda: self._follower.snapshot >= last)
-        self._wait_for_others(session, last)
-        self._instances.write(session)
+        self._wait_for_others(session, last)  # after the expiration, they would have to read the tables
+        self._instances.write(session)  # snapshots that expire may be the only place of observations
         redact(session, ids, asked["texts"], asked["incidents"])
         with (
             self._lake.exclusive(session, ERASURE_LOCK_IDLE_SECONDS),
@@ -219,7 +219,7 @@ class LakeErasure:
             connection.execute(SQL["delete_erased_files"], {"before": until.isoformat()})
         self._vacuum(session, VACUUMED)
         session.execute(SQL["finish_erasure"], {"erasure": number})
-        self._vacuum(session, ["sagascope_erasures"])
+        self._vacuum(session, ["sagascope_erasures"])  # the request named the sagas
         return records
 
     def _delete(self, ids: Sequence[SagaId]) -> int:

@@ -106,13 +106,11 @@ class Transfer:
         spans = _with_extras(self._storage.database.arrow(SQL[f"select_{part.kind}_spans"], values))
         logs = self._storage.database.arrow(SQL[f"select_{part.kind}_logs"], values)
         links = self._storage.database.arrow(SQL[f"select_{part.kind}_links"], values)
-        observations = dump_observations(list(map(_observation, self._instances()))) if is_last else ""
+        known = map(_INSTANCE.validate_json, self._storage.instances.documents().values())
+        observations = dump_observations(list(map(_observation, known))) if is_last else ""
         progress = schema.table("database_id part last", [(self._id, part.kind, part.last)], last=pa.int64())
         self._writer.put({"spans": spans, "logs": logs, "linked_spans": links, "migrations": progress}, observations)
         return int(spans.num_rows + logs.num_rows)
-
-    def _instances(self) -> list[KnownInstance]:
-        return [_INSTANCE.validate_json(text) for text in self._storage.instances.documents().values()]
 
     def _write_outages(self, session: Any) -> None:
         """Stores the ingest outages, of which the last continues until a receiver reports, and the instances."""
