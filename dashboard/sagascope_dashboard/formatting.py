@@ -10,10 +10,10 @@ from typing import Any, Final, Literal, NamedTuple
 from sagascope_collector.client import schemas
 from sagascope_collector.client.schemas import AttentionCode, SagaSummary
 
-LINE_LIMIT = 300
+MAX_LINE_CHARACTERS = 300
 """Characters of one value on a line; the rest is cut, visibly."""
 
-BLOCK_LIMIT = 20_000
+MAX_BLOCK_CHARACTERS = 20_000
 """Characters of a block of text, for example a stack trace."""
 
 _CONTROL_CHARACTERS = re.compile(
@@ -24,7 +24,7 @@ _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "K
 _UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
-def line(value: Any, limit: int = LINE_LIMIT) -> str:
+def line(value: Any, limit: int = MAX_LINE_CHARACTERS) -> str:
     """Returns any received value as one line in which nothing can steer the page or terminal.
 
     Control characters and those that reorder text become their escapes, lists and objects become JSON, and what is
@@ -35,7 +35,7 @@ def line(value: Any, limit: int = LINE_LIMIT) -> str:
     return " ".join(_cut(_escape_controls(_text(value, limit)), limit).split())
 
 
-def block(value: Any, limit: int = BLOCK_LIMIT) -> str:
+def block(value: Any, limit: int = MAX_BLOCK_CHARACTERS) -> str:
     """Returns any received value as lines of text, escaped as by `line`; line breaks and tabs stay."""
     return _cut(_escape_controls(_text(value, limit).replace("\r\n", "\n")), limit)
 
@@ -123,7 +123,7 @@ def local_time(moment: datetime, now: datetime) -> str:
     return f"{local:%H:%M:%S}" if local.date() == now.date() else f"{local.day} {local:%b %Y, %H:%M:%S}"
 
 
-def sentence_parts(text: str, parts: schemas.Parts, limit: int = LINE_LIMIT) -> list[str | datetime]:
+def sentence_parts(text: str, parts: schemas.Parts, limit: int = MAX_LINE_CHARACTERS) -> list[str | datetime]:
     """Returns the texts and times of a received sentence, each text as `line` returns it, cut at about `limit`."""
     shown: list[str | datetime] = []
     left = limit
@@ -137,7 +137,7 @@ def sentence_parts(text: str, parts: schemas.Parts, limit: int = LINE_LIMIT) -> 
     return shown or [line(text, limit)]
 
 
-def local_sentence(text: str, parts: schemas.Parts, now: datetime, limit: int = LINE_LIMIT) -> str:
+def local_sentence(text: str, parts: schemas.Parts, now: datetime, limit: int = MAX_LINE_CHARACTERS) -> str:
     """Returns a received sentence with its times in the zone of `now`, with a date where it is another day."""
     shown = sentence_parts(text, parts, limit)
     return "".join(part if isinstance(part, str) else local_time(part, now) for part in shown)

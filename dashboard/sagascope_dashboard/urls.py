@@ -174,13 +174,13 @@ class Filters:
         return f"{arguments['since']}~{cursor}" if cursor and self.since in WINDOWS else cursor
 
 
-FIELDS = (
+TEMPLATE_FIELDS = (
     *("id", "name", "run", "environment", "step", "service", "idempotency_key", "trace_id", "span_id"),
     *("started_ms", "ended_ms"),
 )
 """Fields that a template may name in braces, beside ``key.NAME`` for a business key."""
 
-_FIELD = re.compile(r"\{([^{}]*)\}")
+_TEMPLATE_FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +209,10 @@ def _template(written: str) -> Link:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.netloc or "{" in parts.netloc:
         raise ValueError(f"The link {name} must begin with http:// or https:// and a host without fields.")
-    for field in _FIELD.findall(url):
-        if field not in FIELDS and not field.startswith("key."):
-            raise ValueError(
-                f"The link {name} has a field that is unknown: {field!r}. Known: {', '.join(FIELDS)}, key.NAME."
-            )
+    for field in _TEMPLATE_FIELD.findall(url):
+        if field not in TEMPLATE_FIELDS and not field.startswith("key."):
+            known = f"{', '.join(TEMPLATE_FIELDS)}, key.NAME"
+            raise ValueError(f"The link {name} has a field that is unknown: {field!r}. Known: {known}.")
     return Link(name.strip(), url)
 
 
@@ -240,9 +239,9 @@ def _filled(known: Sequence[Link], values: Mapping[str, str]) -> tuple[Link, ...
 
 
 def _fill(url: str, values: Mapping[str, str]) -> str | None:
-    if any(values.get(field, "") in ("", ".", "..") for field in _FIELD.findall(url)):
+    if any(values.get(field, "") in ("", ".", "..") for field in _TEMPLATE_FIELD.findall(url)):
         return None  # browsers take a segment of dots as another folder, quoted or not
-    return _FIELD.sub(lambda field: quote(values[field[1]], safe=""), url)
+    return _TEMPLATE_FIELD.sub(lambda field: quote(values[field[1]], safe=""), url)
 
 
 def _values(saga: schemas.Saga) -> dict[str, str]:

@@ -171,7 +171,7 @@ def _seconds(header: str | None) -> float | None:
 ABANDONED_AFTER_SECONDS = 60.0
 """Age after which another process may send the files of a process that ended."""
 
-SUFFIX = ".otlp"
+FILE_SUFFIX = ".otlp"
 FILE_NAME = re.compile(r"\d{20}-\d+-(?P<records>\d+)-(?P<signal>traces|logs)-(?P<owner>[0-9a-f]{32})\.otlp")
 """Time of writing, a sequence number, number of records, signal, and owner."""
 
@@ -218,7 +218,7 @@ class Spool:
         try:
             partial.write_bytes(request.body)
             # only whole files have the name that processes look for
-            partial.rename(self._folder / (name + SUFFIX))
+            partial.rename(self._folder / (name + FILE_SUFFIX))
         except OSError:
             partial.unlink(missing_ok=True)
             raise
@@ -239,7 +239,8 @@ class Spool:
         """Makes a file ours; returns None if another process was faster: a file can be renamed only once."""
         if self._owner in file.name:
             return file
-        claimed = file.with_name(file.name.removesuffix(SUFFIX).rpartition("-")[0] + f"-{self._owner}{SUFFIX}")
+        without_owner = file.stem.rpartition("-")[0]
+        claimed = file.with_name(f"{without_owner}-{self._owner}{FILE_SUFFIX}")
         try:
             file.rename(claimed)
             claimed.touch()  # its age counts from now, so that no other process claims it from us

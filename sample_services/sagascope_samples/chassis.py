@@ -48,16 +48,16 @@ HEARTBEAT_SECONDS = 2.0
 
 # --- settings --------------------------------------------------------------------------------------
 
-ADDRESS = "SAMPLE_ADDRESS"
+ADDRESS_VARIABLE = "SAMPLE_ADDRESS"
 """``HOST:PORT`` to listen on."""
 
-DATABASE = "SAMPLE_DATABASE"
+DATABASE_VARIABLE = "SAMPLE_DATABASE"
 """The service's own SQLite file; created if it does not exist."""
 
-PEERS = "SAMPLE_PEERS"
+PEERS_VARIABLE = "SAMPLE_PEERS"
 """``name=URL`` of the other services, separated by commas."""
 
-HEARTBEAT = "SAMPLE_HEARTBEAT"
+HEARTBEAT_VARIABLE = "SAMPLE_HEARTBEAT"
 """Seconds between heartbeats while spans are open."""
 
 
@@ -79,19 +79,19 @@ class Settings:
             KeyError: A variable is missing.
             ValueError: A variable is invalid.
         """
-        host, _, port = environment[ADDRESS].rpartition(":")
-        pairs = (peer.partition("=") for peer in environment[PEERS].split(","))
+        host, _, port = environment[ADDRESS_VARIABLE].rpartition(":")
+        pairs = (peer.partition("=") for peer in environment[PEERS_VARIABLE].split(","))
         peers = {name: url for name, _, url in pairs}
-        heartbeat_seconds = float(environment.get(HEARTBEAT, HEARTBEAT_SECONDS))
-        return cls(host, int(port), Path(environment[DATABASE]), peers, heartbeat_seconds)
+        heartbeat_seconds = float(environment.get(HEARTBEAT_VARIABLE, HEARTBEAT_SECONDS))
+        return cls(host, int(port), Path(environment[DATABASE_VARIABLE]), peers, heartbeat_seconds)
 
     def to_environment(self) -> dict[str, str]:
         """Returns the variables that `from_environment` reads."""
         return {
-            ADDRESS: f"{self.host}:{self.port}",
-            DATABASE: str(self.database),
-            PEERS: ",".join(f"{name}={url}" for name, url in self.peers.items()),
-            HEARTBEAT: str(self.heartbeat_seconds),
+            ADDRESS_VARIABLE: f"{self.host}:{self.port}",
+            DATABASE_VARIABLE: str(self.database),
+            PEERS_VARIABLE: ",".join(f"{name}={url}" for name, url in self.peers.items()),
+            HEARTBEAT_VARIABLE: str(self.heartbeat_seconds),
         }
 
 

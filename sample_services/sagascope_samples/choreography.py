@@ -25,8 +25,14 @@ from sagascope import Saga
 from sagascope.integrations.messages import publishing
 from sagascope_samples.calls import Order, Unavailable
 from sagascope_samples.chassis import faults_from_environment, faults_to_environment, run
-from sagascope_samples.demo import scenario as demo
-from sagascope_samples.demo.scenario import STEP_TIMEOUT_SECONDS, Finding, Scenario, spaced_payments, step_timeouts
+from sagascope_samples.demo.scenario import (
+    STEP_TIMEOUT_SECONDS,
+    Finding,
+    PlantedFault,
+    Scenario,
+    spaced_payments,
+    step_timeouts,
+)
 from sagascope_samples.demo.supervisor import Addresses, ProcessSpec, find_program, module
 
 BROKER_VARIABLE: Final = "SAMPLE_BROKER"
@@ -162,7 +168,7 @@ KILLED_SERVICE: Final = "shipping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlantedFault(demo.PlantedFault):
+class HandlerFault(PlantedFault):
     """A fault in one payment, planted in the handler of one service."""
 
     service: str
@@ -172,7 +178,7 @@ class PlantedFault(demo.PlantedFault):
 
 
 PLANTED_FAULTS: Final = (
-    PlantedFault(
+    HandlerFault(
         payment="8486",
         description="The ledger acknowledges this payment's message without handling it.",
         service="ledger",
@@ -180,7 +186,7 @@ PLANTED_FAULTS: Final = (
         expected=Finding("running", "next_step_missing", "forward", "ledger.record", "ledger"),
         headline="so the cause is this message",
     ),
-    PlantedFault(
+    HandlerFault(
         payment="8488",
         description="The wallet publishes twice that this payment is debited.",
         service="wallet",
@@ -188,7 +194,7 @@ PLANTED_FAULTS: Final = (
         expected=Finding("completed", "applied_twice", "forward", "ledger.record", "ledger"),
         headline="Two messages requested it, published by wallet",
     ),
-    PlantedFault(
+    HandlerFault(
         payment="8490",
         description="The notification service fails on this payment's message, and JetStream delivers it again and "
         "again.",
@@ -197,7 +203,7 @@ PLANTED_FAULTS: Final = (
         expected=Finding("running", "retrying", "forward", "notification.send", "notification"),
         headline="is redelivered after each failure",
     ),
-    PlantedFault(
+    HandlerFault(
         payment="8494",
         description="Shipping is killed (SIGKILL) and not restarted; its messages wait.",
         service=KILLED_SERVICE,

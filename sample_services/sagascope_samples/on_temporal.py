@@ -26,8 +26,7 @@ with workflow.unsafe.imports_passed_through():  # Temporal runs this module agai
     from sagascope.integrations.temporal import SagascopePlugin, WorkflowDescription, compensates
     from sagascope_samples.calls import Order, Refused
     from sagascope_samples.chassis import Fault, FaultKind, faults_from_environment, faults_to_environment, run
-    from sagascope_samples.demo import scenario as demo
-    from sagascope_samples.demo.scenario import Finding, Scenario, spaced_payments, step_timeouts
+    from sagascope_samples.demo.scenario import Finding, PlantedFault, Scenario, spaced_payments, step_timeouts
     from sagascope_samples.demo.supervisor import Addresses, ProcessSpec, find_program, module
 
 PAYMENTS: Final = "payments"
@@ -148,7 +147,7 @@ class ProcessFault(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlantedFault(demo.PlantedFault):
+class WorkflowFault(PlantedFault):
     """A fault in one payment, planted in its activities, its task queue or a process."""
 
     activity_faults: Mapping[str, FaultKind] = field(default_factory=dict)
@@ -159,28 +158,28 @@ class PlantedFault(demo.PlantedFault):
 
 
 PLANTED_FAULTS: Final = (
-    PlantedFault(
+    WorkflowFault(
         payment="8484",
         description="The bank cannot charge this account, and Temporal retries it without end.",
         expected=Finding("running", "retrying", "forward", CHARGE, BANK),
         headline="The account is locked",
         activity_faults={CHARGE: FaultKind.FAIL},
     ),
-    PlantedFault(
+    WorkflowFault(
         payment="8486",
         description="The goods are sold out, and the refund fails: the customer was charged for nothing.",
         expected=Finding("failed", "compensation_failed", "compensation", REFUND, BANK),
         headline="The card was closed",
         activity_faults={FULFIL: FaultKind.REFUSE, REFUND: FaultKind.FAIL},
     ),
-    PlantedFault(
+    WorkflowFault(
         payment="8488",
         description="The order goes to a task queue without workers.",
         expected=Finding("running", "blocked", "forward", FULFIL, WAREHOUSE),
         headline="no worker polls",
         warehouse=UNSERVED_QUEUE,
     ),
-    PlantedFault(
+    WorkflowFault(
         payment="8490",
         description="The warehouse's worker is killed (SIGKILL) while it fulfils this order; Temporal waits ten "
         "minutes for it.",
@@ -188,7 +187,7 @@ PLANTED_FAULTS: Final = (
         activity_faults={FULFIL: FaultKind.STALL},
         process_fault=ProcessFault.WORKER_KILLED,
     ),
-    PlantedFault(
+    WorkflowFault(
         payment="8492",
         description="Temporal's server is killed and restarted during this payment: no action required.",
         expected=Finding("completed", None, None, None, None),
@@ -252,7 +251,7 @@ class TemporalScenario(Scenario):
         if payments_sent is None:
             await asyncio.Event().wait()
 
-    async def _pay(self, client: Client, order: Order, planted: PlantedFault | None) -> None:
+    async def _pay(self, client: Client, order: Order, planted: WorkflowFault | None) -> None:
         process_fault = planted.process_fault if planted is not None else None
         if process_fault is not None:
             await self.wait_for_healthy()

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import (
-    LINE_LIMIT,
+    MAX_LINE_CHARACTERS,
     amount,
     block,
     duration,
@@ -37,7 +37,7 @@ def test_nothing_received_can_steer_what_it_is_shown_in(received: str, shown: st
 
 
 def test_a_value_that_is_too_long_is_cut_visibly() -> None:
-    assert line("x" * 1_000_000) == "x" * LINE_LIMIT + "… (999,700 more characters)"
+    assert line("x" * 1_000_000) == "x" * MAX_LINE_CHARACTERS + "… (999,700 more characters)"
 
 
 def test_text_that_looks_cut_is_cut_all_the_same() -> None:

@@ -15,7 +15,7 @@ from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import lists
 from sagascope_dashboard.components.elements import h, render
-from sagascope_dashboard.components.lists import COLORS
+from sagascope_dashboard.components.lists import TONE_COLORS
 from sagascope_dashboard.formatting import BY_STATUS, Style, epoch_ms, iso, line, mixed, shades
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.flows import Edge, Node
@@ -45,7 +45,7 @@ MAX_MS_WITHOUT_DATE = 2 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class BarPart:
     """A part of a stacked bar."""
 
     code: str
@@ -53,15 +53,18 @@ class Bar:
     number: int
 
 
-def bars(counts: schemas.Counts, kind: str) -> list[Bar]:
+def bars(counts: schemas.Counts, kind: str) -> list[BarPart]:
     """Returns the bars of ``started`` or ``attention``."""
     return [
-        Bar(code, each.at, number) for each in counts.series for code, number in getattr(each, kind).items() if number
+        BarPart(code, each.at, number)
+        for each in counts.series
+        for code, number in getattr(each, kind).items()
+        if number
     ]
 
 
 def chart_over_time(
-    shown: Sequence[Bar],
+    shown: Sequence[BarPart],
     styles: Mapping[str, Style],
     colors: Mapping[str, str],
     counts: schemas.Counts,
@@ -140,7 +143,7 @@ def time_format(start: float, end: float) -> str:
     return "%H:%M" if end - start <= MAX_MS_WITHOUT_DATE else "%d %b"
 
 
-def _stacked(shown: Sequence[Bar], styles: Mapping[str, Style], period_ms: int) -> list[dict[str, object]]:
+def _stacked(shown: Sequence[BarPart], styles: Mapping[str, Style], period_ms: int) -> list[dict[str, object]]:
     """Returns the bars with their positions: Vega-Lite stacks no bars that have a width."""
     heights: Counter[datetime] = Counter()
     values: list[dict[str, object]] = []
@@ -262,7 +265,7 @@ def chart_of_points(points: Sequence[Point], x_title: str, y_title: str, *, over
 
 def theme_colors(styles: Mapping[str, Style]) -> dict[str, str]:
     """Returns the colour of each state in the reader's theme."""
-    of_tones = {tone: theme_color(f"{color}Color", "#808080") for tone, color in COLORS.items()}
+    of_tones = {tone: theme_color(f"{color}Color", "#808080") for tone, color in TONE_COLORS.items()}
     return shades(styles, of_tones, theme_color("textColor", "#000000"), theme_color("backgroundColor", "#ffffff"))
 
 

@@ -28,7 +28,7 @@ from sagascope_collector.client import (
 )
 from sagascope_dashboard import data
 from sagascope_dashboard.data import FetchResult
-from sagascope_dashboard.formatting import LINE_LIMIT, Style, iso, line, sentence_parts
+from sagascope_dashboard.formatting import MAX_LINE_CHARACTERS, Style, iso, line, sentence_parts
 from sagascope_dashboard.urls import WINDOWS, Link
 from sagascope_dashboard.viewmodels.records import CallSequence
 from sagascope_dashboard.viewmodels.timeline import Timeline
@@ -135,7 +135,7 @@ def time(moment: datetime, form: Literal["clock", "fine", "full", "ago", "for"] 
     return h("time", iso(moment), datetime=iso(moment), data_as=form)
 
 
-def sentence(text: str, parts: schemas.Parts, limit: int = LINE_LIMIT) -> list[Element]:
+def sentence(text: str, parts: schemas.Parts, limit: int = MAX_LINE_CHARACTERS) -> list[Element]:
     """Returns a received sentence with its times in the reader's zone."""
     return [part if isinstance(part, str) else time(part) for part in sentence_parts(text, parts, limit)]
 

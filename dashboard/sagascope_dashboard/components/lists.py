@@ -18,7 +18,7 @@ MAX_ROWS_AT_ONCE = 14
 
 ROW_PIXELS = 38
 
-WIDTHS = {
+COLUMN_PIXELS = {
     "Transaction": 130,
     "Amount at risk": 150,
     "Keys": 210,
@@ -29,7 +29,7 @@ WIDTHS = {
 }
 """Pixels of the columns whose content differs much."""
 
-COLORS: dict[Tone, Any] = {
+TONE_COLORS: dict[Tone, Any] = {
     "alarm": "red",
     "wait": "yellow",
     "work": "blue",
@@ -39,7 +39,7 @@ COLORS: dict[Tone, Any] = {
 }
 
 _STYLES = (*STATUS.values(), *ATTENTION.values(), *INCIDENT.values(), FAILURE_RATE, *SENDERS)
-_TONES = {style.label: COLORS[style.tone] for style in _STYLES}
+_TONES = {style.label: TONE_COLORS[style.tone] for style in _STYLES}
 """The colour of each state, by its label."""
 
 
@@ -112,10 +112,10 @@ def _column(column: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     if column in ("Started", "Since", "Last seen", "First seen"):
         return columns.DatetimeColumn(title, format="D MMM YYYY, HH:mm:ss", timezone=data.zone())
     if column == "Keys":
-        return columns.ListColumn(title, width=WIDTHS[column])
+        return columns.ListColumn(title, width=COLUMN_PIXELS[column])
     if any(isinstance(row[column], int) for row in rows):
-        return columns.NumberColumn(title, width=WIDTHS.get(column), format="localized")
-    return columns.Column(title, width=WIDTHS.get(column))
+        return columns.NumberColumn(title, width=COLUMN_PIXELS.get(column), format="localized")
+    return columns.Column(title, width=COLUMN_PIXELS.get(column))
 
 
 _LABELS = {

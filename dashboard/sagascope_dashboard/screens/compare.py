@@ -19,10 +19,10 @@ from sagascope_dashboard.components.elements import (
     render,
     value_or_error,
 )
-from sagascope_dashboard.components.lists import COLORS
+from sagascope_dashboard.components.lists import TONE_COLORS
 from sagascope_dashboard.formatting import duration, line, plural, saga_style
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.compare import Bar, Comparison, StepRow, compare, typical_saga
+from sagascope_dashboard.viewmodels.compare import AttemptBar, Comparison, StepRow, compare, typical_saga
 from sagascope_dashboard.viewmodels.timeline import adjust_clocks, clock_offsets
 
 COMPRESSED, EVEN = "Compressed", "Even"
@@ -33,7 +33,7 @@ COMPRESS_FACTOR = 4.0
 TICKS_SECONDS = (0, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400)
 """Times that have a label on a compressed axis."""
 
-LINES = ("name", "this", "typical")
+LINE_NAMES = ("name", "this", "typical")
 """The lines of a step, from top to bottom."""
 
 LEGEND = (
@@ -127,7 +127,7 @@ def timelines(comparison: Comparison, *, is_compressed: bool) -> Any:
     def of(values: list[dict[str, Any]]) -> Any:
         return alt.Chart(alt.InlineData(values=values)).encode(
             y=alt.Y("row:O", axis=None, scale=alt.Scale(paddingInner=0.25)),
-            yOffset=alt.YOffset("line:N", scale=alt.Scale(domain=list(LINES))),
+            yOffset=alt.YOffset("line:N", scale=alt.Scale(domain=list(LINE_NAMES))),
         )
 
     attempts = (
@@ -176,8 +176,8 @@ def _bar_values(index: int, row: StepRow) -> list[dict[str, Any]]:
     return values
 
 
-def _bar_value(index: int, side: str, bar: Bar) -> dict[str, Any]:
-    color = theme_color(f"{COLORS[bar.style.tone]}Color", "#808080")
+def _bar_value(index: int, side: str, bar: AttemptBar) -> dict[str, Any]:
+    color = theme_color(f"{TONE_COLORS[bar.style.tone]}Color", "#808080")
     look = {"fill": "transparent" if bar.is_open else color, "stroke": color, "dash": "solid", "text": bar.text}
     return {"row": index, "line": side, "start": bar.start, "end": bar.end, **look}
 

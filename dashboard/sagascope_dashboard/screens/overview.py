@@ -16,7 +16,7 @@ from sagascope_dashboard.viewmodels.attention import Count, Summary, Urgent, inc
 from sagascope_dashboard.viewmodels.services import deployments
 from sagascope_dashboard.viewmodels.transactions import saga_table, sorted_by
 
-FIELDS = ("attention", "name", "service", "amount", "environment")
+FILTER_FIELDS = ("attention", "name", "service", "amount", "environment")
 COLUMNS = (
     "Transaction",
     "Status",
@@ -40,7 +40,7 @@ def page() -> None:
     st.session_state.pop(SHOWN_KEYS, None)
     above, below = st.container(), st.container()
     with below:  # first, as its fields say what is counted above
-        filters = read_filters(FIELDS, kept)
+        filters = read_filters(FILTER_FIELDS, kept)
         render("overview-chips", chips(filters, lambda each: each.href(OVERVIEW, **kept)))
         _live_lists(filters)
     with above:

@@ -233,7 +233,7 @@ def _logs(saga: schemas.Saga, lines: Sequence[schemas.Log]) -> None:
         text = st.text_input("Filter lines", key="saga-log-text", placeholder="Text, service or attribute").strip()
     shown = own_logs(lines, LEVELS[str(level or "All")], text)
     _cut("saga-logs", len(saga.logs), saga.logs_total, "records")
-    table, full = st.columns(TABLE_AND_RECORD)
+    table, full = st.columns(TABLE_AND_RECORD_WIDTHS)
     with table:
         _choose("saga-logs", log_rows(shown), [log_key(log) for log in shown], CHOSEN_LOG_KEY)
     chosen = next((log for log in shown if log_key(log) == st.session_state.get(CHOSEN_LOG_KEY)), None)
@@ -243,7 +243,7 @@ def _logs(saga: schemas.Saga, lines: Sequence[schemas.Log]) -> None:
         render("saga-log", shown_record, on_choice=_show_span)
 
 
-TABLE_AND_RECORD = (5, 3)
+TABLE_AND_RECORD_WIDTHS = (5, 3)
 """The widths of a table and of the record that is chosen in it."""
 
 SELECT_ROW = h("p", "Select a row to see all of it.", cls="muted")
@@ -261,7 +261,7 @@ def _spans(saga: schemas.Saga) -> None:
     _cut("saga-spans", len(saga.spans), saga.spans_total, "spans")
     tree = span_tree(saga.spans, text)
     chosen = next((each for each in tree if each.key == st.session_state.get(CHOSEN_SPAN_KEY)), None)
-    table, full = st.columns(TABLE_AND_RECORD)
+    table, full = st.columns(TABLE_AND_RECORD_WIDTHS)
     with table:
         _choose("saga-spans", span_rows(tree), [each.key for each in tree], CHOSEN_SPAN_KEY)
     with full:

@@ -23,13 +23,13 @@ from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.services import deployments
 from sagascope_dashboard.viewmodels.transactions import as_csv, empty_text, limit_text, saga_table, sorted_by
 
-FIELDS = ("status", "attention", "name", "service", "since", "step", "amount", "environment", "sort")
+FILTER_FIELDS = ("status", "attention", "name", "service", "since", "step", "amount", "environment", "sort")
 
 
 def page() -> None:
     """Renders the list with the filters of the URL."""
     render("transactions-title", h("h1", "Transactions", cls="page-title"))
-    filters = read_filters(FIELDS)
+    filters = read_filters(FILTER_FIELDS)
     render("transactions-chips", chips(filters, Filters.href))
     _live_list(filters)
     csv_button(filters, "transactions")

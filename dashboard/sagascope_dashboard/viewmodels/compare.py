@@ -29,7 +29,7 @@ OWN_ATTRIBUTE_PREFIXES = ("saga.", "sagascope.")
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class AttemptBar:
     """One attempt; times are seconds since the start of its own saga."""
 
     start: float
@@ -44,8 +44,8 @@ class StepRow:
     """One step in both; without bars where it was not reached."""
 
     name: str
-    this: tuple[Bar, ...]
-    reference: tuple[Bar, ...]
+    this: tuple[AttemptBar, ...]
+    reference: tuple[AttemptBar, ...]
     differences: tuple[str, ...]
     late_from: float | None
     """Where this one takes much longer: from when on."""
@@ -123,7 +123,7 @@ def _rows(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Iterato
         )
 
 
-def _bars(step: schemas.Step, start: datetime, now: datetime) -> Iterator[Bar]:
+def _bars(step: schemas.Step, start: datetime, now: datetime) -> Iterator[AttemptBar]:
     ordered = sorted(step.attempts, key=lambda each: each.started_at)
     for attempt in ordered if len(ordered) <= 2 * EDGE_BARS else ordered[:EDGE_BARS] + ordered[-EDGE_BARS:]:
         begin = (attempt.started_at - start).total_seconds()
@@ -133,10 +133,10 @@ def _bars(step: schemas.Step, start: datetime, now: datetime) -> Iterator[Bar]:
         error = f": {line(attempt.error.message, 120)}" if attempt.error else ""
         number = f", attempt {attempt.number}" if len(step.attempts) > 1 else ""
         text = f"{style.label}{error}{number}, {duration(end - begin)}{f' in {where}' if where else ''}"
-        yield Bar(begin, max(end, begin), attempt.ended_at is None, style, text)
+        yield AttemptBar(begin, max(end, begin), attempt.ended_at is None, style, text)
 
 
-def _late_from(this: Sequence[Bar], reference: Sequence[Bar]) -> float | None:
+def _late_from(this: Sequence[AttemptBar], reference: Sequence[AttemptBar]) -> float | None:
     if not this or not reference:
         return None
     start, usual = this[0].start, max(bar.end for bar in reference) - reference[0].start

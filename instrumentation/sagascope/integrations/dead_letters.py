@@ -28,10 +28,10 @@ REASONS: Final[Mapping[str, str]] = {
 }
 """What happened to a message, by the reason that RabbitMQ's ``x-death`` and NATS's advisories give."""
 
-SOURCES: Final = ("kafka_dlt-original-topic", "__connect.errors.topic")
+SOURCE_HEADERS: Final = ("kafka_dlt-original-topic", "__connect.errors.topic")
 """Headers with the topic of a message in a dead-letter topic, of Spring and of Kafka Connect."""
 
-ERRORS: Final = ("kafka_dlt-exception-message", "__connect.errors.exception.message")
+ERROR_HEADERS: Final = ("kafka_dlt-exception-message", "__connect.errors.exception.message")
 """Headers with the error for which the message was moved there."""
 
 
@@ -57,8 +57,8 @@ def report_dead_letter(
             return False
         found = {header_text(name).lower(): value for name, value in header_pairs(headers)}
         death = _latest_death(found)
-        reason = reason or _text(death, "reason") or _first(found, ERRORS)
-        source = source or _text(death, "queue") or _first(found, SOURCES)
+        reason = reason or _text(death, "reason") or _first(found, ERROR_HEADERS)
+        source = source or _text(death, "queue") or _first(found, SOURCE_HEADERS)
         attributes = {
             semconv.DEAD_LETTER_REASON: reason,
             semconv.DEAD_LETTER_QUEUE: queue,
