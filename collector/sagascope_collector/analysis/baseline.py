@@ -30,7 +30,7 @@ from sagascope_collector.analysis.spans import SpanTree, keyed
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaKey
 
-MAX_STEPS = 200
+MAX_SAMPLE_STEPS = 200
 """Maximum number of steps in a sample; sagas with more steps are loops and have no common plan."""
 
 
@@ -83,7 +83,7 @@ def load_sample(text: str) -> SagaSample:
 
 def take_sample(saga: Saga) -> SagaSample | None:
     """Returns the sample of a saga; None while it is open, or if it has too many steps."""
-    if not has_ended(saga.status) or saga.ended_at is None or len(saga.steps) > MAX_STEPS:
+    if not has_ended(saga.status) or saga.ended_at is None or len(saga.steps) > MAX_SAMPLE_STEPS:
         return None
     version = next((span.process.version for span in saga.spans), "")
     completed = saga.status is Status.COMPLETED
@@ -120,7 +120,7 @@ def _step_sample(together: list[Step]) -> StepSample:
     )
 
 
-REQUIRED_SHARE = 0.95
+MIN_REQUIRED_SHARE = 0.95
 """Share of the finished sagas that must contain a step for the step to be required."""
 
 MAX_COMPARED_PAIRS = 1_000_000
@@ -148,7 +148,7 @@ def learn_plan(samples: Sequence[SagaSample]) -> Plan | None:
             name=name,
             compensation=compensations.get(name),
             timeout=None,
-            optional=shares[name] < REQUIRED_SHARE * len(completed),
+            optional=shares[name] < MIN_REQUIRED_SHARE * len(completed),
             after=_direct(name, before),
         )
         for name in names
@@ -243,7 +243,7 @@ LATE_FACTOR = 3
 MIN_LIMIT_SECONDS = 10.0
 """Minimum duration limit in seconds, however fast a step usually is; higher during a slowdown."""
 
-SIMILAR_RATIO = 0.2
+MAX_SIMILAR_RATIO = 0.2
 """Ratio by which two limits may differ and still count as equal."""
 
 MAX_SAMPLES = 500
@@ -287,14 +287,14 @@ class Baseline:
             and _are_near(self.duration_limits, other.duration_limits)
             and _are_near(self.transition_limits, other.transition_limits)
             and self.services == other.services
-            and self.longest_pause <= other.longest_pause * (1 + SIMILAR_RATIO) + 1
-            and other.longest_pause <= self.longest_pause * (1 + SIMILAR_RATIO) + 1
+            and self.longest_pause <= other.longest_pause * (1 + MAX_SIMILAR_RATIO) + 1
+            and other.longest_pause <= self.longest_pause * (1 + MAX_SIMILAR_RATIO) + 1
         )
 
 
 def _are_near(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return one.keys() == other.keys() and all(
-        abs(seconds - other[name]) <= SIMILAR_RATIO * seconds for name, seconds in one.items()
+        abs(seconds - other[name]) <= MAX_SIMILAR_RATIO * seconds for name, seconds in one.items()
     )
 
 

@@ -40,6 +40,7 @@ class Context:
     step_timeouts: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Configured step timeouts in seconds, by (saga name, step)."""
     default_timeout: float = 30.0
+    """Seconds after which an attempt, or what should follow it, is late where nothing else is known."""
     services: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     """The service that runs a step, by (environment, saga name, step), as observed in any saga."""
     baselines: Mapping[tuple[str, str], Baseline] = field(default_factory=dict)
@@ -228,13 +229,13 @@ def is_alive(instance: Instance, context: Context) -> bool:
     return not Liveness([instance], EvaluationClock(context.now, context.ingest_outages), {}).is_lost(instance.process)
 
 
-MIN_SERVICES = 3
+MIN_OUTAGE_SERVICES = 3
 """Minimum number of services that stop reporting at once in an outage; two may be lost independently."""
 
 SIMULTANEOUS_SECONDS = 60.0
 """Seconds, in addition to their intervals, between the last reports of services that stop at once."""
 
-MAX_AGE_SECONDS = 86_400.0
+MAX_OUTAGE_AGE_SECONDS = 86_400.0
 """Seconds after which an outage is no longer reported: services may be decommissioned."""
 
 
@@ -274,9 +275,9 @@ def _outage(
     without_heartbeats = [name for name, seen in others.items() if name not in services and seen > end]
     is_any_reporting = len(lost) < len(latest) or bool(without_heartbeats)
     number = len(latest) + len(without_heartbeats)
-    is_most = 2 * len(simultaneous) > number and len(simultaneous) >= (MIN_SERVICES if is_any_reporting else 2)
+    is_most = 2 * len(simultaneous) > number and len(simultaneous) >= (MIN_OUTAGE_SERVICES if is_any_reporting else 2)
     start = min(each.reported_at for each in simultaneous)
-    return start if is_most and not clock.has_elapsed(end, MAX_AGE_SECONDS) else None
+    return start if is_most and not clock.has_elapsed(end, MAX_OUTAGE_AGE_SECONDS) else None
 
 
 def _interval(instance: Instance) -> float:
