@@ -2,7 +2,6 @@
 
 from sagascope_collector.archives.importer import (
     FileReport as FileReport,
-    Problem as Problem,
     Progress as Progress,
     Report as Report,
     Sender as Sender,

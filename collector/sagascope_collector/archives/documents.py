@@ -37,15 +37,16 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A part of a file that cannot be sent."""
+class Problem:
+    """A part of a file that was not imported: it cannot be read, or the collector rejected it."""
 
     number: int
+    """That of its `Message`."""
     reason: str
     truncated: bool = False
     """Whether the file ends before the request does, for example because it is still being written."""
     records: int | None = None
-    """The number of records that it is; None: a whole request."""
+    """The number of records that were not imported; None: the whole request."""
 
 
 JSON_FIELDS: Final = (
@@ -91,7 +92,7 @@ class Document:
     value: Any
 
 
-def documents(stream: io.BufferedReader, max_bytes: int) -> Iterator[Document | Unreadable]:
+def documents(stream: io.BufferedReader, max_bytes: int) -> Iterator[Document | Problem]:
     """Yields the documents of a stream in order, and what cannot be read.
 
     Raises:
@@ -137,7 +138,7 @@ class _Reader:
                     raise self._failure
                 return False
 
-    def next(self) -> Document | Unreadable:
+    def next(self) -> Document | Problem:
         number, size = self._line, self._likely_size()
         while True:
             window = self._text[self._offset : self._offset + size]
@@ -151,10 +152,10 @@ class _Reader:
                     size = max(WINDOW_BYTES, 2 * len(window))
                     continue
                 self._advance(len(self._text))
-                return Unreadable(number, "The last request is truncated.", truncated=True)
+                return Problem(number, "The last request is truncated.", truncated=True)
             except _Malformed as error:
                 self._resume_after(self._offset + error.offset)
-                return Unreadable(number, f"This is not JSON: {error}.")
+                return Problem(number, f"This is not JSON: {error}.")
             self._advance(self._offset + end)
             self._last_size = end
             return self._too_large(number) if end > self._max_bytes else Document(number, window[:end].rstrip(), value)
@@ -166,8 +167,8 @@ class _Reader:
         newline = self._text.find(b"\n", self._offset)
         return (newline + 1 if newline >= 0 else len(self._text)) - self._offset
 
-    def _too_large(self, number: int) -> Unreadable:
-        return Unreadable(number, f"It has more than {self._max_bytes:,} bytes.")
+    def _too_large(self, number: int) -> Problem:
+        return Problem(number, f"It has more than {self._max_bytes:,} bytes.")
 
     def _resume_after(self, offset: int) -> None:
         """Goes to where the next document can start, at the earliest on the line of an offset."""

@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from sagascope_collector.archives.documents import Message, RecordKind, Unreadable
+from sagascope_collector.archives.documents import Message, Problem, RecordKind
 from sagascope_collector.archives.reader import messages
 from sagascope_collector.client import connect
 from sagascope_collector.client.credentials import Credentials
@@ -148,16 +148,6 @@ MAX_LISTED_PROBLEMS: Final = 100
 """Problems of one file that are listed; all are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A line or request of which something was not stored."""
-
-    line: int
-    reason: str
-    records: int | None
-    """The number of rejected records; None: the whole request."""
-
-
 @dataclass(slots=True)
 class FileReport:
     """The result of one file. A request that was sent several times counts once."""
@@ -196,7 +186,9 @@ class FileReport:
             "metrics_ignored": self.imported[RecordKind.METRICS],
             "refused_requests": self.rejected_requests,
             "refused_records": self.rejected_records,
-            "refused": [{"line": each.line, "reason": each.reason, "records": each.records} for each in self.problems],
+            "refused": [
+                {"line": each.number, "reason": each.reason, "records": each.records} for each in self.problems
+            ],
             "cut_off": self.truncated,
             "finished": self.finished,
         }
@@ -293,12 +285,12 @@ class _Window:
         self._pending: deque[_Pending] = deque()
         self._bytes = 0
 
-    def add(self, each: Message | Unreadable) -> None:
+    def add(self, each: Message | Problem) -> None:
         """Starts to send a message, after waiting until the limits allow it."""
-        if isinstance(each, Unreadable):
+        if isinstance(each, Problem):
             self.report.truncated |= each.truncated
             if not each.truncated:
-                self.report.add_problem(Problem(each.number, each.reason, each.records))
+                self.report.add_problem(each)
             return
         self.report.imported[RecordKind.METRICS] += each.counts.get(RecordKind.METRICS, 0)
         for kind in each.counts:
@@ -334,7 +326,7 @@ class _Window:
         self._bytes -= len(oldest.message.body)
         rejection = oldest.answer.result()
         if rejection is not None:
-            self.report.add_problem(Problem(oldest.message.number, rejection.reason, rejection.records))
+            self.report.add_problem(Problem(oldest.message.number, rejection.reason, records=rejection.records))
             if rejection.records is None:
                 return
         rejected = 0 if rejection is None else rejection.records or 0

@@ -25,8 +25,8 @@ from sagascope_collector.archives.documents import (
     JSON_FIELDS,
     Document,
     Message,
+    Problem,
     RecordKind,
-    Unreadable,
     counts_of_json,
     documents,
 )
@@ -58,7 +58,7 @@ MAX_EMPTY_REQUESTS: Final = 1_000
 CHUNK_BYTES: Final = 64 * 1024
 
 
-def messages(raw: io.BufferedReader, max_bytes: int = MAX_REQUEST_BYTES) -> Iterator[Message | Unreadable]:
+def messages(raw: io.BufferedReader, max_bytes: int = MAX_REQUEST_BYTES) -> Iterator[Message | Problem]:
     """Yields the requests of a file in order; continues after an unreadable part where that is possible."""
     number = 0
     try:
@@ -67,7 +67,7 @@ def messages(raw: io.BufferedReader, max_bytes: int = MAX_REQUEST_BYTES) -> Iter
             yield each
     except (EOFError, OSError, zlib.error) as error:
         truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        yield Unreadable(number + 1, f"It cannot be decompressed: {error}.", truncated)
+        yield Problem(number + 1, f"It cannot be decompressed: {error}.", truncated)
 
 
 def _decompressed(raw: io.BufferedReader) -> io.BufferedReader:
@@ -113,16 +113,16 @@ class _GzipReader(io.RawIOBase):
                 return 0
 
 
-def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | Unreadable]:
+def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | Problem]:
     start = stream.peek(MAX_START_BYTES)
     if start.startswith(BYTE_ORDER_MARK):
         stream.read(len(BYTE_ORDER_MARK))
         start = stream.peek(MAX_START_BYTES)
     if reason := _unsupported_text(start):
-        yield Unreadable(1, reason)
+        yield Problem(1, reason)
     elif start.lstrip()[:1] in {b"", b"{", b"["}:
         for each in documents(stream, max_bytes):
-            if isinstance(each, Unreadable):
+            if isinstance(each, Problem):
                 yield each
             else:
                 yield from _messages_of(each)
@@ -130,7 +130,7 @@ def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | U
         yield from _length_prefixed(stream, max_bytes)
 
 
-def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | Unreadable]:
+def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | Problem]:
     empty = 0
     for number in count(1):
         length = stream.read(LENGTH_BYTES)
@@ -139,39 +139,39 @@ def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[Mess
             return
         if size > max_bytes:
             what = "This is not recognised" if number == 1 else "This is not OTLP"
-            yield Unreadable(number, f"{what}, or is a request of {size:,} bytes; the limit is {max_bytes:,}.")
+            yield Problem(number, f"{what}, or is a request of {size:,} bytes; the limit is {max_bytes:,}.")
             return
         empty = 0 if size else empty + 1
         if empty > MAX_EMPTY_REQUESTS:
-            yield Unreadable(number, f"{MAX_EMPTY_REQUESTS:,} empty requests follow one another: this is not OTLP.")
+            yield Problem(number, f"{MAX_EMPTY_REQUESTS:,} empty requests follow one another: this is not OTLP.")
             return
         body = stream.read(size)
         if len(length) < LENGTH_BYTES or len(body) < size:
-            yield Unreadable(number, "The last request is truncated.", truncated=True)
+            yield Problem(number, "The last request is truncated.", truncated=True)
             return
         if body.startswith(ZSTD_MAGIC):
             try:
                 with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as compressed:
                     body = compressed.read(max_bytes + 1)
             except OSError as error:
-                yield Unreadable(number, f"It cannot be decompressed: {error}.")
+                yield Problem(number, f"It cannot be decompressed: {error}.")
                 continue
         yield from _requests(number, body, max_bytes)
 
 
-def _requests(number: int, body: bytes, max_bytes: int) -> Iterator[Message | Unreadable]:
+def _requests(number: int, body: bytes, max_bytes: int) -> Iterator[Message | Problem]:
     """Yields what one length-prefixed body holds."""
     try:
         if len(body) > max_bytes:
-            yield Unreadable(number, f"It has more than {max_bytes:,} bytes.")
+            yield Problem(number, f"It has more than {max_bytes:,} bytes.")
         elif body[:1] == b"{":
             yield from _messages_of(Document(number, body, orjson.loads(body)))
         elif body:
             yield Message(number, json=False, body=body, counts=_counts_of_protobuf(body))
     except orjson.JSONDecodeError as error:
-        yield Unreadable(number, f"This is not JSON: {error.msg}.")
+        yield Problem(number, f"This is not JSON: {error.msg}.")
     except Undecodable as error:
-        yield Unreadable(number, str(error))
+        yield Problem(number, str(error))
 
 
 _PROTOBUF_FIELDS: Final[Mapping[RecordKind, tuple[Any, str, str, str]]] = {
@@ -246,7 +246,7 @@ _METRIC_LINE: Final = re.compile(
 )
 
 
-def _messages_of(document: Document) -> Iterator[Message | Unreadable]:
+def _messages_of(document: Document) -> Iterator[Message | Problem]:
     """Yields the requests that a document holds, in OTLP; or the reason for which there are none."""
     number, value = document.number, document.value
     if isinstance(value, dict) and (not value or not _OTLP_NAMES.isdisjoint(value)):
@@ -266,15 +266,15 @@ def _is_list_of_documents(value: Any) -> bool:
     return is_list and jaeger_traces(value) is None and _unsupported(value) is None
 
 
-def _translated(number: int, value: Any) -> Iterator[Message | Unreadable]:
+def _translated(number: int, value: Any) -> Iterator[Message | Problem]:
     if isinstance(value, dict) and is_tempo_trace(value):
         for request in tempo_requests(value):
             yield _message(number, request)
     elif traces := jaeger_traces(value):
         for each in (each for trace in traces for each in jaeger_requests(trace)):
-            yield Unreadable(number, str(each), records=1) if isinstance(each, Undecodable) else _message(number, each)
+            yield Problem(number, str(each), records=1) if isinstance(each, Undecodable) else _message(number, each)
     else:
-        yield Unreadable(number, _unsupported(value) or f"This is not recognised: {_described(value)}.")
+        yield Problem(number, _unsupported(value) or f"This is not recognised: {_described(value)}.")
 
 
 def _message(number: int, request: dict[str, Any]) -> Message:

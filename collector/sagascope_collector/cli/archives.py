@@ -129,7 +129,7 @@ def _summary(report: FileReport) -> str:
         lines.append(f"  {_counted(counts['metrics_ignored'], 'metric')} ignored: Sagascope does not store metrics.")
     for each in report.problems[:MAX_PRINTED_PROBLEMS]:
         what = "not imported" if each.records is None else f"{_counted(each.records, 'record')} rejected"
-        lines.append(f"  line {each.line:,}: {what}: {safe_text.line(each.reason, 300)}")
+        lines.append(f"  line {each.number:,}: {what}: {safe_text.line(each.reason, 300)}")
     omitted = report.problem_count - min(len(report.problems), MAX_PRINTED_PROBLEMS)
     if omitted:
         lines.append(f"  {omitted:,} more problems; --json lists up to 100 of a file.")

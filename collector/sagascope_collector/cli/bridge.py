@@ -4,7 +4,7 @@ import logging
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel
@@ -81,37 +81,27 @@ Namespaces = Annotated[
         show_default="default",
     ),
 ]
+
+
+def _file(name: str, text: str, variable: str | None = None) -> Any:
+    """Returns the option of a file that must exist."""
+    return flag(name, text, "PATH", envvar=variable, exists=True, dir_okay=False)
+
+
 ApiKeyFile = Annotated[
     Path | None,
-    flag(
+    _file(
         "api-key-file",
         "A file with the API key for Temporal. The connection then uses TLS.",
-        "PATH",
-        envvar="SAGASCOPE_TEMPORAL_API_KEY_FILE",
-        exists=True,
-        dir_okay=False,
+        "SAGASCOPE_TEMPORAL_API_KEY_FILE",
     ),
 ]
 TemporalTls = Annotated[bool, flag("tls", "Use TLS for the connection to Temporal.", envvar="TEMPORAL_TLS")]
 TlsRoots = Annotated[
-    Path | None,
-    flag(
-        "tls-roots",
-        "The trusted root certificates in PEM, instead of those of this machine.",
-        "PATH",
-        envvar=None,
-        exists=True,
-        dir_okay=False,
-    ),
+    Path | None, _file("tls-roots", "The trusted root certificates in PEM, instead of those of this machine.")
 ]
-TlsCertificate = Annotated[
-    Path | None,
-    flag("tls-cert", "The bridge's certificate in PEM, for mTLS.", "PATH", envvar=None, exists=True, dir_okay=False),
-]
-TlsKey = Annotated[
-    Path | None,
-    flag("tls-key", "The private key of the certificate, in PEM.", "PATH", envvar=None, exists=True, dir_okay=False),
-]
+TlsCertificate = Annotated[Path | None, _file("tls-cert", "The bridge's certificate in PEM, for mTLS.")]
+TlsKey = Annotated[Path | None, _file("tls-key", "The private key of the certificate, in PEM.")]
 Compensations = Annotated[
     list[str] | None,
     flag(

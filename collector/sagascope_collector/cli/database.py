@@ -110,16 +110,13 @@ def summarize_all(storage: "Storage", clock: Callable[[], int] = time.time_ns) -
     projection = _projection(storage, clock)
     for lost in storage.lookup.unlocated():
         storage.changes.restore(lost)
-    _summarize_changes(storage, projection)
+    summarize_changes(storage, projection)
     return sum(projection.renew(ids) for ids in storage.lookup.ids())
 
 
-def summarize_changes(storage: "Storage") -> None:
+def summarize_changes(storage: "Storage", projection: "Projection | None" = None) -> None:
     """Summarizes the sagas that changed after their summaries were computed."""
-    _summarize_changes(storage, _projection(storage, time.time_ns))
-
-
-def _summarize_changes(storage: "Storage", projection: "Projection") -> None:
+    projection = projection or _projection(storage, time.time_ns)
     while ids := storage.changes.claim(BATCH_SAGAS):
         projection.renew(ids)
 

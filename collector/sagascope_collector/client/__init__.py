@@ -1,39 +1,20 @@
 """The typed client of a collector's HTTP API, and the schemas of its answers, without DuckDB or a web framework."""
 
-from sagascope_collector.client.credentials import Credentials
+from sagascope_collector.client.credentials import Credentials as Credentials
 from sagascope_collector.client.http_client import (
-    DEFAULT_URL,
-    Client,
-    ClientError,
-    CollectorUnreachable,
-    CredentialsUnusable,
-    NotFound,
-    NotSagascope,
-    OtlpPorts,
-    Refused,
-    Timeout,
-    TokenNeeded,
-    Unavailable,
-    Untrusted,
-    connect,
+    DEFAULT_URL as DEFAULT_URL,
+    Client as Client,
+    ClientError as ClientError,
+    CollectorUnreachable as CollectorUnreachable,
+    CredentialsUnusable as CredentialsUnusable,
+    NotFound as NotFound,
+    NotSagascope as NotSagascope,
+    OtlpPorts as OtlpPorts,
+    Refused as Refused,
+    Timeout as Timeout,
+    TokenNeeded as TokenNeeded,
+    Unavailable as Unavailable,
+    Untrusted as Untrusted,
+    connect as connect,
 )
-from sagascope_collector.saga_filters import SagaFilters
-
-__all__ = [
-    "DEFAULT_URL",
-    "Client",
-    "ClientError",
-    "CollectorUnreachable",
-    "Credentials",
-    "CredentialsUnusable",
-    "NotFound",
-    "NotSagascope",
-    "OtlpPorts",
-    "Refused",
-    "SagaFilters",
-    "Timeout",
-    "TokenNeeded",
-    "Unavailable",
-    "Untrusted",
-    "connect",
-]
+from sagascope_collector.saga_filters import SagaFilters as SagaFilters

@@ -82,20 +82,17 @@ class _HttpSender:
             raise _NotAccepted(f"the receiver answered HTTP {answer.status_code}")
 
     def is_receiver(self) -> bool:
-        answer = None
         for _ in range(MAX_ATTEMPTS):
             try:
                 answer = self._post(b"")
-                break
             except httpx.TimeoutException:
-                break
+                return False
             except (httpx.HTTPError, ssl.SSLError):
                 continue
-        if answer is None:
-            return False
-        is_protobuf = answer.headers.get("content-type", "").startswith(HEADERS["content-type"])
-        expected = {httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.SERVICE_UNAVAILABLE}
-        return is_protobuf and answer.status_code in expected
+            is_protobuf = answer.headers.get("content-type", "").startswith(HEADERS["content-type"])
+            expected = {httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.SERVICE_UNAVAILABLE}
+            return is_protobuf and answer.status_code in expected
+        return False
 
     def _post(self, body: bytes) -> httpx.Response:
         target = self._target

@@ -102,17 +102,18 @@ def http_success(response: Message, encoding: Encoding) -> HttpAnswer:
 def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
     """Returns an error response; a temporary error has the time to wait before a retry."""
     codes = codes_of(error)
-    answer = http_refusal(codes.http, codes.code, str(error), encoding)
+    headers = []
     if isinstance(error, Unavailable):
-        answer.headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
     if isinstance(error, Unauthenticated):
-        answer.headers.append(CHALLENGE)
-    return answer
+        headers.append(CHALLENGE)
+    return http_refusal(codes.http, codes.code, str(error), encoding, *headers)
 
 
-def http_refusal(status: int, code: int, message: str, encoding: Encoding) -> HttpAnswer:
+def http_refusal(status: int, code: int, message: str, encoding: Encoding, *headers: tuple[bytes, bytes]) -> HttpAnswer:
     """Returns a 4xx or 5xx with a ``google.rpc.Status`` as its body."""
-    return HttpAnswer(status, encoded(Status(code=code, message=message), encoding), _content_type(encoding))
+    body = encoded(Status(code=code, message=message), encoding)
+    return HttpAnswer(status, body, [*_content_type(encoding), *headers])
 
 
 def grpc_error(error: SagascopeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:

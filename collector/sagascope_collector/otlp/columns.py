@@ -177,19 +177,6 @@ _MARK_TEXTS: Final = len(schema.MARK) - 1
 """The number of columns of `schema.MARK` that are texts: all but the last, which is the attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttributeColumns:
-    """The columns of attributes: `schema.MARK` and `schema.ATTRIBUTES`."""
-
-    marks: list[pa.Array]
-    keys: pa.StringArray
-    values: pa.StringArray
-
-    def arrays(self) -> list[pa.Array]:
-        """Returns all columns in the order of the schemas."""
-        return [*self.marks, self.keys, self.values]
-
-
 class NestedAttributes:
     """The attributes of nested records, as pairs of key and value with their owners."""
 
@@ -201,20 +188,16 @@ class NestedAttributes:
         self._request = nested.request[self._owner]
         keys = lists.values.field("key").dictionary_encode()
         self._codes: Integers = keys.indices.to_numpy()
-        self._names: list[str] = keys.dictionary.to_pylist()
+        self.names: list[str] = keys.dictionary.to_pylist()
+        """The distinct keys."""
         self._values: Values = single_values(lists.values.field("value"), self._request)
         self._in_columns = np.zeros(len(self._codes), np.bool_)
 
-    @property
-    def names(self) -> list[str]:
-        """The distinct keys."""
-        return self._names
-
     def positions(self, name: str) -> Integers:
         """Returns the positions of the attributes with a key."""
-        if name not in self._names:
+        if name not in self.names:
             return np.empty(0, np.int64)
-        return np.flatnonzero(self._codes == self._names.index(name))
+        return np.flatnonzero(self._codes == self.names.index(name))
 
     def first_strings(self, name: str) -> dict[int, str]:
         """Returns by record the text of its first attribute with this key; other values are ``""``."""
@@ -222,12 +205,12 @@ class NestedAttributes:
         texts = pc.fill_null(self._values.of("string", found), "").to_pylist()
         return dict(zip(reversed(self._owner[found].tolist()), reversed(texts), strict=True))
 
-    def columns(self) -> AttributeColumns:
-        """Returns the stored columns; raises `Declined`."""
+    def columns(self) -> list[pa.Array]:
+        """Returns the columns of `schema.MARK` and `schema.ATTRIBUTES`; raises `Declined`."""
         marks = self._marks()
         elsewhere = np.flatnonzero(~self._in_columns)
         counts = np.bincount(self._owner[elsewhere], minlength=len(self._counts))
-        return AttributeColumns(marks, self._keys(), json_arrays(self._values.texts(elsewhere), counts))
+        return [*marks, self._keys(), json_arrays(self._values.texts(elsewhere), counts)]
 
     def _marks(self) -> list[pa.Array]:
         """Returns the columns of `schema.MARK`; they are empty for a record without an id."""
@@ -267,10 +250,10 @@ class NestedAttributes:
         return found
 
     def _keys(self) -> pa.StringArray:
-        tokens = [orjson.dumps(each).decode() for each in self._names]
+        tokens = [orjson.dumps(each).decode() for each in self.names]
         numbers = {name: len(tokens) + number for number, name in enumerate(schema.MARK_KEYS)}
         tokens += map(str, range(len(schema.MARK_KEYS)))
-        of_column = np.array([numbers.get(name, 0) for name in self._names], np.int64)
+        of_column = np.array([numbers.get(name, 0) for name in self.names], np.int64)
         chosen = self._codes.astype(np.int64)
         chosen[self._in_columns] = of_column[self._codes[self._in_columns]]
         return json_arrays(pa.array(tokens, pa.string()).take(pa.array(chosen)), self._counts)

@@ -2,15 +2,15 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Final
 
 import pyarrow as pa
 from google.rpc.code_pb2 import Code
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sagascope_collector.errors import SagascopeError, TooLarge, Undecodable
-from sagascope_collector.http_server.access import OPEN, Tokens
+from sagascope_collector.http_server.access import OPEN, Receive, Scope, Send, Tokens
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.answers import (
@@ -22,11 +22,6 @@ from sagascope_collector.otlp.answers import (
 )
 from sagascope_collector.otlp.budget import Budget, Lease
 from sagascope_collector.otlp.decode import parse
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 METRICS_PATH: Final = "/v1/metrics"
 SIGNALS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS, METRICS_PATH: None}
@@ -222,16 +217,13 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | 
         text = f"This path does not exist; OTLP is received at {', '.join(SIGNALS)}."
         return answers.http_refusal(404, Code.NOT_FOUND, text, accepted)
     if scope["method"] != "POST":
-        answer = answers.http_refusal(405, Code.UNIMPLEMENTED, "OTLP is sent with POST.", accepted)
-        answer.headers.append((b"allow", b"POST"))
-        return answer
+        return answers.http_refusal(405, Code.UNIMPLEMENTED, "OTLP is sent with POST.", accepted, (b"allow", b"POST"))
     if encoding is None:
         text = "OTLP is sent as application/x-protobuf or application/json."
         return answers.http_refusal(415, Code.INVALID_ARGUMENT, text, accepted)
     if _content_encoding(headers) not in CONTENT_ENCODINGS:
-        answer = answers.http_refusal(415, Code.INVALID_ARGUMENT, "Content-Encoding is gzip, zstd or none.", accepted)
-        answer.headers.append((b"accept-encoding", b"gzip, zstd, identity"))
-        return answer
+        text, header = "Content-Encoding is gzip, zstd or none.", (b"accept-encoding", b"gzip, zstd, identity")
+        return answers.http_refusal(415, Code.INVALID_ARGUMENT, text, accepted, header)
     return None
 
 

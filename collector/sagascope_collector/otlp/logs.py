@@ -116,12 +116,7 @@ def read_logs(
     attributes = NestedAttributes(nested)
     of = read_origins(nested, received_at, origins)
     at = _record_times(nested, of.received_at)
-    columns = [
-        pa.array(at),
-        *_log_columns(nested, attributes),
-        *attributes.columns().arrays(),
-        *receipt_columns(nested, of),
-    ]
+    columns = [pa.array(at), *_log_columns(nested, attributes), *attributes.columns(), *receipt_columns(nested, of)]
     table = pa.Table.from_arrays(columns, schema=schema.LOGS)
     decline(limits.exceeding(table), nested.request)
     observe(nested, of, at, at, observations)

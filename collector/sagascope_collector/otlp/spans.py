@@ -175,7 +175,7 @@ def read_spans(
     attributes = NestedAttributes(nested).columns()
     of = read_origins(nested, received_at, origins)
     own = _span_columns(nested)
-    table = pa.Table.from_arrays([*own, *attributes.arrays(), *receipt_columns(nested, of)], schema=schema.SPANS)
+    table = pa.Table.from_arrays([*own, *attributes, *receipt_columns(nested, of)], schema=schema.SPANS)
     decline(limits.exceeding(table), nested.request)
     links = list(_link_rows(table, nested.records.field("links"), origins.table()))
     start, end = (nested.records.field(name).to_numpy() for name in ("start", "end"))

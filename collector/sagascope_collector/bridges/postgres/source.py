@@ -100,6 +100,7 @@ class PostgresSource:
         self, databases: Sequence[Database], gid_format: GlobalIdFormat, *, environment: str = "", saga_name: str = ""
     ) -> None:
         self._databases = databases
+        self._followed = tuple(database.name for database in databases)
         self._gid_format = gid_format
         self._environment = environment
         self._saga_name = saga_name
@@ -144,14 +145,9 @@ class PostgresSource:
         return {self._gid_format.parse(gid).saga.saga_key for gid in gids}
 
     def _closing_spans(self, decided: Iterable[Decisions]) -> Iterator[Span]:
-        followed = self._followed
         for each in decided:
-            if outcome := each.outcome(followed):
+            if outcome := each.outcome(self._followed):
                 yield each.closing_span(self._participant(each.databases[-1]), outcome)
-
-    @property
-    def _followed(self) -> tuple[str, ...]:
-        return tuple(database.name for database in self._databases)
 
     def _participant(self, name: str) -> Participant:
         connection = self._connections.get(name)

@@ -221,14 +221,16 @@ class RunTelemetry:
             attributes[semconv.STEP_TIMEOUT] = call.timeout
         if retry_in_seconds is not None:
             attributes[semconv.STEP_RETRY_IN] = retry_in_seconds
-        self._attempt(call, number, attributes, start, end, error, "consumer")
+        span_id, task_queue = self._attempt_id(call, number), call.task_queue
+        self._span(call.type, span_id, attributes, start, end, error=error, kind="consumer", task_queue=task_queue)
 
     def scheduled_attempt(
         self, call: PendingCall, number: int, start: int, end: int | None = None, error: Error | None = None
     ) -> None:
         """Adds an attempt of an activity that no worker has started; with an end, none will."""
         attributes = {**_activity_attributes(call, number), semconv.MESSAGING_DESTINATION: call.task_queue}
-        self._attempt(call, number, attributes, start, end, error, "producer")
+        span_id, task_queue = self._attempt_id(call, number), call.task_queue
+        self._span(call.type, span_id, attributes, start, end, error=error, kind="producer", task_queue=task_queue)
 
     def child(self, call: PendingCall, end: int | None = None, error: Error | None = None) -> None:
         """Adds a child workflow as a step."""
@@ -291,19 +293,6 @@ class RunTelemetry:
     def _saga_attributes(self) -> dict[str, Value]:
         run = self.run
         return {semconv.SAGA_ID: run.workflow_id, semconv.SAGA_NAME: run.workflow_type, semconv.SAGA_RUN_ID: run.run_id}
-
-    def _attempt(
-        self,
-        call: PendingCall,
-        number: int,
-        attributes: Mapping[str, Value],
-        start: int,
-        end: int | None,
-        error: Error | None,
-        kind: SpanKind,
-    ) -> None:
-        span_id, task_queue = self._attempt_id(call, number), call.task_queue
-        self._span(call.type, span_id, attributes, start, end, error=error, kind=kind, task_queue=task_queue)
 
     def _span(
         self,
