@@ -174,12 +174,6 @@ def _requests(number: int, body: bytes, max_bytes: int) -> Iterator[Message | Pr
         yield Problem(number, str(error))
 
 
-_PROTOBUF_FIELDS: Final[Mapping[RecordKind, tuple[Any, str, str, str]]] = {
-    RecordKind.SPANS: (ExportTraceServiceRequest, "resource_spans", "scope_spans", "spans"),
-    RecordKind.LOG_RECORDS: (ExportLogsServiceRequest, "resource_logs", "scope_logs", "log_records"),
-    RecordKind.METRICS: (ExportMetricsServiceRequest, "resource_metrics", "scope_metrics", "metrics"),
-}
-
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
 
@@ -189,14 +183,14 @@ def _counts_of_protobuf(body: bytes) -> dict[RecordKind, int]:
     Raises:
         Undecodable: the body is not OTLP in protobuf.
     """
-    for kind, (message, outer, inner, leaf) in _PROTOBUF_FIELDS.items():
+    for kind, (message, outer, inner, leaf, is_of_kind) in _PROTOBUF_REQUESTS.items():
         try:
             request = message.FromString(body)
         except DecodeError:
             continue  # the kinds share field numbers, with other types
         scopes = (scope for of in getattr(request, outer) for scope in getattr(of, inner))
         records = [each for scope in scopes for each in getattr(scope, leaf)]
-        if not records or _IS_OF_KIND[kind](records[0]):
+        if not records or is_of_kind(records[0]):
             return {kind: len(records)}
     raise Undecodable("This is not OTLP in protobuf.")
 
@@ -212,12 +206,12 @@ def _is_log_record(record: Any) -> bool:
     return bool(is_set) or all(unknown[index].field_number != 1 for index in range(len(unknown)))  # a metric's name
 
 
-_IS_OF_KIND: Final[Mapping[RecordKind, Callable[[Any], bool]]] = {
-    RecordKind.SPANS: _is_span,
-    RecordKind.LOG_RECORDS: _is_log_record,
-    RecordKind.METRICS: lambda _: True,
+_PROTOBUF_REQUESTS: Final[Mapping[RecordKind, tuple[Any, str, str, str, Callable[[Any], bool]]]] = {
+    RecordKind.SPANS: (ExportTraceServiceRequest, "resource_spans", "scope_spans", "spans", _is_span),
+    RecordKind.LOG_RECORDS: (ExportLogsServiceRequest, "resource_logs", "scope_logs", "log_records", _is_log_record),
+    RecordKind.METRICS: (ExportMetricsServiceRequest, "resource_metrics", "scope_metrics", "metrics", lambda _: True),
 }
-"""Whether a record that was parsed as one of this kind is one: by fields that the other kinds do not have."""
+"""The request of each kind, its nested fields, and whether a parsed record has fields that the other kinds lack."""
 
 
 MAX_NAMED_KEYS: Final = 5
