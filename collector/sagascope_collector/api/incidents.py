@@ -77,11 +77,11 @@ def _task(saga: model.Saga, diagnosis: Diagnosis) -> schemas.Task | None:
     )
 
 
-def _verification(of: incidents.Verification) -> schemas.Verification:
-    attempt = of.attempt
+def _verification(verification: incidents.Verification) -> schemas.Verification:
+    attempt = verification.attempt
     return schemas.Verification(
-        step=of.step,
-        service=of.service or None,
+        step=verification.step,
+        service=verification.service or None,
         instance=(attempt.process.instance or None) if attempt else None,
         idempotency_key=attempt.idempotency_key if attempt else None,
         state=attempt.state.value if attempt else None,

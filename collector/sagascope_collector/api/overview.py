@@ -131,37 +131,37 @@ def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Seque
     )
 
 
-def _transition(of: StepStatistics) -> schemas.FlowTransition:
-    before, after = steps_of(of.step)
-    series = [_period(each) for each in of.periods]
+def _transition(statistics: StepStatistics) -> schemas.FlowTransition:
+    before, after = steps_of(statistics.step)
+    series = [_period(each) for each in statistics.periods]
     return schemas.FlowTransition(
-        before=before, after=after, number=of.succeeded, series=series, **_percentiles(of.percentiles)
+        before=before, after=after, number=statistics.succeeded, series=series, **_percentiles(statistics.percentiles)
     )
 
 
-def _step(of: StepStatistics) -> schemas.FlowStep:
+def _step(statistics: StepStatistics) -> schemas.FlowStep:
     return schemas.FlowStep(
-        step=of.step,
-        type=of.type,
-        started=of.succeeded + of.failed + of.in_flight,
-        succeeded=of.succeeded,
-        failed=of.failed,
-        retried=of.retried,
-        compensated=of.compensated,
-        in_flight=of.in_flight,
-        series=[_period(each) for each in of.periods],
-        **_percentiles(of.percentiles),
+        step=statistics.step,
+        type=statistics.type,
+        started=statistics.succeeded + statistics.failed + statistics.in_flight,
+        succeeded=statistics.succeeded,
+        failed=statistics.failed,
+        retried=statistics.retried,
+        compensated=statistics.compensated,
+        in_flight=statistics.in_flight,
+        series=[_period(each) for each in statistics.periods],
+        **_percentiles(statistics.percentiles),
     )
 
 
-def _period(of: StepPeriod) -> schemas.FlowPeriod:
+def _period(period: StepPeriod) -> schemas.FlowPeriod:
     return schemas.FlowPeriod(
-        at=moment(of.at),
-        succeeded=of.succeeded,
-        failed=of.failed,
-        retried=of.retried,
-        durations=list(of.durations),
-        **_percentiles(of.percentiles),
+        at=moment(period.at),
+        succeeded=period.succeeded,
+        failed=period.failed,
+        retried=period.retried,
+        durations=list(period.durations),
+        **_percentiles(period.percentiles),
     )
 
 

@@ -188,7 +188,7 @@ def _counts_of_protobuf(body: bytes) -> dict[RecordKind, int]:
             request = message.FromString(body)
         except DecodeError:
             continue  # the kinds share field numbers, with other types
-        scopes = (scope for of in getattr(request, outer) for scope in getattr(of, inner))
+        scopes = (scope for resource in getattr(request, outer) for scope in getattr(resource, inner))
         records = [each for scope in scopes for each in getattr(scope, leaf)]
         if not records or is_of_kind(records[0]):
             return {kind: len(records)}

@@ -349,9 +349,9 @@ def is_too_long(mark: Mark, process: Process, attributes: Iterable[KeyValue]) ->
     )
 
 
-def _identifiers(mark: Mark, of: Process) -> Iterable[str]:
+def _identifiers(mark: Mark, process: Process) -> Iterable[str]:
     yield from (mark.id, mark.name, mark.run, mark.role, mark.step, mark.type, mark.key)
-    yield from (of.environment, of.service, of.version, of.identity, of.instance)
+    yield from (process.environment, process.service, process.version, process.identity, process.instance)
 
 
 def _is_long_key(attribute: KeyValue) -> bool:

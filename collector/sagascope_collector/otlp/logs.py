@@ -114,12 +114,12 @@ def read_logs(
     nested = unnest(protobuf_columns.LOGS, bodies)
     decline(sizes(nested.records.field("attributes")) > limits.MAX_PARTS, nested.request)
     attributes = NestedAttributes(nested)
-    of = read_origins(nested, received_at, origins)
-    at = _record_times(nested, of.received_at)
-    columns = [pa.array(at), *_log_columns(nested, attributes), *attributes.columns(), *receipt_columns(nested, of)]
+    scopes = read_origins(nested, received_at, origins)
+    at = _record_times(nested, scopes.received_at)
+    columns = [pa.array(at), *_log_columns(nested, attributes), *attributes.columns(), *receipt_columns(nested, scopes)]
     table = pa.Table.from_arrays(columns, schema=schema.LOGS)
     decline(limits.exceeding(table), nested.request)
-    observe(nested, of, at, at, observations)
+    observe(nested, scopes, at, at, observations)
     return table
 
 

@@ -144,23 +144,23 @@ def read_origins(nested: NestedRecords, received_at: Sequence[int], known: Origi
     return ScopeOrigins(read, numbers, np.array(received_at, np.int64))
 
 
-def receipt_columns(nested: NestedRecords, of: ScopeOrigins) -> list[pa.Array]:
+def receipt_columns(nested: NestedRecords, scopes: ScopeOrigins) -> list[pa.Array]:
     """Returns the columns of `schema.RECEIPT`."""
-    return [pa.array(of.received_at[nested.request]), pa.array(of.numbers[nested.scope])]
+    return [pa.array(scopes.received_at[nested.request]), pa.array(scopes.numbers[nested.scope])]
 
 
 def observe(
-    nested: NestedRecords, of: ScopeOrigins, first: Integers, last: Integers, observations: Observations
+    nested: NestedRecords, scopes: ScopeOrigins, first: Integers, last: Integers, observations: Observations
 ) -> None:
     """Notes the timestamps of records; 0: a record has none."""
-    received = of.received_at[nested.request].astype(np.uint64)
+    received = scopes.received_at[nested.request].astype(np.uint64)
     begins = np.flatnonzero(np.diff(nested.scope, prepend=-1))  # records are ordered by scope
     if not len(begins):
         return
     firsts = np.minimum.reduceat(np.where(first == 0, received, first), begins)
     lasts = np.maximum.reduceat(np.minimum(np.where(last == 0, received, last), received), begins)
     for begin, earliest, latest in zip(begins, map(int, firsts), map(int, lasts), strict=True):
-        observations.see(of.origins[nested.scope[begin]].process, earliest, latest, int(received[begin]))
+        observations.see(scopes.origins[nested.scope[begin]].process, earliest, latest, int(received[begin]))
 
 
 def _origin(fields: ScopeFields) -> Origin:

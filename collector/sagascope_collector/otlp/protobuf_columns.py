@@ -210,8 +210,8 @@ def _scopes(request: Integers, resource: Integers, resources: pa.StructArray) ->
     schemas = resources.field("schema_url").to_pylist()
     scopes = resources.field("scopes").values
     return [
-        ScopeFields(int(request[number]), senders[of], schemas[of], b"".join(scope), schema)
-        for number, (of, scope, schema) in enumerate(
+        ScopeFields(int(request[number]), senders[sender], schemas[sender], b"".join(scope), schema)
+        for number, (sender, scope, schema) in enumerate(
             zip(resource, scopes.field("scope").to_pylist(), scopes.field("schema_url").to_pylist(), strict=True)
         )
     ]

@@ -173,13 +173,13 @@ def read_spans(
     for name in limits.PARTS:  # read record by record, the excess is cut
         decline(sizes(nested.records.field(name)) > limits.MAX_PARTS, nested.request)
     attributes = NestedAttributes(nested).columns()
-    of = read_origins(nested, received_at, origins)
+    scopes = read_origins(nested, received_at, origins)
     own = _span_columns(nested)
-    table = pa.Table.from_arrays([*own, *attributes, *receipt_columns(nested, of)], schema=schema.SPANS)
+    table = pa.Table.from_arrays([*own, *attributes, *receipt_columns(nested, scopes)], schema=schema.SPANS)
     decline(limits.exceeding(table), nested.request)
     links = list(_link_rows(table, nested.records.field("links"), origins.table()))
     start, end = (nested.records.field(name).to_numpy() for name in ("start", "end"))
-    observe(nested, of, start, np.where(end == 0, start, end), observations)
+    observe(nested, scopes, start, np.where(end == 0, start, end), observations)
     return ReadSpans(table, links, rejected)
 
 
