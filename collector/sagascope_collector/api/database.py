@@ -45,7 +45,7 @@ class Eraser:
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
     """Called with the erased sagas, so that they are removed from memory as well."""
     lake: "LakeErasure | None" = None
-    """What erases from the lake of which the storage is a copy."""
+    """Erases from the lake of which the storage is a copy; None: it is no copy."""
 
     def preview(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Returns what `erase` would erase: all runs and names of an id are erased together.
@@ -73,7 +73,7 @@ class Eraser:
         return result.model_copy(update={"records": records})
 
     def _in_lake_only(self, request: schemas.ErasureRequest, rows: Sequence[SagaRow]) -> list[SagaId]:
-        """Returns further sagas, which are in the lake only."""
+        """Returns the matching sagas that are in the lake only."""
         known = {SagaId(row.key.environment, row.key.id) for row in rows}
         found = self.lake.older(request.key, self._values(request)) if self.lake else []
         return [each for each in found if each not in known and request.environment in {None, each.environment}]

@@ -73,7 +73,7 @@ class Lookup:
     stored_as: Callable[[str], str] = str
     """Returns the form in which a text is stored after scrubbing; an id that looks like a card number is replaced."""
     _recent_texts: dict[str, tuple[float, TextMatches]] = field(default_factory=dict)
-    """When each of the latest texts was searched, and what was found."""
+    """The time of the search for each of the latest texts, and its result."""
 
     def saga(self, name: str, saga_id: str, environment: str | None, run: str | None) -> schemas.Saga:
         """Returns one saga in full, with the verdict as of now. Without `environment` or `run`, the latest started one.

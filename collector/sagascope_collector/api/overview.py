@@ -170,7 +170,7 @@ def _percentiles(seconds: tuple[float, float, float] | None) -> dict[str, float 
 
 
 def services(instances: Sequence[Instance], context: analysis.Context) -> schemas.Services:
-    """Returns services by name, each with its instances, the last seen first; without what `doctor` sent."""
+    """Returns services by name, each with its instances, the last seen first; without the test spans of `doctor`."""
     by_service: defaultdict[str, list[Instance]] = defaultdict(list)
     shown = [each for each in instances if each.process.environment != TEST_ENVIRONMENT]
     for each in nsmallest(MAX_INSTANCES, shown, key=lambda each: -each.last_seen):

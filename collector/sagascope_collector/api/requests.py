@@ -32,7 +32,7 @@ MAX_PAGE_ROWS: int = 500
 """Maximum number of sagas on a page."""
 
 MAX_PAGE_TASKS: int = 100
-"""Maximum and default number of tasks on a page: the verdict of each is derived anew, as of now."""
+"""Maximum and default number of tasks on a page: the verdict of each is derived for the call."""
 
 MAX_WINDOW_SECONDS: Final = 400 * 86_400
 """The retention period of statistics."""

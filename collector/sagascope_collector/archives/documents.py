@@ -187,7 +187,7 @@ class _Reader:
         self._offset = offset
 
     def _read(self, size: int) -> bool:
-        """Appends to the text what is left of it and, if the stream has any, at least one byte."""
+        """Drops the processed text, and appends at least one byte if the stream has any; returns whether it had."""
         parts = [self._text[self._offset :]]
         while size > 0 and self._failure is None:
             try:

@@ -160,7 +160,7 @@ def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[Mess
 
 
 def _requests(number: int, body: bytes, max_bytes: int) -> Iterator[Message | Problem]:
-    """Yields what one length-prefixed body holds."""
+    """Yields the requests of one length-prefixed body."""
     try:
         if len(body) > max_bytes:
             yield Problem(number, f"It has more than {max_bytes:,} bytes.")

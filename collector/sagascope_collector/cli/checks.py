@@ -195,7 +195,7 @@ def _gaps(service: ServiceGaps) -> list[Text]:
 
 
 class Action(StrEnum):
-    """What is done with an alerts file."""
+    """The actions on an alerts file."""
 
     TEST = "test"
     CHECK = "check"

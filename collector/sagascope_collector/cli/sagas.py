@@ -291,7 +291,7 @@ def _comma_separated(result: schemas.SqlResult) -> str:
 
 
 def _text(value: Any) -> str:
-    """Returns a value as text: nothing for NULL, JSON for what nests."""
+    """Returns a value as text: nothing for NULL, JSON for nested values."""
     if value is None:
         return ""
     return value if isinstance(value, str) else dumps(value, ensure_ascii=False)

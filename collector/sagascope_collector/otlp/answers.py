@@ -167,7 +167,7 @@ async def wait_for_receipt(answer: asyncio.Future[Receipts]) -> Receipts:
 
 
 async def prepare_request(payload: Payload, lease: Lease) -> Prepared:
-    """Checks and splits a request if it is large, one at a time and beside the event loop.
+    """Checks and splits a request if it is large, one at a time and outside the event loop.
 
     Raises:
         TooLarge: it holds more than a request may.

@@ -104,7 +104,7 @@ class Lease:
         self._limit.reschedule(None)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Runs what needs the bytes in a thread, one request at a time.
+        """Runs work that needs the bytes in a thread, one request at a time.
 
         A thread cannot be cancelled: where the request is, the bytes and the slot are held until the thread ends.
         """
@@ -177,7 +177,7 @@ class Arrivals:
         self._check: asyncio.TimerHandle | None = None
 
     async def receive(self, read: Callable[[], Awaitable[Any]]) -> Any:
-        """Returns what `read` returns.
+        """Returns the request that `read` returns.
 
         Raises:
             Overloaded: it took too long, or too much was arriving at one time.

@@ -203,7 +203,7 @@ class ColumnarRequests:
 
 
 def _is_columnar(payload: Payload, signal: Signal) -> bool:
-    """Returns whether a request may hold only what is read by columns."""
+    """Returns whether all records of a request may be read by columns."""
     if payload.encoding is not Encoding.PROTOBUF or payload.signal is not signal:
         return False
     # heartbeats become observations, which only the record-by-record path makes

@@ -38,7 +38,7 @@ def read_partial(record: LogRecord) -> Partial | None:
 
 
 EVENT_NAME: Final = "event.name"
-"""The attribute in which older SDKs send what is a field now."""
+"""The attribute in which older SDKs send the event name, which is a field now."""
 
 
 class Logs:

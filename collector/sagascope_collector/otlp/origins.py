@@ -1,4 +1,4 @@
-"""Resources and scopes, which repeat in every request, and what is observed of the processes that sent them."""
+"""Resources and scopes, which repeat in every request, and observations of the processes that sent them."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ from sagascope_collector.otlp.protobuf_columns import Declined, Integers, Nested
 from sagascope_collector.records import UNMARKED, Attributes, BridgeState, Process, Value, count, process_of
 
 MAX_CACHED_BYTES: Final = 8 * 1024
-"""A larger resource or scope is parsed anew each time, so that the caches stay small."""
+"""A larger resource or scope is parsed each time, so that the caches stay small."""
 
 
 DEFAULT_HEARTBEAT_INTERVAL_SECONDS: Final = 60.0

@@ -1,8 +1,8 @@
 """Reads OTLP's protobuf into Arrow: many requests at a time, their records in one array.
 
-The messages are declared anew, with the numbers and wire types of OTLP but not its every level: what is read one by
-one anyway stays bytes. A message that should come once, and may come several times as far as the wire is concerned,
-is declared as repeated: bytes that are joined are merged, as protobuf asks for.
+The messages are declared again, with the numbers and wire types of OTLP, but without its inner levels: messages that
+are read one by one stay bytes. The wire format allows that a single message comes in several pieces, which protobuf
+merges. Such a message is declared as repeated; pieces that stay bytes are merged by joining them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -118,7 +118,7 @@ Integers = NDArray[np.integer]
 
 
 class Declined(Exception):
-    """Some requests hold what cannot be read by columns."""
+    """Some requests cannot be read by columns."""
 
     def __init__(self, requests: Iterable[int]) -> None:
         self.requests = frozenset(map(int, requests))

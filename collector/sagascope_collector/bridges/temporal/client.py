@@ -92,7 +92,7 @@ class TemporalClient:
     def events_after(
         self, namespace: str, workflow_id: str, run_id: str, event_id: int, expected: int
     ) -> list[HistoryEvent]:
-        """Returns the history of a run behind an event, in order. It reads from the end, so that none is read twice.
+        """Returns the history of a run behind an event, in order. It reads from the end, so no event is read twice.
 
         Args:
             namespace: the workflow's namespace.
