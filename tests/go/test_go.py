@@ -18,9 +18,10 @@ import pytest
 import sagascope
 from sagascope import Saga, Step
 from support.collector import RunningCollector
+from support.go import go
 from support.receiver import wait_for
 
-from .conftest import SOURCE, go
+from .conftest import SOURCE
 
 pytestmark = [pytest.mark.xdist_group("go"), pytest.mark.slow]
 
@@ -176,7 +177,7 @@ def test_go_conforms(refunds: Path, tmp_path: Path) -> None:
 
 
 def test_go_is_formatted_and_vetted(refunds: Path) -> None:
-    go("vet", "./...")
+    go(SOURCE, "vet", "./...")
     assert (
         shutil.which("gofmt") is None
         or not subprocess.run(["gofmt", "-l", str(SOURCE)], capture_output=True, text=True, check=True).stdout

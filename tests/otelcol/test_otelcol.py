@@ -1,10 +1,7 @@
 """A real OpenTelemetry Collector between services and Sagascope, with the configuration of its document."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +17,7 @@ from sagascope_collector.settings import OTLP_GRPC
 from sagascope_dashboard.urls import parse_templates
 from support.clients import running
 from support.collector import running_collector
+from support.go import build
 from support.samples import wait_until
 from support.temporal import free_ports
 
@@ -27,29 +25,12 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 DOCUMENT = (ROOT / "docs" / "engines" / "opentelemetry-collector.md").read_text()
 FORWARDING = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)[0])
-UNAVAILABLE = ("dial tcp", "no such host", "connection refused", "timeout", "proxyconnect", "requires go >=")
-REFUSED = ("403 Forbidden", "404 Not Found", "410 Gone", "429 Too Many", "502 Bad", "503 Service", "504 Gateway")
-BUILD_WITHIN_SECONDS = 500.0
 
 
 @pytest.fixture(scope="module")
 def otelcol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, built from its modules; skips the tests where Go or a module proxy is missing."""
-    if shutil.which("go") is None:
-        pytest.skip("there is no go on this machine")
-    program = tmp_path_factory.mktemp("otelcol") / "otelcol"
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    command = ["go", "build", "-o", str(program), "."]
-    try:
-        done = subprocess.run(
-            command, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=BUILD_WITHIN_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"go did not build it within {BUILD_WITHIN_SECONDS:.0f} s")
-    if done.returncode and any(word in done.stderr for word in (*UNAVAILABLE, *REFUSED)):
-        pytest.skip(f"go cannot build it here: {done.stderr[-300:]}")
-    assert done.returncode == 0, done.stderr
-    return program
+    return build(FOLDER, tmp_path_factory.mktemp("otelcol") / "otelcol")
 
 
 @contextmanager
@@ -62,7 +43,6 @@ def forwarding(program: Path, sagascope_grpc: str, folder: Path) -> Iterator[str
     configuration["receivers"]["filelog"]["include"] = [str(folder / "*.log")]
     configuration["receivers"]["filelog"]["start_at"] = "beginning"
     configuration["exporters"]["otlp/sagascope"]["endpoint"] = sagascope_grpc
-    configuration["service"]["telemetry"] = {"metrics": {"level": "none"}}
     path = folder / "otelcol.yaml"
     path.write_text(yaml.safe_dump(configuration))
     with running(program, "--config", path, log=folder / "otelcol.txt"):
@@ -78,7 +58,7 @@ def _answers(port: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("otelcol")
+@pytest.mark.xdist_group("go")
 def test_work_in_flight_finished_work_and_a_log_file_arrive(otelcol: Path, tmp_path: Path) -> None:
     with running_collector(tmp_path) as collector, forwarding(otelcol, collector.otlp_grpc, tmp_path) as url:
         line = json.loads(re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)[0])
