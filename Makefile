@@ -23,7 +23,7 @@ define install
 	esac; done; }
 endef
 
-.PHONY: help setup dev demo demo-lake test pytest check accuracy screenshots format bench bench-large fuzz lock clean
+.PHONY: help setup dev demo demo-lake test debian pytest check accuracy screenshots format bench bench-large fuzz lock clean
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -63,9 +63,12 @@ check: dev  ## style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: dev $(OTHER_DUCKDB)/.setup  ## check, and every test at the same time
-	$(BIN)/python tests/ensure_debian.py
+test: $(VENV)/.python  ## check, and every test at the same time
+	+@$(MAKE) --no-print-directory -j 3 dev $(OTHER_DUCKDB)/.setup debian
 	+@$(MAKE) --no-print-directory -j 2 check pytest
+
+debian: $(VENV)/.python
+	$(BIN)/python tests/ensure_debian.py
 
 pytest:  # four at once on two processors, since most wait for other processes much of the time
 	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder --durations=40 --durations-min=5 $(ARGS)

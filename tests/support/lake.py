@@ -71,20 +71,20 @@ class LakePlace:
 
         It must log nothing, unless it is failing.
         """
-        arguments = [self.server.dsn(self.database), self.data, str(copy), keep, json.dumps(limits)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "support.lake_maintenance", *arguments],
-            env=self.variables(),
-            cwd=ROOT / "tests",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        asked, log = copy.with_suffix(".maintained"), copy.with_suffix(".log")
+        asked.touch()
+        log.unlink(missing_ok=True)
+        arguments = [self.server.dsn(self.database), self.data, str(copy), str(asked), keep, json.dumps(limits)]
+        process = preloaded.start("support.lake_maintenance", *arguments, output=log, environment=self.variables())
         try:
             yield
         finally:
-            said, _ = process.communicate("", 120)
+            asked.unlink()
+            try:
+                process.wait(120)
+            finally:
+                process.kill()
+        said = log.read_text()
         assert process.returncode == 0, said
         assert is_failing or not said, said
 
