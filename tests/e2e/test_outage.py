@@ -14,7 +14,7 @@ from support.samples import running_samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
-PAYMENTS = 500
+PAYMENTS = 240
 FOUND_WITHIN = 90.0
 
 CAUSES = {

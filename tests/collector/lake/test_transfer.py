@@ -1,8 +1,7 @@
 """The records of a collector's file in a lake: each once, also after kills, and with the same answers."""
 
+import itertools
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from support import payments
+from support import payments, preloaded
 from support.collector import running_collector
 from support.lake import LakePlace, needs_extensions
 from support.otlp import of_saga, span, traces
@@ -34,6 +33,8 @@ SCENARIOS = [
     if (number % 12 == 0 or path.stem in WITH_LINKS) and not (case := read(path)).direct and not case.step_timeouts
 ]
 
+_numbers = itertools.count()
+
 PROGRAM = """
 import sys
 from sagascope_collector.lake import transfer
@@ -43,15 +44,27 @@ main()
 """
 
 
-def migrating(lake: LakePlace, db: Path) -> "subprocess.Popen[str]":
-    """Starts the move, in commits of ten records."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "migrate", "--to-lake", "--db", str(db), *lake.arguments],
-        env=lake.variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Move:
+    """A move of a collector's file into a lake, in commits of ten records, in a process of its own."""
+
+    def __init__(self, lake: LakePlace, db: Path) -> None:
+        self._log = db.with_suffix(f".moved{next(_numbers)}")
+        words = ["migrate", "--to-lake", "--db", str(db), *lake.arguments]
+        self._process = preloaded.start("-c", PROGRAM, *words, output=self._log, environment=lake.variables())
+
+    @property
+    def printed(self) -> str:
+        """What it has printed."""
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL."""
+        self._process.kill()
+        self._process.wait(30)
+
+    def end(self) -> tuple[int, str]:
+        """Waits until it ends; returns its exit status and what it printed."""
+        return self._process.wait(120), self.printed
 
 
 def send(url: str, case: Scenario) -> None:
@@ -83,23 +96,15 @@ def test_a_file_that_is_moved_with_kills_is_in_the_lake_once_and_gives_the_same_
         with running_collector(tmp_path, db=db) as old:
             for case in SCENARIOS:
                 send(old.otlp_http, case)
-            refused = migrating(lake, db)
-            _, said = refused.communicate(timeout=60)
-            assert refused.returncode == 2
-            assert "in use by another process" in said
+            returncode, said = Move(lake, db).end()
+            assert (returncode, "in use by another process" in said) == (2, True), said
         for commits in (3, 5):
-            moving = migrating(lake, db)
-            assert moving.stderr
-            text = ""
-            while text.count("records") < commits:
-                text += moving.stderr.read(1)
+            moving = Move(lake, db)
+            wait_until(lambda: moving.printed.count("records") >= commits, "it commits nothing")  # noqa: B023
             moving.kill()
-            moving.communicate(timeout=30)
-        again = migrating(lake, db)
-        _, said = again.communicate(timeout=120)
-        assert again.returncode == 0, said
-        repeated = migrating(lake, db)
-        assert "in the lake already" in "".join(repeated.communicate(timeout=60))
+        returncode, said = Move(lake, db).end()
+        assert returncode == 0, said
+        assert "in the lake already" in Move(lake, db).end()[1]
 
         with duckdb.connect(str(db), read_only=True) as file:
             for records, moved in (("span_records", "spans"), ("log_records", "logs"), ("linked_spans",) * 2):
@@ -122,24 +127,19 @@ def test_a_restored_copy_that_went_on_is_refused(lake: LakePlace, tmp_path: Path
         with running_collector(tmp_path, db=db) as old:
             payments.send(old, traces(span(number, name=f"span {number}", attributes=of_saga("8492"))))
 
-    def moved(db: Path) -> tuple[int, str]:
-        moving = migrating(lake, db)
-        said = "".join(moving.communicate(timeout=60))
-        return moving.returncode, said
-
     first, copy = tmp_path / "first.duckdb", tmp_path / "copy.duckdb"
     receive(first, 1)
     shutil.copy(first, copy)
     receive(first, 2)
-    assert moved(first)[0] == 0
-    returncode, said = moved(copy)  # it has nothing else
+    assert Move(lake, first).end()[0] == 0
+    returncode, said = Move(lake, copy).end()  # it has nothing else
     assert (returncode, "in the lake already" in said) == (0, True)
     for number in (3, 4):
         receive(copy, number)
-    returncode, said = moved(copy)
+    returncode, said = Move(lake, copy).end()
     assert (returncode, "Only one of them can be moved" in said) == (2, True)
     receive(first, 5)
-    assert moved(first)[0] == 0
+    assert Move(lake, first).end()[0] == 0
     assert sorted(lake.query("SELECT name FROM spans")) == [["span 1"], ["span 2"], ["span 5"]]
 
 
@@ -149,7 +149,5 @@ def test_a_copy_of_a_lake_is_not_moved(tmp_path: Path) -> None:
         lake = LakePlace(server, "moved", str(tmp_path / "data"))
         with lake.running("serve", tmp_path / "copy"):
             pass
-        refused = migrating(lake, tmp_path / "copy" / "sagascope.duckdb")
-        _, said = refused.communicate(timeout=60)
-        assert refused.returncode == 2
-        assert "copy of a lake" in said
+        returncode, said = Move(lake, tmp_path / "copy" / "sagascope.duckdb").end()
+        assert (returncode, "copy of a lake" in said) == (2, True), said
