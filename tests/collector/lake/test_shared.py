@@ -19,7 +19,7 @@ from support.samples import wait_until
 from support.webhook import Receiver, receiver
 
 from .test_leader import leads
-from .test_transfer import migrating
+from .test_transfer import Move
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
@@ -210,9 +210,8 @@ def test_incidents_of_a_file_are_moved_and_not_notified_again(
         change(old, known["payment"], state="acknowledged", note="on it", by="anna")
         said = {key: incident(old, key) for key in known.values()}
     for _ in range(2):  # repeated, it changes nothing
-        moving = migrating(lake, db)
-        _, errors = moving.communicate(timeout=60)
-        assert moving.returncode == 0, errors
+        returncode, printed = Move(lake, db).end()
+        assert returncode == 0, printed
     with lake.running("serve", tmp_path / "new", *alerts) as new:
         wait_until(lambda: leads(new), "it does not lead", 30)
         for key, was in said.items():
