@@ -121,11 +121,7 @@ class Watchdog(_Part):
     receivers: ReceiverNames | None = None
 
 
-MONEY_AT_RISK: Final = (
-    schemas.AttentionCode.APPLIED_TWICE,
-    schemas.AttentionCode.COMPENSATION_FAILED,
-    schemas.AttentionCode.UNCOMPENSATED,
-)
+MONEY_AT_RISK: Final = tuple(code for code in schemas.AttentionCode if code.risks_money)
 
 DEFAULT_RULES: Final = (
     Rule(name="many sagas are stuck", sagas=10),

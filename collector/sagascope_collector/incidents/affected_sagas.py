@@ -141,14 +141,6 @@ class RecommendedAction(StrEnum):
     """Verify what took effect before anything is repeated or compensated."""
 
 
-UNDECIDABLE_REASONS: Final = frozenset(
-    {AttentionCode.APPLIED_TWICE, AttentionCode.MIXED_OUTCOME, AttentionCode.IN_DOUBT}
-)
-"""Reasons for which telemetry alone cannot show the correct action."""
-
-COMPENSATION_REASONS: Final = frozenset({AttentionCode.COMPENSATION_FAILED, AttentionCode.UNCOMPENSATED})
-
-
 class Verification(NamedTuple):
     """Work whose effect is to be looked up at a service; `attempt` is None where its start was not received."""
 
@@ -160,18 +152,22 @@ class Verification(NamedTuple):
 def recommended_action(saga: Saga, diagnosis: Diagnosis) -> RecommendedAction:
     """Returns the recommended action for a saga that needs attention."""
     verdict = diagnosis.verdict
-    if verdict is None or verdict.reason in UNDECIDABLE_REASONS:
+    if verdict is None or verdict.reason.remedy == "verify":
         return RecommendedAction.VERIFY_FIRST
-    if verdict.reason is AttentionCode.BLOCKED:
+    if verdict.reason.remedy == "unblock":
         return RecommendedAction.RESUME
     if any(not each.idempotency_key for each in _undecided(saga, verdict)):
         return RecommendedAction.VERIFY_FIRST
-    if verdict.reason in COMPENSATION_REASONS or verdict.phase is Phase.COMPENSATION:
+    if _is_compensation_due(verdict):
         is_doubtful = verdict.confidence is Confidence.POSSIBLE
         return RecommendedAction.VERIFY_FIRST if is_doubtful else RecommendedAction.COMPENSATE
-    if verdict.reason is AttentionCode.NEVER_CLOSED or _has_key(saga, verdict):
+    if verdict.reason.remedy == "close" or _has_key(saga, verdict):
         return RecommendedAction.RESUME
     return RecommendedAction.VERIFY_FIRST
+
+
+def _is_compensation_due(verdict: Verdict) -> bool:
+    return verdict.reason.remedy == "compensate" or verdict.phase is Phase.COMPENSATION
 
 
 def verifications(saga: Saga, diagnosis: Diagnosis) -> tuple[Verification, ...]:
@@ -183,7 +179,7 @@ def verifications(saga: Saga, diagnosis: Diagnosis) -> tuple[Verification, ...]:
         return tuple(Verification(verdict.step, each.process.service, each) for each in undecided)
     if verdict.reason is AttentionCode.APPLIED_TWICE:
         found = tuple(_committed(saga, verdict.step))
-    elif verdict.reason in COMPENSATION_REASONS or verdict.phase is Phase.COMPENSATION:
+    elif _is_compensation_due(verdict):
         found = tuple(_at_risk(saga))
     else:
         found = tuple(_last_attempt(each) for each in saga.steps if each.name == verdict.step and each.attempts)
