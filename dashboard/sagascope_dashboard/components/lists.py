@@ -118,7 +118,7 @@ def _column(column: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     return columns.Column(title, width=COLUMN_PIXELS.get(column))
 
 
-_LABELS = {
+FIELD_LABELS = {
     "status": "Status",
     "attention": "Attention",
     "name": "Type",
@@ -129,6 +129,7 @@ _LABELS = {
     "amount": "Amount at risk from",
     "sort": "Order",
 }
+"""The labels of the fields for filters and order."""
 
 _OPTION_LABELS = {
     "status": {"": "Any status", **{key: style.label for key, style in STATUS.items()}},
@@ -149,7 +150,7 @@ _OPTION_LABELS = {
     },
 }
 
-_WITHOUT_FIELD = {
+CHIP_LABELS = {
     "q": "Matching",
     "until": "Started before",
     "stuck_since": "Stuck since",
@@ -157,7 +158,10 @@ _WITHOUT_FIELD = {
     "incident": "Of one incident",
     "path": "On one path",
 }
-"""The filters that no field shows, with the words before their value; most values are times."""
+"""The filters that no field shows, with the words before their value; most values are times.
+
+Every filter of `Filters` is here or in `FIELD_LABELS`.
+"""
 
 
 def read_filters(names: Sequence[str], kept: Mapping[str, str] | None = None) -> Filters:
@@ -179,12 +183,12 @@ def read_filters(names: Sequence[str], kept: Mapping[str, str] | None = None) ->
 
 def _field(name: str, known: Mapping[str, Sequence[str]]) -> str:
     if name in ("step", "amount"):
-        return st.text_input(_LABELS[name], key=f"filter-{name}", placeholder="Any").strip()
+        return st.text_input(FIELD_LABELS[name], key=f"filter-{name}", placeholder="Any").strip()
     words = _OPTION_LABELS.get(name, {"": "Any"})
     choices = ["", *known[name]] if name in known else list(words)
     now = st.session_state[f"filter-{name}"]
     chosen = st.selectbox(
-        _LABELS[name],
+        FIELD_LABELS[name],
         choices if now in choices else [*choices, now],
         key=f"filter-{name}",
         format_func=lambda option: words.get(option, option),
@@ -195,7 +199,7 @@ def _field(name: str, known: Mapping[str, Sequence[str]]) -> str:
 def chips(filters: Filters, href: Callable[[Filters], str]) -> Element | None:
     """Builds the active filters that have no field; `href` returns the link to a list."""
     links: list[Element] = []
-    for name, words in _WITHOUT_FIELD.items():
+    for name, words in CHIP_LABELS.items():
         if value := getattr(filters, name):
             shown = f"“{value[:80]}”" if name == "q" else _moment(value)
             links.append(link(href(filters.with_changes(**{name: ""})), f"{words} ", shown, " ✕", cls="action"))

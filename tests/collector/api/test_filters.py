@@ -14,6 +14,8 @@ from sagascope_collector.cli.sagas import triage
 from sagascope_collector.client import SagaFilters
 from sagascope_collector.saga_filters import FILTERS
 from sagascope_collector.storage.listing import SQL
+from sagascope_dashboard.components.lists import FIELD_LABELS, chips
+from sagascope_dashboard.screens.transactions import FILTER_FIELDS
 from sagascope_dashboard.urls import Filters
 
 PAGE = {"sort", "limit", "cursor"}
@@ -38,6 +40,15 @@ def test_every_filter_is_an_option_of_triage_with_its_description() -> None:
 
 def test_the_address_of_a_list_holds_every_filter_and_the_page() -> None:
     assert {field.name for field in fields(Filters)} == set(FILTERS) - UNUSED_IN_ADDRESSES | PAGE - {"limit"}
+
+
+@pytest.mark.parametrize("name", sorted({field.name for field in fields(Filters)} - {"cursor"}))
+def test_the_dashboard_shows_every_filter_that_is_set(name: str) -> None:
+    if name in FILTER_FIELDS:
+        assert name in FIELD_LABELS
+    else:
+        shown = chips(Filters(name="payment").with_changes(**{name: "2026-11-22T14:02:11Z"}), Filters.href)
+        assert Filters(name="payment").href() in str(shown)  # a link that removes only this one
 
 
 @pytest.mark.parametrize("name", FILTERS)
