@@ -70,3 +70,11 @@ def test_contributing_names_only_files_and_definitions_that_exist() -> None:
         code = "\n".join(file.read_text() for file in files)
         unknown = [each for each in named - set(found) if not re.search(rf"^(class )?{each}[:( ]", code, re.MULTILINE)]
         assert not unknown, row
+
+
+def test_the_default_retention_is_that_of_the_settings_everywhere() -> None:
+    from sagascope_collector.settings import DEFAULT_KEEP
+
+    assert f"kept for {DEFAULT_KEEP.removesuffix('d')} days" in (ROOT / "docs" / "retention.md").read_text()
+    repeated = [path.name for path in (ROOT / "deploy").iterdir() if re.search(r"SAGASCOPE_KEEP\b", path.read_text())]
+    assert not repeated
