@@ -76,5 +76,13 @@ def test_the_default_retention_is_that_of_the_settings_everywhere() -> None:
     from sagascope_collector.settings import DEFAULT_KEEP
 
     assert f"kept for {DEFAULT_KEEP.removesuffix('d')} days" in (ROOT / "docs" / "retention.md").read_text()
-    repeated = [path.name for path in (ROOT / "deploy").iterdir() if re.search(r"SAGASCOPE_KEEP\b", path.read_text())]
+    repeated = [path.name for path in (ROOT / "deploy").glob("*.*") if re.search(r"SAGASCOPE_KEEP\b", path.read_text())]
     assert not repeated
+
+
+def test_the_architecture_names_every_package_and_module_of_the_collector() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    parts = [*PACKAGE.glob("[a-z]*.py"), *(path.parent for path in PACKAGE.glob("*/__init__.py"))]
+    modules = PACKAGE.glob("analysis/[a-z]*.py")
+    named = {each.removesuffix(".py").strip("/").rpartition("/")[2] for each in re.findall(r"`([\w./]+)`", text)}
+    assert {path.stem for path in (*parts, *modules)} <= named
