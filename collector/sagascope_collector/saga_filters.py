@@ -1,7 +1,7 @@
 """The filters and the order of a list of sagas. Each filter is declared once, in this module.
 
 The API's parameters, the client, the options of `sagascope triage` and the dashboard take name, type and description
-from `SagaFilters`. A new filter needs one field here, and its condition in `storage/sql/listing.sql`.
+from `SagaFilters`. CONTRIBUTING.md says what else a new filter needs.
 """
 
 import re

@@ -68,7 +68,9 @@ def test_contributing_names_only_files_and_definitions_that_exist() -> None:
         found |= {each: PACKAGE / each for each in named if (PACKAGE / each).exists()}
         files = [file for path in found.values() for file in (path.glob("*.py") if path.is_dir() else [path])]
         code = "\n".join(file.read_text() for file in files)
-        unknown = [each for each in named - set(found) if not re.search(rf"^(class )?{each}[:( ]", code, re.MULTILINE)]
+        unknown = [
+            each for each in named - set(found) if not re.search(rf"^(class |def |){each}[:( ]", code, re.MULTILINE)
+        ]
         assert not unknown, row
 
 

@@ -4,14 +4,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from typer import Typer
 from typer.testing import CliRunner
 
 from sagascope_collector.__main__ import COMMANDS, build
-from sagascope_collector.cli.bridge import bridge
-from sagascope_collector.cli.database import mapping
 from sagascope_collector.client import schemas
 
 ROOT = Path(__file__).parents[2]
@@ -148,10 +148,11 @@ def command_help(name: str | None = None) -> str:
 
 def every_command() -> list[str]:
     """The commands that are there, and those of their groups."""
-    groups = {"bridge": bridge, "mapping": mapping}
+    functions = {name: getattr(import_module(each.module), each.function or name) for name, each in COMMANDS.items()}
     grouped = [
         f"{name}-{each.name or getattr(each.callback, '__name__', '')}"
-        for name, group in groups.items()
+        for name, group in functions.items()
+        if isinstance(group, Typer)
         for each in group.registered_commands
     ]
     return [*COMMANDS, *grouped]
