@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from support.collector import running_collector
 from support.lake import LakePlace, LakeProcess, needs_extensions
 from support.postgres import running_postgres
-from support.samples import wait_until
+from support.samples import growing_pauses, wait_until
 from support.scenario import CASES, Scenario, read
 from support.storied_otlp import requests
 from support.telemetry import SECOND
@@ -83,13 +83,13 @@ def test_cases_are_answered_as_by_a_collector_without_a_lake(tmp_path: Path) -> 
 
             def check(case: Scenario, collector: LakeProcess) -> None:
                 # again, where they differ: a collector of a lake judges as of a moment ago
-                ends = time.monotonic() + 20
-                is_late = False
+                pauses, ends, is_late = growing_pauses(), time.monotonic() + 20, False
                 while True:
                     wanted, given = (answers(client, each.api, case, is_late) for each in (plain, collector))
                     if wanted == given:
                         return
                     assert time.monotonic() < ends, (case.name, differences(wanted, given))
+                    time.sleep(next(pauses))
                     is_late = any(had_outage(client, each.api) for each in (plain, collector))
 
             with ThreadPoolExecutor(4) as pool:
