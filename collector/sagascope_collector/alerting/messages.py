@@ -15,17 +15,20 @@ VERSION: Final = 1
 HEADLINES: Final = {
     "opened": "{sagas} {are} stuck at {where}: {reason}.",
     "grown": "{sagas} {are} now stuck at {where}: {reason}.",
-    "resolved": "No {name} saga is stuck at {where}.",
+    "resolved": "No {name} saga is stuck at {where} for this cause any more: {reason}.",
+    "resolved by a person": "{by} resolved this incident, but {sagas} {are} still stuck at {where}: {reason}.",
 }
 FAILURE_RATE_HEADLINES: Final = {
     "opened": "{failed} of {ended} {name} sagas failed or were compensated{usually}{where}.",
     "grown": "{failed} of {ended} {name} sagas have failed or been compensated{usually}{where}.",
-    "resolved": "The share of {name} sagas that fail has returned to its baseline.",
+    "resolved": "The share of {name} sagas that fail no longer exceeds its baseline.",
+    "resolved by a person": "{by} accepted the share of {name} sagas that fail as their new baseline.",
 }
 STEP_FAILURE_RATE_HEADLINES: Final = {
     "opened": "{failed} of {ended} {name} sagas had an error at {step}{usually}.",
     "grown": "{failed} of {ended} {name} sagas have had an error at {step}{usually}.",
-    "resolved": "The share of {name} sagas with errors at {step} has returned to its baseline.",
+    "resolved": "The share of {name} sagas with errors at {step} no longer exceeds its baseline.",
+    "resolved by a person": "{by} accepted the share of {name} sagas with errors at {step} as their new baseline.",
 }
 TEST_HEADLINE: Final = "This is a test: nothing is wrong."
 
@@ -41,6 +44,9 @@ MAX_TEMPLATE_DEPTH: Final = 20
 ZERO_WIDTH_SPACE: Final = "\u200b"
 
 _MENTION: Final = re.compile(r"@(?=\w)")
+
+_WITHIN_ADDRESS: Final = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
+"""The places in addresses at which a space keeps chats from making links of them."""
 
 Message = Mapping[str, Any]
 """The default body of a notification."""
@@ -109,11 +115,15 @@ def build_test_message(at: int) -> dict[str, Any]:
 
 
 def headline(event: str, incident: Incident) -> str:
-    """Describes an event of an incident in one sentence."""
+    """Describes an event of an incident in one sentence.
+
+    A resolution by a person says so: the sagas may still be stuck, and the failure rate may be as high as before.
+    """
     if incident.failure_rate:
         return _failure_rate_headline(event, incident, incident.failure_rate)
     is_one = incident.count == 1
-    return HEADLINES[event].format(
+    return HEADLINES[_template(event, is_by_person=incident.count > 0)].format(
+        by=_person(incident),
         sagas=f"{incident.count:,} {incident.name} {'saga' if is_one else 'sagas'}",
         are="is" if is_one else "are",
         where=incident.step or incident.service or "an unknown step",
@@ -124,7 +134,8 @@ def headline(event: str, incident: Incident) -> str:
 
 def _failure_rate_headline(event: str, incident: Incident, rate: FailureRate) -> str:
     headlines = STEP_FAILURE_RATE_HEADLINES if rate.step else FAILURE_RATE_HEADLINES
-    return headlines[event].format(
+    return headlines[_template(event, is_by_person=incident.resolved_by is not None)].format(
+        by=_person(incident),
         failed=f"{rate.failed:,}",
         ended=f"{rate.ended:,}",
         name=incident.name,
@@ -132,6 +143,14 @@ def _failure_rate_headline(event: str, incident: Incident, rate: FailureRate) ->
         where=f", most of them at {incident.step}" if incident.step else "",
         step=rate.step,
     )
+
+
+def _template(event: str, *, is_by_person: bool) -> str:
+    return "resolved by a person" if event == "resolved" and is_by_person else event
+
+
+def _person(incident: Incident) -> str:
+    return incident.resolved_by or "A person"
 
 
 def _failure_rate(rate: FailureRate) -> dict[str, Any]:
@@ -180,13 +199,14 @@ def escaped_for_chat(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def escape_for_chat(text: str) -> str:
-    """Escapes a text for chats: without links, mentions and control characters.
+    """Escapes a text for chats: without links and mentions, and with a space for each control character.
 
-    Slack and Mattermost read ``<...>`` as links and mentions, others ``@name`` and ``[text](address)``.
+    Slack and Mattermost read ``<...>`` as links and mentions, others ``@name``, ``[text](address)`` and bare addresses.
     """
-    shown = "".join(each for each in text if each.isprintable() or each == "\n")
+    shown = "".join(each if each.isprintable() or each == "\n" else " " for each in text)
     shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MENTION.sub(f"@{ZERO_WIDTH_SPACE}", shown).replace("](", f"]{ZERO_WIDTH_SPACE}(")
+    shown = _MENTION.sub(f"@{ZERO_WIDTH_SPACE}", shown).replace("](", f"]{ZERO_WIDTH_SPACE}(")
+    return _WITHIN_ADDRESS.sub(ZERO_WIDTH_SPACE, shown)
 
 
 def _check_field(name: str) -> None:

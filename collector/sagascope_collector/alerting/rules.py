@@ -59,7 +59,10 @@ class Escape(StrEnum):
     """How telemetry is escaped in the body of a receiver."""
 
     CHAT = "chat"
-    """No text of a saga becomes a link or a mention in Slack, Mattermost, Teams or Discord."""
+    """No markup and no address (``://``, ``www.``) in a text of a saga becomes a link or a mention.
+
+    For Slack, Mattermost, Teams and Discord.
+    """
     NONE = "none"
     """Nothing is escaped, for receivers that show plain text."""
 
@@ -76,7 +79,7 @@ class Receiver(_Part):
     """The body that replaces the default JSON; ``{headline}`` and other fields are filled in."""
     escape: Escape = Escape.CHAT
     """How the fields of `body` are escaped."""
-    timeout: Duration = 10.0
+    timeout: Annotated[Duration, Field(gt=0)] = 10.0
 
     @model_validator(mode="after")
     def _check_body(self) -> "Receiver":

@@ -54,6 +54,8 @@ class Incident(IncidentGroup):
     scope: Scope = Scope.ISOLATED
     note: str = ""
     acknowledged_by: str | None = None
+    resolved_by: str | None = None
+    """The person who resolved it, ``""`` if not named; None: it is not resolved, or the collector resolved it."""
     empty_since: int | None = None
     """The time since which it has no sagas; None while it has sagas."""
     reopened: int = 0
@@ -91,6 +93,7 @@ def advance(
             changed_at=now,
             peak=group.count,
             acknowledged_by=None,
+            resolved_by=None,
             reopened=incident.reopened + 1,
         )
         return again, _change(again, Change.REOPENED, now)
@@ -104,9 +107,17 @@ def changed_by_person(
     changed = incident if note is None else replace(incident, note=note)
     if state is None or state is incident.state is not State.ACKNOWLEDGED:
         return changed, _change(changed, Change.NOTED, now, by, note)
-    who = (by or "") if state is State.ACKNOWLEDGED else None
+    acknowledged_by = (by or "") if state is State.ACKNOWLEDGED else None
+    resolved_by = (by or "") if state is State.RESOLVED else None
     accepted_from = incident.since if incident.failure_rate and state is State.RESOLVED else incident.baseline_from
-    changed = replace(changed, state=state, changed_at=now, acknowledged_by=who, baseline_from=accepted_from)
+    changed = replace(
+        changed,
+        state=state,
+        changed_at=now,
+        acknowledged_by=acknowledged_by,
+        resolved_by=resolved_by,
+        baseline_from=accepted_from,
+    )
     what = {State.OPEN: Change.REOPENED, State.ACKNOWLEDGED: Change.ACKNOWLEDGED, State.RESOLVED: Change.RESOLVED}[
         state
     ]

@@ -70,6 +70,20 @@ def test_an_incident_is_notified_once_as_it_opens_grows_and_is_resolved(tmp_path
     assert "stuck at ledger.record" in body["headline"]
 
 
+def test_a_resolution_by_a_person_does_not_say_that_no_saga_is_stuck(tmp_path: Path, pager: Receiver) -> None:
+    file = alerts_file(tmp_path, {"name": "pager", "url": pager.url})
+    with running_collector(tmp_path, "--alerts", file) as collector:
+        stuck(collector, 1, 2)
+        soon(lambda: pager.events() == ["opened"], seconds=60)
+        incident = f"{collector.api}/api/v1/incidents/{pager.calls[0].body['incident']['key']}"
+        soon(lambda: httpx.get(incident, trust_env=False, timeout=60).json()["count"] == 2, seconds=60)
+        httpx.patch(incident, json={"state": "resolved", "by": "anna"}, trust_env=False, timeout=60)
+        soon(lambda: pager.events() == ["opened", "resolved"], seconds=60)
+    body = pager.calls[1].body
+    assert body["incident"]["count"] == 2
+    assert body["headline"].startswith("anna resolved this incident, but 2 payment sagas are still stuck at ledger")
+
+
 def test_a_receiver_that_fails_is_notified_later_and_in_order(tmp_path: Path, pager: Receiver) -> None:
     fails = iter([500, 503, 429])
     pager.answer = lambda _: (next(fails, 200), {})
@@ -141,7 +155,9 @@ def test_no_text_of_a_saga_becomes_a_link_or_a_mention_in_a_chat(tmp_path: Path,
     body = {"text": "{examples} {link}"}
     chat = {"name": "chat", "url": pager.url, "body": body}
     plain = {"name": "plain", "url": f"{pager.url}/plain", "body": dict(body), "escape": "none"}
-    hostile = "<!channel> <https://evil.example|Click> [Click](https://evil.example) @everyone\u202e & co"
+    hostile = (
+        "<!channel> <https://evil.example|Click> [Click](http://evil.example) @everyone\u202e www.evil.example\tb & co"
+    )
     file = alerts_file(tmp_path, chat, plain, link="https://ours.example/?a=1&key={key}")
     with running_collector(tmp_path, "--alerts", file) as collector:
         send(collector, *saga(hostile, STUCK, ago=60, ended=False))
@@ -149,9 +165,9 @@ def test_no_text_of_a_saga_becomes_a_link_or_a_mention_in_a_chat(tmp_path: Path,
     texts = {call.path: call.body["text"] for call in pager.calls}
     said = next(text for path, text in texts.items() if path != "/plain")
     assert said.startswith(
-        "&lt;!channel&gt; &lt;https://evil.example|Click&gt; [Click]\u200b(https://evil.example) @\u200bev"
+        "&lt;!channel&gt; &lt;https:\u200b//evil.example|Click&gt; [Click]\u200b(http:\u200b//evil.example) "
+        "@\u200beveryone  www\u200b.evil.example b &amp; co"
     )
-    assert "\u202e" not in said
     assert "?a=1&key=" in said
     assert texts["/plain"].startswith(hostile)
 
@@ -235,6 +251,7 @@ def test_a_test_reports_which_receiver_accepted_it(tmp_path: Path, pager: Receiv
         ),
         ("receivers:\n  - {name: a, url: 'http://x', body: {text: '{nope}'}}\n", "there is no field 'nope'"),
         ("receivers:\n  - {name: a, url: 'http://x'}\nrules:\n  - {name: r, for: 5}\n", ":4: rules[0].for: "),
+        ("receivers:\n  - {name: a, url: 'http://x', timeout: 0s}\n", ":2: receivers[0].timeout: should be greater"),
         ("receivers:\n  - {name: a, url: 'http://x'}\nrules:\n  - {name: r, colour: red}\n", ":4: rules[0].colour: "),
     ],
 )

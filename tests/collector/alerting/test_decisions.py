@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from sagascope_collector.alerting.messages import headline
 from sagascope_collector.alerting.rules import DEFAULT_RULES, Alerts, Event, States, decide, recipients
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
-from sagascope_collector.incident_records import AlertState, AmountAtRisk
+from sagascope_collector.incident_records import AlertState, AmountAtRisk, FailureRate
 from sagascope_collector.incidents import Incident, Scope, State
+from sagascope_collector.incidents.lifecycle import advance, changed_by_person
 
 NOW = 1_000 * SECOND
 INCIDENT = Incident(
@@ -68,6 +70,17 @@ def test_growth_is_notified_once_at_each_step_also_when_it_shrinks_between() -> 
 
 def test_an_incident_that_opens_large_is_not_grown_too() -> None:
     assert after(alerts(), replace(INCIDENT, count=500), replace(INCIDENT, count=600)) == [Event.OPENED]
+
+
+def test_a_failure_rate_that_a_person_accepted_is_not_reported_as_back_at_its_baseline() -> None:
+    rate = FailureRate(failed=60, ended=60, baseline=0.01, is_total=True)
+    incident = replace(INCIDENT, failure_rate=rate)
+    assert "no longer exceeds its baseline" in headline("resolved", replace(incident, state=State.RESOLVED, count=0))
+    accepted, _ = changed_by_person(incident, NOW, state=State.RESOLVED, by="anna")
+    without_sagas, _ = advance(accepted, None, NOW + 1, None)
+    for each in (accepted, without_sagas):
+        assert each
+        assert headline("resolved", each) == "anna accepted the share of payment sagas that fail as their new baseline."
 
 
 def test_a_resolution_is_notified_when_it_has_lasted() -> None:
