@@ -37,6 +37,12 @@ def cut(text: str, max_characters: int) -> str:
     return f"{text[:max_characters]}… ({len(text) - max_characters:,} more characters)"
 
 
+def without_password(url: str) -> str:
+    """Returns a URL without user and password, to be shown or logged."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"  # an unescaped password may contain "/", a host no "@"
+
+
 def _escape(match: re.Match[str]) -> str:
     number = ord(match[0])
     if number <= 0xFF:

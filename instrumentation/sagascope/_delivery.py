@@ -80,7 +80,9 @@ class Sender:
     def __init__(self, settings: Settings) -> None:
         parts = urlsplit(settings.endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise SettingInvalid(f"endpoint must be an http or https address, not {settings.endpoint!r}")
+            raise SettingInvalid(
+                f"endpoint must be an http or https address, not {settings.endpoint.rpartition('@')[2]!r}"
+            )
         try:
             self._tls = ssl.create_default_context(cafile=settings.certificate) if parts.scheme == "https" else None
         except OSError as error:  # of which SSLError is one

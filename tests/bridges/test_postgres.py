@@ -93,6 +93,24 @@ def wait_for(collector: RunningCollector, saga: str, **wanted: Any) -> dict[str,
         raise AssertionError(f"{error}: {show(collector, saga)}") from None
 
 
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgres://u:se%zzcret@127.0.0.1/db",
+        "postgres://u:se@cret@127.0.0.1/db",
+        "postgres://u:se/cret@127.0.0.1/db",
+        "host=127.0.0.1 password=se cret",
+    ],
+)
+def test_a_dsn_that_could_not_be_used_is_refused_at_once_and_never_quoted(dsn: str, tmp_path: Path) -> None:
+    names = ("--dsn", f"wallet={dsn}", "--gid", GID, "--cursor", str(tmp_path / "cursor.json"))
+    result = preloaded.run("sagascope_collector", *COMMAND, *names, "--otlp-http", "127.0.0.1:9")
+    assert result.returncode != 0
+    assert "The DSN of wallet" in result.stderr
+    assert "se%zz" not in result.stderr
+    assert "cret" not in result.stderr
+
+
 @pytest.mark.shows("two-phase commit", "stuck", "in_doubt")
 def test_a_prepared_transaction_is_in_doubt_until_it_is_decided(
     server: Server, collector: RunningCollector, tmp_path: Path

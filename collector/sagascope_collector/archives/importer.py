@@ -23,6 +23,7 @@ from sagascope_collector.archives.reader import messages
 from sagascope_collector.client import connect
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import SendFailed
+from sagascope_collector.safe_text import without_password
 
 RETRY_SECONDS: Final = 120.0
 """The time for which one request is retried."""
@@ -57,10 +58,11 @@ class Sender:
 
     def __init__(self, url: str, credentials: Credentials, *, retry_seconds: float = RETRY_SECONDS) -> None:
         """Connects to the collector's OTLP/HTTP address, for example ``http://127.0.0.1:4318``."""
-        self.url = url.rstrip("/")
+        self.url = without_password(url.rstrip("/"))
+        """Without user and password."""
         self._retry_seconds = retry_seconds
         self._stopped = threading.Event()
-        self._http = connect(self.url, ANSWER_TIMEOUT_SECONDS, credentials)
+        self._http = connect(url.rstrip("/"), ANSWER_TIMEOUT_SECONDS, credentials)
 
     def __enter__(self) -> Self:
         return self

@@ -244,7 +244,7 @@ def _follow(
     ):
         health = Health()
         running = Bridge(source, sender, checkpoints, health, interval_seconds=every)
-        _log.info("The bridge reports to %s; its checkpoint file is %s.", to.otlp_http, checkpoints.path)
+        _log.info("The bridge reports to %s; its checkpoint file is %s.", sender.url, checkpoints.path)
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: running.stop())
         with serve_metrics(health, kind, Address.parse(metrics_at) if metrics_at else None):

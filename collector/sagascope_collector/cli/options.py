@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from sagascope_collector.client import DEFAULT_URL, Client, NotSagascope
 from sagascope_collector.client.credentials import FILES, Credentials
 from sagascope_collector.errors import CannotStart
+from sagascope_collector.safe_text import without_password
 from sagascope_collector.saga_filters import FILTERS, SagaFilters
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ def otlp_http_url(url: str, otlp_http: str | None, credentials: Credentials) -> 
     with Client(url, credentials=credentials) as client:
         reported = client.otlp_http()
     if reported is None:
-        raise NotSagascope(url, f"{url} does not report its OTLP/HTTP address; set it with --otlp-http.")
+        shown = without_password(url)
+        raise NotSagascope(shown, f"{shown} does not report its OTLP/HTTP address; set it with --otlp-http.")
     return reported
 
 

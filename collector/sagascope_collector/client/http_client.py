@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from sagascope_collector.client import schemas
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import BadValue
+from sagascope_collector.safe_text import without_password
 from sagascope_collector.saga_filters import SagaFilters
 
 DEFAULT_URL = "http://127.0.0.1:4319"
@@ -116,11 +117,12 @@ class Client:
         token: str | None = None,
         credentials: Credentials | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url = without_password(url.rstrip("/"))
+        """Without user and password."""
         self.timeout = timeout
         credentials = credentials or Credentials()
         self._http = connect(
-            self.url, timeout, replace(credentials, token=token, token_file=None) if token else credentials
+            url.rstrip("/"), timeout, replace(credentials, token=token, token_file=None) if token else credentials
         )
 
     def __enter__(self) -> Self:
@@ -345,17 +347,18 @@ def connect(url: str, timeout: float, credentials: Credentials) -> httpx.Client:
         CollectorUnreachable: the URL is invalid, or its scheme is not HTTP or HTTPS.
         CredentialsUnusable: a file cannot be read.
     """
+    shown = without_password(url)
     try:
         headers = {"Accept": "application/json", "User-Agent": "sagascope-client", **credentials.headers()}
         tls = credentials.tls()
     except BadValue as error:
-        raise CredentialsUnusable(url, str(error)) from error
+        raise CredentialsUnusable(shown, str(error)) from error
     try:
         address = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise CollectorUnreachable(url, f"{url!r} is not a URL: {error}.") from error
+    except httpx.InvalidURL:  # its message may contain a part of the password
+        raise CollectorUnreachable(shown, f"{shown!r} is not a URL; write it like {DEFAULT_URL}.") from None
     if address.scheme not in {"http", "https"} or not address.host:
-        raise CollectorUnreachable(url, f"{url!r} is not a URL; write it like {DEFAULT_URL}.")
+        raise CollectorUnreachable(shown, f"{shown!r} is not a URL; write it like {DEFAULT_URL}.")
     is_local = address.host in {"localhost", "127.0.0.1", "::1"}
     return httpx.Client(base_url=address, timeout=timeout, headers=headers, trust_env=not is_local, verify=tls)
 

@@ -29,6 +29,7 @@ from sagascope_collector.client import (
 )
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import CannotStart, DatabaseLocked
+from sagascope_collector.safe_text import without_password
 from sagascope_collector.settings import MEBIBYTE, Address
 from sagascope_collector.storage.connection import applied, check_path, explain, migrations
 
@@ -151,7 +152,7 @@ def check_api(target: Target) -> CollectorStatus:
     except ClientError as error:
         advice = next((text for kind, text in API_ADVICE.items() if isinstance(error, kind)), LOG_ADVICE)
         return CollectorStatus(problem(check, str(error), advice), None, isinstance(error, CollectorUnreachable))
-    text = f"A collector of version {status.version} answers at {target.url}."
+    text = f"A collector of version {status.version} answers at {without_password(target.url)}."
     if status.notices:
         result = warning(check, f"{text} Its status has a notice: {status.notices[0]}", LOG_ADVICE)
         return CollectorStatus(result, status, False)

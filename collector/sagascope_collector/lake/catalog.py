@@ -26,6 +26,7 @@ from psycopg.conninfo import make_conninfo
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, NewerDatabase
+from sagascope_collector.postgres_dsn import dsn_parameters
 from sagascope_collector.storage.connection import quoted, statements
 
 SQL: Final = statements("lake", __package__)
@@ -145,7 +146,11 @@ class Session(psycopg.Connection[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """The address of a lake. Its text never shows the password of the catalog."""
+    """The address of a lake. Its text never shows the password of the catalog.
+
+    Raises:
+        BadValue: the URL of the catalog is invalid.
+    """
 
     catalog: str = field(repr=False)
     """The URL of a database in PostgreSQL."""
@@ -155,6 +160,9 @@ class Lake:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     memory_bytes: int = 400_000_000
     clock: CatalogClock = field(default_factory=CatalogClock, compare=False)
+
+    def __post_init__(self) -> None:
+        dsn_parameters(self.catalog, "The catalog of --lake")
 
     def check(self) -> None:
         """Checks the installed packages.

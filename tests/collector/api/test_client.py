@@ -1,5 +1,6 @@
 """What the client says of servers that are no collector, or of none at all."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,10 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from sagascope_collector.client import Client, CollectorUnreachable, NotSagascope, Timeout
+from sagascope_collector.archives import Sender
+from sagascope_collector.archives.documents import Message, RecordKind
+from sagascope_collector.client import Client, CollectorUnreachable, Credentials, NotSagascope, Timeout
+from sagascope_collector.errors import SendFailed
 
 NO_SUCH_PATH = (
     """{"type":"https://sagascope.dev/problems/no-such-path","title":"No such path","status":404,"detail":"x"}"""
@@ -83,6 +87,24 @@ def test_a_server_that_stays_silent_is_not_waited_for() -> None:
 def test_what_is_no_address_is_named(url: str) -> None:
     with pytest.raises(CollectorUnreachable, match="is not a URL"):
         Client(url)
+
+
+@pytest.mark.parametrize("user", ["anna:s3cret", "anna:s3/cret", "anna:s3@cret"])
+def test_no_error_shows_a_password(user: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(CollectorUnreachable) as raised, Client(f"http://{user}@127.0.0.1:{port}") as client:
+        client.services()
+    assert f"http://127.0.0.1:{port}" in str(raised.value)
+    assert not {"anna", "s3", "cret", "s3cret"} & set(re.split(r"\W+", str(raised.value)))
+
+
+def test_no_error_of_a_sender_shows_a_password() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    sender = Sender(f"http://anna:s3cret@127.0.0.1:{port}", Credentials(), retry_seconds=0)
+    with sender, pytest.raises(SendFailed, match=rf"^http://127\.0\.0\.1:{port} accepted nothing"):
+        sender.send(Message(1, json=True, body=b"{}", counts={}), RecordKind.SPANS)
 
 
 def test_a_closed_port_is_named() -> None:

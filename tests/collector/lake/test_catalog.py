@@ -7,6 +7,7 @@ import duckdb
 import psycopg
 import pytest
 
+from sagascope_collector.errors import BadValue
 from sagascope_collector.lake import Lake
 from sagascope_collector.lake.catalog import COMMIT_LOCK
 from support import preloaded
@@ -42,6 +43,13 @@ def create(place: LakePlace) -> None:
     arguments = (place.server.dsn(place.database), place.data)
     done = preloaded.run("-c", program, *arguments, environment=place.variables())
     assert done.returncode == 0, done.stderr
+
+
+def test_a_catalog_that_could_not_be_used_is_refused_and_never_quoted() -> None:
+    for url in ("postgresql://u:se%zzcret@127.0.0.1/lake", "postgresql://u:se@cret@127.0.0.1/lake"):
+        with pytest.raises(BadValue, match="The catalog of --lake") as refused:
+            Lake(url, "data")
+        assert "cret" not in str(refused.value)
 
 
 @needs_extensions

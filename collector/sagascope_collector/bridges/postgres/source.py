@@ -24,6 +24,7 @@ from sagascope_collector.bridges.postgres.telemetry import (
     statement_start,
 )
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.postgres_dsn import dsn_parameters
 
 CONNECTION_OPTIONS: Final[dict[str, Any]] = {
     "connect_timeout": 5,
@@ -94,11 +95,17 @@ class Database:
 
 
 class PostgresSource:
-    """Polls several databases, one after the other. A context manager; implements `bridges.Source`."""
+    """Polls several databases, one after the other. A context manager; implements `bridges.Source`.
+
+    Raises:
+        BadValue: a DSN is invalid.
+    """
 
     def __init__(
         self, databases: Sequence[Database], gid_format: GlobalIdFormat, *, environment: str = "", saga_name: str = ""
     ) -> None:
+        for database in databases:
+            dsn_parameters(database.dsn, f"The DSN of {database.name}")
         self._databases = databases
         self._followed = tuple(database.name for database in databases)
         self._gid_format = gid_format
@@ -303,5 +310,5 @@ def _nanoseconds(time: datetime) -> int:
 
 
 def first_line(error: psycopg.Error) -> str:
-    """Returns the first line of an error of PostgreSQL; it contains hosts and databases, but no password."""
+    """Returns the first line of an error of PostgreSQL. It contains no password if the DSN was checked before."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Self
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from sagascope_collector.bridges.bridge import PollResult
 from sagascope_collector.bridges.otlp import Telemetry
@@ -15,6 +14,7 @@ from sagascope_collector.bridges.tables.rows import Change, Checkpoint, OpenRow,
 from sagascope_collector.bridges.tables.transitions import TableTelemetry, has_started, transition
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadValue, SourceUnavailable
+from sagascope_collector.postgres_dsn import dsn_parameters
 
 SESSION_OPTIONS: Final = f"{CONNECTION_OPTIONS['options']} -c timezone=UTC -c datestyle=ISO"
 """Times are parsed in the format that these settings give."""
@@ -52,7 +52,8 @@ class TablesSource:
 
     def __init__(self, dsn: str, mapping: Mapping, *, environment: str = "", history: bool = False) -> None:
         self._dsn = dsn
-        self._session_options = _session_options(dsn)
+        # the options of the DSN, such as its search path, precede
+        self._session_options = f"{dsn_parameters(dsn, '--dsn').get('options', '')} {SESSION_OPTIONS}".strip()
         self._tables = mapping.tables
         self._environment = environment
         self._history = history
@@ -328,12 +329,3 @@ class _TableScan:
 
 def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[first : first + PAGE_ROWS] for first in range(0, len(keys), PAGE_ROWS))
-
-
-def _session_options(dsn: str) -> str:
-    """Returns the options of the DSN, such as its search path, followed by `SESSION_OPTIONS`."""
-    try:
-        options = conninfo_to_dict(dsn).get("options") or ""
-    except psycopg.ProgrammingError:  # its message may contain the password
-        raise BadValue("--dsn is neither a URL nor key-value pairs such as host=db-1 dbname=shop.") from None
-    return f"{options} {SESSION_OPTIONS}".strip()
