@@ -1,6 +1,7 @@
 """The answers of the HTTP API: documents, streams, and errors as RFC 9457 problem details, each with its status."""
 
 from collections.abc import Generator, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -50,6 +51,7 @@ MAX_LISTED_PARAMETERS: int = 10
 KINDS: Mapping[int, tuple[str, str]] = {
     404: ("no-such-path", "No such path"),
     405: ("wrong-method", "Wrong method"),
+    408: ("too-slow", "Too slow"),
     413: ("too-large", "Too large"),
     422: ("bad-value", "Bad value"),
 }
@@ -106,7 +108,7 @@ def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
 
 def _answer_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
-    kind, title = KINDS.get(error.status_code, ("refused", error.detail))
+    kind, title = KINDS.get(error.status_code, ("refused", HTTPStatus(error.status_code).phrase))
     detail = {
         404: f"The path {request.url.path} does not exist.",
         405: f"{request.url.path} cannot be called with {request.method}.",
@@ -122,12 +124,15 @@ def _answer_internal_error(request: Request, error: Exception) -> Response:
 
 def _parameter_error(error: Mapping[str, Any]) -> str:
     """Returns the part of an error message about one parameter, or the whole body, from an error of pydantic."""
-    *_, name = map(str, error["loc"][:2])
+    if error["type"] == "json_invalid":
+        return f"the body is not JSON: {error['ctx']['error']} (at character {error['loc'][1]})"
+    _, *path = error["loc"]
+    name = repr(str(path[0])) if path else "the body"
     if error["type"] == "extra_forbidden":
-        return f"there is no parameter {name!r}"
+        return f"there is no parameter {name}"
     if error["type"] == "missing":
-        return f"{name!r} is missing"
-    return f"{name!r}: {str(error['msg']).removeprefix('Value error, ')}"
+        return f"{name} is missing"
+    return f"{name}: {str(error['msg']).removeprefix('Value error, ')}"
 
 
 def responds(shape: type[schemas.Wire], *refusals: int) -> dict[str, Any]:

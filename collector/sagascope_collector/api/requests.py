@@ -5,6 +5,7 @@ Unknown parameters are refused. The limits apply to concurrent reads and SQL que
 
 import asyncio
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -251,8 +252,9 @@ class QuerySlot:
 
 
 def _lower_priority() -> None:
-    with suppress(AttributeError, OSError):  # only Linux has thread priorities
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), QUERY_NICENESS)
+    if sys.platform == "linux":  # elsewhere priorities are of processes, and the number could be that of another one
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), QUERY_NICENESS)
 
 
 MAX_BODY_BYTES: Final = 1024 * 1024

@@ -1,4 +1,4 @@
-"""Queries of users: checked, run in a read-only transaction with a time limit, and answered as JSON."""
+"""User queries: checked, run in a read-only transaction with a time limit, and answered as JSON."""
 
 import math
 import threading
@@ -81,12 +81,10 @@ def _column(column: Column, values: pa.Array) -> list[Any]:
         return [None if each is None else _integer(each) for each in read]
     if column.type == "TIMESTAMP_NS":
         return [None if each is None else f"{each.replace(' ', 'T')}Z" for each in read]
-    if pa.types.is_map(values.type):
-        return [None if each is None else _map(each) for each in read]
-    return [_plain(each) for each in read]
+    return [_plain(each, values.type) for each in read]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, kind: pa.DataType) -> Any:
     match value:
         case None | str() | bool() | int():
             return value
@@ -101,20 +99,20 @@ def _plain(value: Any) -> Any:
         case date() | time():
             return value.isoformat()
         case dict():
-            return {key: _plain(each) for key, each in value.items()}
-        case [tuple(), *_]:
-            return _map(value)
+            return {key: _plain(each, kind.field(key).type) for key, each in value.items()}
+        case list() if pa.types.is_map(kind):
+            return _map(value, kind)
         case list():
-            return [_plain(each) for each in value]
+            return [_plain(each, kind.value_type) for each in value]
         case _:
             return str(value)
 
 
-def _map(pairs: list[tuple[Any, Any]]) -> Any:
+def _map(pairs: list[tuple[Any, Any]], kind: pa.MapType) -> Any:
     """Returns a map as an object, or as pairs if its keys are not texts."""
-    if pairs and not isinstance(pairs[0][0], str):
-        return [[_plain(key), _plain(value)] for key, value in pairs]
-    return {key: _plain(value) for key, value in pairs}
+    if not pa.types.is_string(kind.key_type):
+        return [[_plain(key, kind.key_type), _plain(value, kind.item_type)] for key, value in pairs]
+    return {key: _plain(value, kind.item_type) for key, value in pairs}
 
 
 def _parsed(text: str) -> Any:
@@ -139,7 +137,7 @@ MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Maximum size of an answer; further rows are omitted."""
 
 BATCH_ROWS: Final = 64
-"""Initial number of rows that are converted to JSON together."""
+"""Rows that are converted to JSON together, unless they are large."""
 
 CHECK_MEMORY: Final = "64MB"
 
@@ -189,13 +187,6 @@ class Queries:
                     f"The query took longer than {seconds:g} s and was interrupted. Narrow it, for example by time."
                 ) from error
 
-    def close(self) -> None:
-        """Releases the database that checks queries."""
-        with self._checking:
-            if self._views:
-                self._views.close()
-            self._views = None
-
     def _checked(self, query: str, limit: int) -> tuple[list[Column], str]:
         """Returns the columns of a query's result, and the statement that reads up to `limit` of its rows.
 
@@ -240,9 +231,10 @@ class Queries:
 def _check_size(query: str) -> None:
     if len(query) > MAX_QUERY_CHARACTERS:
         raise BadValue(f"This query is refused: it has more than {MAX_QUERY_CHARACTERS:,} characters.")
-    open_brackets = 0
-    for character in query:
-        open_brackets += (character in "([{") - (character in ")]}")
+    text, open_brackets = query.encode(), 0
+    for position, _ in duckdb.tokenize(query):  # a bracket in a literal or comment is no token
+        token = text[position : position + 1]
+        open_brackets += (token in b"([{") - (token in b")]}")
         if open_brackets > MAX_BRACKETS:
             raise BadValue(f"This query is refused: more than {MAX_BRACKETS} brackets are open at one place.")
 

@@ -60,6 +60,7 @@ def test_a_body_that_never_ends_and_a_handshake_that_never_comes_are_ended(colle
     for connection in connections.values():
         connection.close()
     assert answers["a body"].startswith(b"HTTP/1.1 408"), answers
+    assert b'"title":"Too slow"' in answers["a body"]
     assert answers["chunks"].startswith(b"HTTP/1.1 408"), answers
 
 

@@ -45,6 +45,9 @@ VALUES: dict[str, tuple[str, Any]] = {
     "[]::INTEGER[]": ("INTEGER[]", []),
     "MAP {}::MAP(VARCHAR, INTEGER)": ("MAP(VARCHAR, INTEGER)", {}),
     "['nan'::DOUBLE]": ("DOUBLE[]", ["NaN"]),
+    "[MAP {'k': 1}, MAP {}]": ("MAP(VARCHAR, INTEGER)[]", [{"k": 1}, {}]),
+    "{'m': MAP {}::MAP(VARCHAR, INTEGER)}": ("STRUCT(m MAP(VARCHAR, INTEGER))", {"m": {}}),
+    "[MAP {1: 'x'}, MAP {}]": ("MAP(INTEGER, VARCHAR)[]", [[[1, "x"]], []]),
 }
 
 

@@ -226,6 +226,7 @@ def test_queries_that_grow_while_they_are_planned_are_refused(client: Client) ->
     [
         f"SELECT {'(' * 5_000}1",
         f"SELECT {'(' * 5_000}1{')' * 5_000}",
+        f"SELECT '{')' * 2_000}', {'(' * 1_000}1{')' * 1_000} -- {')' * 2_000}",
         f"SELECT {'NOT ' * 4_000}true",
         f"SELECT 1{' + 1' * 4_000}",
         f"SELECT '{'x' * 30_000}'",
@@ -233,6 +234,18 @@ def test_queries_that_grow_while_they_are_planned_are_refused(client: Client) ->
 )
 def test_queries_that_are_too_long_or_nested_too_deeply_are_refused_at_once(client: Client, query: str) -> None:
     assert refused(client, query)
+
+
+def test_brackets_in_literals_and_comments_are_not_nesting(client: Client) -> None:
+    assert client.sql(f"SELECT '{'(' * 500}' AS \"{'[' * 500}\" -- {'{' * 500}").rows == [["(" * 500]]
+
+
+def test_a_body_that_is_not_json_is_called_so(http: httpx.Client) -> None:
+    answer = http.post("/api/v1/sql", content=b'{"query": ', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "the body is not JSON: Expecting value (at character 10)",
+    )
 
 
 KEYWORDS = sql_allow_list.names(
