@@ -12,6 +12,7 @@ few records without limits would make lists unanswerable.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +42,7 @@ MAX_JSON_OBJECTS: Final = 2_000_000
 """Objects and lists of one request in JSON."""
 
 MAX_JSON_VALUES: Final = 3_000_000
-"""Values of one request in JSON that others follow: OTLP has about one for each object."""
+"""Commas outside texts in one request in JSON: OTLP has about one for each object."""
 
 MAX_DEPTH: Final = 64
 """Messages within messages."""
@@ -123,24 +124,22 @@ def check_request(payload: Payload) -> None:
 
 
 def _check_json(body: bytes) -> None:
-    objects = body.count(b"{") + body.count(b"[")
-    if objects > MAX_JSON_OBJECTS:
-        raise _too_large(objects, MAX_JSON_OBJECTS, "objects and lists")
-    if body.count(b",") > MAX_JSON_VALUES:
-        _check_json_values(body)
+    if body.count(b"{") + body.count(b"[") > MAX_JSON_OBJECTS or body.count(b",") > MAX_JSON_VALUES:
+        _check_json_outside_texts(body)
 
 
-def _check_json_values(body: bytes) -> None:
-    """Counts the commas that are not within texts."""
-    values = position = 0
-    for text in _JSON_TEXT.finditer(body):
-        values += body.count(b",", position, text.start())
+def _check_json_outside_texts(body: bytes) -> None:
+    """Counts the brackets and commas that are not within texts."""
+    objects = values = position = 0
+    texts = (text.span() for text in _JSON_TEXT.finditer(body))
+    for start, end in chain(texts, [(len(body), len(body))]):
+        objects += body.count(b"{", position, start) + body.count(b"[", position, start)
+        if objects > MAX_JSON_OBJECTS:
+            raise _too_large(objects, MAX_JSON_OBJECTS, "objects and lists")
+        values += body.count(b",", position, start)
         if values > MAX_JSON_VALUES:
-            break
-        position = text.end()
-    values += body.count(b",", position)
-    if values > MAX_JSON_VALUES:
-        raise _too_large(values, MAX_JSON_VALUES, "values")
+            raise _too_large(values, MAX_JSON_VALUES, "values")
+        position = end
 
 
 def _too_large(found: int, limit: int, what: str) -> TooLarge:
@@ -166,6 +165,8 @@ class _Walk:
             raise TooLarge(f"This request nests messages more than {MAX_DEPTH} deep.")
         for number, _, start, stop in fields_of(self._body, position, end, self._count_skipped):
             self._fields_left -= 1
+            if self._fields_left < 0:
+                raise _too_large(MAX_FIELDS + 1, MAX_FIELDS, "fields")
             type_ = fields.get(number)
             if type_ is not None:
                 self._enter(type_, start, stop, depth)
@@ -385,7 +386,7 @@ def cut_text(text: str, limit: int = MAX_VALUE_BYTES) -> str:
 
 
 def exceeding(records: pa.Table) -> Bools:
-    """Returns which decoded records may exceed a limit: those are left to the exact path."""
+    """Returns which decoded records may exceed a limit: those are decoded record by record."""
     found = np.zeros(records.num_rows, np.bool_)
     for name in _IDENTIFIERS:
         found |= _longer(records[name], MAX_IDENTIFIER_CHARACTERS)

@@ -235,6 +235,21 @@ def test_fields_that_nothing_is_made_of_are_counted(monkeypatch: pytest.MonkeyPa
             limits.check_request(payload(request().SerializeToString() + body * 3_000_001))
 
 
+def test_a_walk_ends_at_the_limit_of_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_FIELDS", 1_000)
+    # what follows is no protobuf, which only a walk beyond the limit would notice
+    body = request().SerializeToString() + b"\x1a\x00" * 500_000 + b"\x0b"
+    with pytest.raises(TooLarge, match="fields"):
+        limits.check_request(payload(body))
+
+
+def test_objects_within_texts_of_json_are_not_counted() -> None:
+    many = limits.MAX_JSON_OBJECTS + 1
+    limits.check_request(payload(b'{"a":"' + b"{[" * many + b'"}', encoding=Encoding.JSON))
+    with pytest.raises(TooLarge, match="objects"):
+        limits.check_request(payload(b'{"a":["{}"' + b",[]" * many + b"]}", encoding=Encoding.JSON))
+
+
 def test_values_of_json_are_counted_but_not_commas_in_texts() -> None:
     many = limits.MAX_JSON_VALUES + 2
     for values in (b"1," * many + b"1", b'"",' * many + b'""'):
