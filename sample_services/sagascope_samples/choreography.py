@@ -241,8 +241,8 @@ class NatsScenario(Scenario):
         super().__init__([ProcessSpec("nats", command, {}, f"{monitor.url}/healthz")])
         self._environment = {BROKER_VARIABLE: f"nats://{address}", "SAGASCOPE_ENDPOINT": addresses.otlp_http.url}
 
-    async def play(self, payments_sent: int | None = None) -> None:
-        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+    async def play(self, *, until_cancelled: bool = False) -> None:
+        """Plays the scenario to its end; with `until_cancelled`, does not return afterwards."""
         client = await nats.connect(self._environment[BROKER_VARIABLE])
         try:
             stream = client.jetstream()
@@ -253,7 +253,7 @@ class NatsScenario(Scenario):
                 await self._request(order, stream)
         finally:
             await client.close()
-        if payments_sent is None:
+        if until_cancelled:
             await asyncio.Event().wait()
 
     async def _request(self, order: Order, stream: Any) -> None:

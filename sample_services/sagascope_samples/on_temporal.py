@@ -241,14 +241,14 @@ class TemporalScenario(Scenario):
         self._others = {process.name: process for process in (*workers, bridge)}
         super().__init__([self._server])
 
-    async def play(self, payments_sent: int | None = None) -> None:
-        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+    async def play(self, *, until_cancelled: bool = False) -> None:
+        """Plays the scenario to its end; with `until_cancelled`, does not return afterwards."""
         client = await Client.connect(self._address)
         for process in self._others.values():
             self.supervisor.start(process)
         async for order in spaced_payments():
             await self._pay(client, order, FAULT_BY_PAYMENT.get(order.payment))
-        if payments_sent is None:
+        if until_cancelled:
             await asyncio.Event().wait()
 
     async def _pay(self, client: Client, order: Order, planted: WorkflowFault | None) -> None:

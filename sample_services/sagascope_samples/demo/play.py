@@ -286,7 +286,7 @@ async def _run(options: Options, console: DemoConsole, folder: Path) -> Report |
                 return await _supervised(supervisor, _verify(scenario, inspector, deadline))
             console.write_instructions(scenario.planted_faults[0].payment, addresses, folder)
             findings = _write_findings(scenario, inspector, console)
-            return await _supervised(supervisor, scenario.play(), findings)
+            return await _supervised(supervisor, scenario.play(until_cancelled=True), findings)
         except asyncio.CancelledError:
             console.write("\nStopping all processes.")  # below the ^C of the terminal
             raise
@@ -317,7 +317,7 @@ async def _verify(scenario: Scenario, inspector: Inspector, deadline: float) -> 
     planted_faults = scenario.planted_faults
     try:
         async with asyncio.timeout_at(deadline):
-            await scenario.play(scenario.payments)
+            await scenario.play()
             while not (report := await create_report(inspector, planted_faults, scenario.sent)).ok:
                 await asyncio.sleep(QUERY_INTERVAL_SECONDS)
     except TimeoutError:

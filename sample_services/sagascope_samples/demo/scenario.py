@@ -1,4 +1,4 @@
-"""What a demo consists of, whatever its services run on: payments, faults and processes. And the one over HTTP."""
+"""The scenarios of the demo: their payments, faults and processes; and the scenario over HTTP."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -188,8 +188,8 @@ class Scenario(ABC):
         self.supervisor, self.inspector, self.report = supervisor, inspector, report
 
     @abstractmethod
-    async def play(self, payments_sent: int | None = None) -> None:
-        """Sends this number of payments; None sends payments without end, or returns only when cancelled."""
+    async def play(self, *, until_cancelled: bool = False) -> None:
+        """Sends `payments`, and plants the faults; with `until_cancelled`, does not return afterwards."""
 
     async def wait_for_healthy(self) -> None:
         """Waits until all payments without a fault that were sent have completed."""
@@ -207,10 +207,9 @@ class Scenario(ABC):
 
 
 class ShopScenario(Scenario):
-    """Starts one process that sends nothing but its own telemetry, and kills it during a payment.
+    """Starts one process without an HTTP port, and kills it during a payment.
 
     The process is the module of the subclass, with the first id, the number of payments and a folder for its files.
-    Nothing listens on a service port.
     """
 
     faults: ClassVar[Mapping[str, FaultKind]]
@@ -223,8 +222,8 @@ class ShopScenario(Scenario):
         self._endpoint = addresses.otlp_http.url
         self._folder = folder
 
-    async def play(self, payments_sent: int | None = None) -> None:
-        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+    async def play(self, *, until_cancelled: bool = False) -> None:
+        """Plays the scenario to its end; with `until_cancelled`, does not return afterwards."""
         # the exporter reads the environment, where no proxy and no disabled SDK may keep it from the collector here
         environment = {
             "OTEL_SDK_DISABLED": "false",
@@ -244,7 +243,7 @@ class ShopScenario(Scenario):
         await self.supervisor.kill("shop")
         for planted in self.planted_faults:
             self.report(planted)
-        if payments_sent is None:
+        if until_cancelled:
             await asyncio.Event().wait()
 
 
@@ -323,10 +322,10 @@ class HttpScenario(Scenario):
         super().__init__(services(addresses, folder))
         self._urls = {name: address.url for name, address in addresses.services.items()}
 
-    async def play(self, payments_sent: int | None = None) -> None:
-        """Sends this number of payments, and plants the faults of the scenario; None sends payments without end."""
+    async def play(self, *, until_cancelled: bool = False) -> None:
+        """Sends `payments`, and plants the faults; with `until_cancelled`, sends payments without end."""
         async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
-            for order in islice(payments(), payments_sent):
+            for order in islice(payments(), None if until_cancelled else self.payments):
                 next_at = asyncio.get_running_loop().time() + HTTP_INTERVAL_SECONDS
                 planted = FAULT_BY_PAYMENT.get(order.payment)
                 if planted is None:
