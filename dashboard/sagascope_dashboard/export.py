@@ -23,7 +23,7 @@ from sagascope_dashboard.components.elements import (
 from sagascope_dashboard.formatting import amount, epoch_ms, line
 from sagascope_dashboard.urls import SagaAddress
 from sagascope_dashboard.viewmodels.records import log_rows, own_logs, span_rows, span_tree
-from sagascope_dashboard.viewmodels.saga import SagaView, every_step, ledger_style, saga_view
+from sagascope_dashboard.viewmodels.saga import SagaView, every_step, ledger_label, ledger_style, saga_view
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
 _THEME = Path(__file__).parent / ".streamlit" / "config.toml"
@@ -169,7 +169,7 @@ def _ledger(view: SagaView) -> Iterable[str]:
     for entry in view.ledger:
         style = ledger_style(entry, view.saga.status)
         moved = _text(amount(entry.amount, entry.currency))
-        yield f"- {_text(line(entry.step, 80))}: {style.label.lower()} {moved}".rstrip()
+        yield f"- {_text(ledger_label(entry))}: {style.label.lower()} {moved}".rstrip()
     if (left_out := len(view.saga.ledger) - len(view.ledger)) > 0:
         yield f"- and {left_out:,} more"
 

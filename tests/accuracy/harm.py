@@ -68,8 +68,12 @@ def _changed_wrongly(story: Story, at: float, action: Action, verified: str | No
     if action.key is None and verified is None:
         return "changes work without a key or a verification"
     names = RUNS.search(action.text)
-    if action.key is not None and not any(action.key == key_of(work) for work in story.works):
-        return "names a key that no attempt had"
+    if action.key is not None:
+        owners = {work.step.key for work in story.works if action.key == key_of(work)}
+        if not owners:
+            return "names a key that no attempt had"
+        if not any(not item or f"({item})" in f"{verified} {action.text}" for item in owners):
+            return "names the key of an item that no action names"
     if names is None:
         return None if verified is not None else "changes work of no known step"
     name = names[1]

@@ -185,6 +185,15 @@ def test_of_a_very_long_plan_the_steps_around_the_current_one_are_listed(
     assert json.dumps(plan(view)).count('"plan-step ') == 2_000, "a saved page has no filter"
 
 
+def test_the_ledger_tells_the_items_of_a_step_apart() -> None:
+    entry = {"step": "pick", "compensation": None, "state": "committed", "amount": None, "currency": None}
+    view = saga_view(saga(ledger=[entry | {"key": "item-1"}, entry | {"key": "item-2", "state": "compensated"}]))
+    text = json.dumps(ledger(view))
+    assert '"pick [item-1]"' in text
+    assert '"pick [item-2]"' in text
+    assert "pick \\[item-2\\]: compensated" in markdown(view, "")
+
+
 @pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])
 def test_what_is_in_force_alarms_only_while_it_may_have_to_go(status: str, word: str) -> None:
     entry = {"step": "wallet.debit", "compensation": None, "state": "committed", "amount": "50.00", "currency": "EUR"}

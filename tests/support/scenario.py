@@ -122,7 +122,9 @@ _READ: dict[str, Any] = {
     "amount_at_risk": lambda answered: {
         each["currency"]: [each["certain"], each["possible"]] for each in answered["amount_at_risk"]
     },
-    "ledger": lambda answered: {each["step"]: each["state"] for each in answered["ledger"]},
+    "ledger": lambda answered: {
+        f"{each['step']} ({each['key']})" if each["key"] else each["step"]: each["state"] for each in answered["ledger"]
+    },
     "states": lambda answered: {each["name"]: each["state"] for each in answered["steps"]},
     "customer": lambda answered: answered["customer_line"],
     "action": lambda answered: " ".join((answered["verdict"] or {}).get("actions", [])),

@@ -4,13 +4,14 @@ Work is repeated or reversed only with a key that was received, or after a check
 """
 
 import shlex
+from collections.abc import Sequence
 
 from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, plans, progress_rules, two_phase, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import consecutive_failures, is_retrier_lost
 from sagascope_collector.analysis.headline import bracketed_error, subject_of
-from sagascope_collector.analysis.ledger import is_for_good
+from sagascope_collector.analysis.ledger import StepEffect, called_after, is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
 from sagascope_collector.analysis.wording import Action, Text, capitalized, phrase, process_label, sentences, shortened
 
@@ -121,15 +122,18 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
     """A committed step has no compensation that succeeded."""
     if case.has_unread_steps:
         return _of_unread_steps(case)
-    step, compensation = _step(finding), _compensation(case, finding)
-    service, key = _service(finding), _key_of(case, compensation)
-    entry = case.ledger_entry(finding.step)
-    if entry is not None and entry.state is LedgerState.COMPENSATION_UNKNOWN:
-        check = Action.verify("Verify in {} whether {} took effect for {}.", service, compensation, case.saga.label)
+    service, (effect, entry) = _service(finding), case.effect_of(subject_of(finding)) or (None, None)
+    if effect is None or entry is None:
+        return _of_unread_steps(case)
+    step, compensation, key = effect.label, effect.compensation or "its compensation", _compensation_key(case, effect)
+    if entry.state is LedgerState.COMPENSATION_UNKNOWN:
+        what = f"{compensation} of {step}" if effect.key else compensation
+        check = Action.verify("Verify in {} whether {} took effect for {}.", service, what, case.saga.label)
         return [check, _compensate("Only if it did not take effect, run it", key)]
-    text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
-    check = Action.verify(text, service, step, case.saga.label, compensation)
-    return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}", key)]
+    since, item = " since" if effect.compensated else "", " for it" if effect.key else ""
+    text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed{}{}."
+    check = Action.verify(text, service, step, case.saga.label, compensation, item, since)
+    return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}{item}", key)]
 
 
 def compensation_failed(case: Case, finding: Finding) -> list[Action]:
@@ -138,10 +142,10 @@ def compensation_failed(case: Case, finding: Finding) -> list[Action]:
         return _of_unread_steps(case)
     step, attempt = subject_of(finding)
     text = "Verify in {} whether {} took effect for {} in spite of the error{}."
-    check = Action.verify(text, _service(finding), step.name, case.saga.label, bracketed_error(attempt))
+    check = Action.verify(text, _service(finding), step.label, case.saga.label, bracketed_error(attempt))
     return [
         check,
-        _compensate(f"Only if it did not take effect, fix the error and run {step.name}", attempt.idempotency_key),
+        _compensate(f"Only if it did not take effect, fix the error and run {step.label}", attempt.idempotency_key),
     ]
 
 
@@ -165,7 +169,7 @@ def _compensate(text: str, key: str | None) -> Action:
 def applied_twice(case: Case, finding: Finding) -> list[Action]:
     """Something was executed twice, or after its compensation."""
     second, first = subject_of(finding), finding.other
-    service, step = _service(finding), second.step.name
+    service, step = _service(finding), second.step.label
     if first is not None and first.step.type != second.step.type:
         text = "Verify in {} whether {} is in effect for {}: it was executed after {}."
         check = Action.verify(text, service, step, case.saga.label, first.step.name)
@@ -239,15 +243,15 @@ def _check_then_repeat(case: Case, finding: Finding, subject: StepAttempt) -> li
     unless = phrase(", and {} is not being compensated", saga) if is_forward else Text()
     if key is not None:
         text = "If the key is absent{}, run {} again with the same key {}; if it is present, continue after {}."
-        return [check, Action.repeat(text, unless, step.name, key, step.name, key=key)]
+        return [check, Action.repeat(text, unless, step.label, key, step.label, key=key)]
     is_over = attempt.state is not AttemptState.IN_FLIGHT and attempt.is_executor_known and attempt.views[-1].end
     again = "" if is_over else "and can no longer "  # a caller may give up while the executor goes on
     text = "Only if it did not {}take effect{}, run {} again; if it did, continue after it."
-    return [check, Action.repeat(text, again, unless, step.name)]
+    return [check, Action.repeat(text, again, unless, step.label)]
 
 
 def _check(case: Case, finding: Finding, subject: StepAttempt) -> Action:
-    service, saga, key, name = _service(finding), case.saga.label, subject.attempt.idempotency_key, subject.step.name
+    service, saga, key, name = _service(finding), case.saga.label, subject.attempt.idempotency_key, subject.step.label
     if key is not None:
         return Action.verify(
             "Look up idempotency key {} in {}: it shows whether {} took effect for {}.", key, service, name, saga
@@ -279,7 +283,7 @@ def _of_failed_compensations(case: Case) -> list[Action]:
     ]
     text = "Verify in {} that {} is not in effect for {}: {} did not succeed, and what it compensates may not be known."
     return [
-        Action.verify(text, step.service or "its service", step.compensates or "", case.saga.label, step.name)
+        Action.verify(text, step.service or "its service", step.compensates or "", case.saga.label, step.label)
         for step in failed
     ]
 
@@ -304,7 +308,7 @@ def _of_unknown_steps(case: Case) -> list[Action]:
     unknown = [entry for entry in case.saga.ledger if case.is_compensating and entry.state is LedgerState.UNKNOWN]
     text = "Verify in {} whether {} is in effect for {}: its outcome was not received."
     return [
-        Action.verify(text, case.service_of(entry.step) or "its service", entry.step, case.saga.label)
+        Action.verify(text, case.service_of(entry.step) or "its service", entry.label, case.saga.label)
         for entry in unknown
     ]
 
@@ -327,26 +331,46 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
             Action.repeat("Then continue {}, with the first step that did not take effect.", after or case.saga.label),
         ]
     service = case.service_of(step) or f"the service that runs {step}"
-    key = next((each.attempt.idempotency_key for each in reversed(case.step_attempts) if each.step.name == step), None)
-    with_key = phrase(", with idempotency key {}", key) if key else ""
-    going = f"continue {after} with {step}" if after else f"continue with {step}"
-    compensated = next((entry.step for entry in case.saga.ledger if entry.compensation == step), None)
-    if compensated is not None:
-        text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
-        check = Action.verify(text, service, compensated, case.saga.label, step)
-        return [check, Action.repeat("Only if {} is in effect, {}{}.", compensated, going, with_key, key=key)]
-    text = "Verify in {} whether {} took effect for {}: no record of it was received, but telemetry may be missing."
+    going = f"continue {after} with" if after else "continue with"
+    effect = _effect_to_compensate(case, step)
+    entry = next((each for each in case.saga.ledger if each.compensation == step), None)
+    if effect is not None or entry is not None:
+        compensated = effect.label if effect is not None else entry.step if entry is not None else ""
+        key, item = (_compensation_key(case, effect), " for it" if effect.key else "") if effect else (None, "")
+        text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed{}."
+        check = Action.verify(text, service, compensated, case.saga.label, step, item)
+        text = "Only if {} is in effect, {} {}{}{}."
+        return [check, Action.repeat(text, compensated, going, step, item, _with_key(key), key=key)]
+    attempts = [each for each in case.step_attempts if each.step.name == step and not each.step.is_done]
+    items, key = {each.step.label for each in attempts}, _open_key(attempts)
+    wanted_item = items.pop() if len(items) == 1 else step
+    seen = "success" if attempts else "record"
+    text = "Verify in {} whether {} took effect for {}: no {} of it was received, but telemetry may be missing."
     return [
-        Action.verify(text, service, step, case.saga.label),
+        Action.verify(text, service, wanted_item, case.saga.label, seen),
         Action.repeat(
-            "Only if it did not and can no longer take effect, and {} is not being compensated, {}{}; "
+            "Only if it did not and can no longer take effect, and {} is not being compensated, {} {}{}; "
             "if it did, continue after it.",
             case.saga.label,
             going,
-            with_key,
+            wanted_item,
+            _with_key(key),
             key=key,
         ),
     ]
+
+
+def _effect_to_compensate(case: Case, compensation: str) -> StepEffect | None:
+    """The effect that this compensation is to reverse: that of the failing attempt, else the next one."""
+    failing, due = case.failing, case.next_compensation
+    if failing is not None and failing.step.name == compensation:
+        reversed_by = (
+            effect
+            for effect in case.step_effects
+            if any(one is failing.attempt for one in effect.compensation_attempts)
+        )
+        return next(reversed_by, None)
+    return due if case.is_compensating and due is not None and due.compensation == compensation else None
 
 
 def _find_what_followed(case: Case, finding: Finding, subject: StepAttempt) -> Action:
@@ -369,15 +393,30 @@ def _find_cause(case: Case, finding: Finding) -> Action:
     return Action.inspect("Find out which service should have requested {}, and why it did not.", step)
 
 
-def _compensation(case: Case, finding: Finding) -> str:
-    entry = case.ledger_entry(finding.step)
-    return (entry.compensation if entry is not None else None) or "its compensation"
+def _compensation_key(case: Case, effect: StepEffect) -> str | None:
+    """The idempotency key of the compensation of one item, of an attempt since the item was last committed.
+
+    With the key of another item, or of an earlier compensation, the service would compensate nothing.
+    """
+    attempts = case.compensations_of(effect)
+    if effect.compensated and effect.committed:
+        attempts = [each for each in attempts if called_after(each.attempt, effect.committed[-1])]
+    used = {
+        each.attempt.idempotency_key
+        for each in case.step_attempts
+        if each.step.name == effect.compensation and each.attempt.state is AttemptState.OK
+    }
+    return _open_key([each for each in attempts if each.attempt.idempotency_key not in used])
 
 
-def _key_of(case: Case, step: str) -> str | None:
-    """The idempotency key of the latest attempt of a step that carried one."""
-    keys = [each.attempt.idempotency_key for each in case.step_attempts if each.step.name == step]
-    return next((key for key in reversed(keys) if key), None)
+def _open_key(attempts: Sequence[StepAttempt]) -> str | None:
+    """The latest idempotency key of these attempts; None if they carry none, or belong to several items."""
+    keyed = [each for each in attempts if each.attempt.idempotency_key]
+    return keyed[-1].attempt.idempotency_key if len({each.step.key for each in keyed}) == 1 else None
+
+
+def _with_key(key: str | None) -> Text:
+    return phrase(", with idempotency key {}", key) if key else Text()
 
 
 def _step(finding: Finding) -> str:

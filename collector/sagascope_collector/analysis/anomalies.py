@@ -74,7 +74,7 @@ def _repeated(saga: AnomalyContext, types: Sequence[str]) -> Iterator[Occurrence
             ends = [
                 f"at {saga.at(each.ended_at or each.started_at)} in {process_label(each.process)}" for each in done[:5]
             ]
-            yield Occurrence(f"{_step_label(step)} succeeded {len(done)} times: {name_list(ends)}", step.name)
+            yield Occurrence(f"{step.label} succeeded {len(done)} times: {name_list(ends)}", step.name)
 
 
 def compensation_order(saga: AnomalyContext) -> Iterator[Occurrence]:
@@ -90,9 +90,10 @@ def compensation_order(saga: AnomalyContext) -> Iterator[Occurrence]:
 
 def compensated_without_action(saga: AnomalyContext) -> Iterator[Occurrence]:
     """A compensation of a step that was not executed, as far as telemetry shows."""
+    executed = _maybe_executed(saga)
     for step in saga.steps:
         is_compensation = step.type == semconv.TYPE_COMPENSATION and step.compensates
-        if is_compensation and step.compensates not in _maybe_executed(saga):
+        if is_compensation and step.compensates not in executed:
             when = f"{step.name} started at {saga.at(step.attempts[0].started_at)}"
             text = f"{when}; no execution of {step.compensates} was received"
             yield Occurrence(text, step.name)
@@ -115,7 +116,7 @@ def forward_after_compensation(saga: AnomalyContext) -> Iterator[Occurrence]:
         late = [each for each in step.attempts if step.type == semconv.TYPE_ACTION and called_after(each, first)]
         if late:
             when = f"at {saga.at(late[0].started_at)}, after compensation had started at {saga.at(first.started_at)}"
-            yield Occurrence(f"{_step_label(step)} started {when}", step.name)
+            yield Occurrence(f"{step.label} started {when}", step.name)
 
 
 def out_of_order(saga: AnomalyContext) -> Iterator[Occurrence]:
@@ -143,10 +144,10 @@ def unexpected_step(saga: AnomalyContext) -> Iterator[Occurrence]:
     if saga.plan.source != "declared":
         return
     planned = {step.name for step in saga.plan.steps}
-    compensations = {step.compensation for step in saga.plan.steps if step.compensation}
+    planned_or_compensating = planned | {step.compensation for step in saga.plan.steps if step.compensation}
     seen: set[str] = set()
     for step in saga.steps:
-        known = planned | compensations if step.type == semconv.TYPE_COMPENSATION else planned
+        known = planned_or_compensating if step.type == semconv.TYPE_COMPENSATION else planned
         is_known = step.name in known or (step.type == semconv.TYPE_COMPENSATION and not saga.plan.compensations_known)
         if step.attempts and not is_known and step.name not in seen:
             seen.add(step.name)
@@ -180,7 +181,7 @@ def progress_after_end(saga: AnomalyContext) -> Iterator[Occurrence]:
         if late:
             verb = "started" if late[0].called_at > end + END_TOLERANCE_NS else "succeeded"
             at = late[0].started_at if verb == "started" else late[0].ended_at or 0
-            text = f"{_step_label(step)} {verb} at {saga.at(at)}, after the saga had ended at {saga.at(end)}"
+            text = f"{step.label} {verb} at {saga.at(at)}, after the saga had ended at {saga.at(end)}"
             yield Occurrence(text, step.name)
 
 
@@ -206,10 +207,6 @@ def version_straddle(saga: AnomalyContext) -> Iterator[Occurrence]:
         if len(first) > 1:
             versions_seen = name_list([f"{version} from {saga.at(at)}" for version, at in first.items()])
             yield Occurrence(f"{service} worked on it in versions {versions_seen}", None)
-
-
-def _step_label(step: Step) -> str:
-    return f"{step.name} ({step.key})" if step.key else step.name
 
 
 REPORTED_SKEW_NS = NANOSECONDS_PER_SECOND

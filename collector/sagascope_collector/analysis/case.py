@@ -128,8 +128,8 @@ class Case:
         return list(zip(self.step_effects, entries, strict=True))
 
     @property
-    def next_compensation(self) -> tuple[str, str | None] | None:
-        """The next (step, compensation) that is due; None if there is none."""
+    def next_compensation(self) -> StepEffect | None:
+        """The effect whose compensation is due next; None if there is none."""
         in_flight = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
         superseded = {each.step.name for each in in_flight if self._is_superseded(each)}
         # another item of the step may still be in flight
@@ -379,9 +379,17 @@ class Case:
         latest = self.context.latest_successes.get((*self.type, step or ""))
         return latest if latest is not None and latest.key != self.saga.key and latest.at > moment else None
 
-    def ledger_entry(self, step: str | None) -> LedgerEntry | None:
-        """The first ledger entry of a step."""
-        return next((each for each in self.saga.ledger if each.step == step), None)
+    def effect_of(self, subject: StepAttempt | None) -> tuple[StepEffect, LedgerEntry] | None:
+        """The effect and the ledger entry of the item that an attempt executed."""
+        if subject is None:
+            return None
+        item = subject.step.name, subject.step.key
+        return next((each for each in self.effects if (each[0].name, each[0].key) == item), None)
+
+    def compensations_of(self, effect: StepEffect) -> list[StepAttempt]:
+        """The attempts to compensate one item of a step, in order of their first call."""
+        ids = set(map(id, effect.compensation_attempts))
+        return [each for each in self.step_attempts if id(each.attempt) in ids]
 
     def step(self, name: str) -> Step | None:
         """The step of this name with the latest attempt."""

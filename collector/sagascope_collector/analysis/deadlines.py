@@ -76,11 +76,11 @@ def _of_next_attempt(case: Case, failed: StepAttempt) -> Deadline:
 
 def _unseen_compensation(case: Case) -> str | None:
     """The next compensation, if it will be seen at its end only: its step was reported by such an executor alone."""
-    step, compensation = case.next_compensation or ("", None)
-    attempted = case.step(step)
+    effect = case.next_compensation
+    attempted = case.step(effect.name) if effect is not None else None
     views = attempted.attempts[-1].views if attempted is not None else ()
     is_unseen = len(views) == 1 and views[0].kind != "client" and not case.liveness.sends_heartbeats(views[0].process)
-    return compensation if is_unseen else None
+    return effect.compensation if effect is not None and is_unseen else None
 
 
 def _deadline(

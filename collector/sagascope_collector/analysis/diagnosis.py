@@ -239,6 +239,8 @@ def _runbook_fields(case: Case, finding: Finding) -> dict[str, str]:
     saga, attempt = case.saga, finding.subject.attempt if finding.subject else None
     process = finding.process or (attempt.process if attempt else None)
     error = (attempt.error if attempt else None) or Failure(None, None)
+    # where the next step is missing, the subject is the last attempt of another step
+    is_of_step = finding.subject is not None and finding.subject.step.name == finding.step
     fields = {
         **saga.key._asdict(),
         "status": saga.status.value,
@@ -251,7 +253,7 @@ def _runbook_fields(case: Case, finding: Finding) -> dict[str, str]:
         "attempt": str(attempt.number) if attempt else None,
         "error_type": error.type,
         "error": error.message,
-        "idempotency_key": attempt.idempotency_key if attempt else None,
+        "idempotency_key": attempt.idempotency_key if attempt and is_of_step else None,
         "trace_id": attempt.trace_id if attempt else None,
         "span_id": attempt.span_id if attempt else None,
         **{f"{KEY_PREFIX}{name}": value for name, value in saga.keys.items()},

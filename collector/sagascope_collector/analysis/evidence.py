@@ -75,7 +75,8 @@ def _attempts(case: Case, finding: Finding) -> Iterator[StepAttempt]:
             yield each
     failed = finding.subject
     if finding.reason is AttentionCode.UNCOMPENSATED:
-        yield from [each for each in case.step_attempts if each.step.compensates == finding.step][-1:]
+        found = case.effect_of(finding.subject)
+        yield from case.compensations_of(found[0])[-1:] if found is not None else ()
         errors = [each for each in case.step_attempts if each.attempt.state is AttemptState.ERROR]
         failed = case.failing or (errors[-1] if errors else None)
     failures = consecutive_failures(failed) if failed is not None else []
@@ -99,7 +100,8 @@ def _of_span(case: Case, text: Text, span: Span, at: int) -> Evidence:
 
 def _of_step_attempt(each: StepAttempt) -> Iterator[Evidence]:
     step, attempt = each
-    caller, name = attempt.views[0], f"{step.name} (attempt {attempt.number})"
+    item = f"{step.key}, " if step.key else ""
+    caller, name = attempt.views[0], f"{step.name} ({item}attempt {attempt.number})"
     if caller.process != attempt.process:
         text = phrase("{} called {}", process_label(caller.process), name)
         yield Evidence(text, attempt.called_at, caller.process.service or None, caller.trace_id, caller.span_id)

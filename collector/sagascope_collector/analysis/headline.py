@@ -12,7 +12,7 @@ from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import consecutive_failures, is_retrier_lost
 from sagascope_collector.analysis.failures import failure, is_wrapped
 from sagascope_collector.analysis.ledger import has_ended, is_for_good
-from sagascope_collector.analysis.ledger_text import committed, with_amount
+from sagascope_collector.analysis.ledger_text import Stated, committed, with_amount
 from sagascope_collector.analysis.model import (
     DEAD_LETTER,
     TWO_PHASE_TYPES,
@@ -50,17 +50,18 @@ def headline(case: Case, finding: Finding, fact: Text) -> Text:
     return sentences(fact, capitalized(messages.not_received(case, finding)), obstacle, rest)
 
 
-def _stated(case: Case, finding: Finding) -> frozenset[tuple[str | None, LedgerState]]:
-    """The (step, ledger state) pairs that the fact itself states."""
+def _stated(case: Case, finding: Finding) -> Stated:
+    """The ledger entries that the fact itself states."""
+    key = finding.subject.step.key if finding.subject is not None else ""
     if finding.reason in (AttentionCode.UNCOMPENSATED, AttentionCode.APPLIED_TWICE):
-        return frozenset((finding.step, state) for state in LedgerState)
+        return {(finding.step, key, state) for state in LedgerState}
     if finding.reason is AttentionCode.IN_DOUBT:
-        return frozenset((each.step.name, LedgerState.UNKNOWN) for each in case.undecided)
+        return {(each.step.name, each.step.key, LedgerState.UNKNOWN) for each in case.undecided}
     if finding.reason is AttentionCode.RETRYING or (
         finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
     ):
-        return frozenset({(finding.step, LedgerState.UNKNOWN)})
-    return frozenset()
+        return {(finding.step, key, LedgerState.UNKNOWN)}
+    return set()
 
 
 def state_headline(case: Case, step: str | None) -> Text:
@@ -296,10 +297,10 @@ def uncompensated(case: Case, finding: Finding) -> Text:
 
 
 def _uncompensated_part(case: Case, finding: Finding) -> Text:
-    entry = case.ledger_entry(finding.step)
-    if entry is not None and entry.state is LedgerState.COMPENSATION_UNKNOWN:
+    effect, entry = case.effect_of(finding.subject) or (None, None)
+    if effect is not None and entry is not None and entry.state is LedgerState.COMPENSATION_UNKNOWN:
         name = with_amount(entry, case.saga.currency)
-        attempted = case.step(entry.compensation) if entry.compensation else None
+        attempted = next((each.step for each in reversed(case.compensations_of(effect))), None)
         if attempted is not None and attempted.state is StepState.FAILED and case.saga.ended_at is None:
             return phrase("it is unknown whether {} was compensated: an earlier attempt may have succeeded", name)
         if attempted is not None and attempted.state is StepState.FAILED:
@@ -322,7 +323,7 @@ def compensation_failed(case: Case, finding: Finding) -> Text:
     where = f" in {process_label(attempt.process)}"
     unread = f"; {UNREAD_STEPS}" if case.has_unread_steps else ""
     text = "The compensation {} failed for the last time{} at {}{}{}{}"
-    return phrase(text, step.name, often, end_text(case, attempt), where, bracketed_error(attempt), unread)
+    return phrase(text, step.label, often, end_text(case, attempt), where, bracketed_error(attempt), unread)
 
 
 def applied_twice(case: Case, finding: Finding) -> Text:
@@ -330,14 +331,14 @@ def applied_twice(case: Case, finding: Finding) -> Text:
     second, first = subject_of(finding), finding.other
     again = phrase("at {} by {}", end_text(case, second.attempt), process_label(second.attempt.process))
     if first is None:
-        return phrase("{} was executed twice, the second time {}", second.step.name, again)
+        return phrase("{} was executed twice, the second time {}", second.step.label, again)
     before = end_text(case, first.attempt)
     if first.step.type != second.step.type:
         text = "{} was executed {}, after its compensation {} at {}"
-        return phrase(text, second.step.name, again, first.step.name, before)
+        return phrase(text, second.step.label, again, first.step.name, before)
     why = messages.duplicate_cause(case, first.attempt, second.attempt)
     text = "{} was executed twice: at {} by {} and {}"
-    fact = phrase(text, second.step.name, before, process_label(first.attempt.process), again)
+    fact = phrase(text, second.step.label, before, process_label(first.attempt.process), again)
     return sentences(fact, capitalized(why))
 
 

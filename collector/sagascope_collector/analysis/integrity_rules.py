@@ -8,7 +8,13 @@ from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import is_overdue
-from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, is_proven_after, took_effect_after
+from sagascope_collector.analysis.ledger import (
+    StepEffect,
+    effective_attempts,
+    effects_by_name,
+    is_proven_after,
+    took_effect_after,
+)
 from sagascope_collector.analysis.model import (
     IN_EFFECT_STATES,
     Attempt,
@@ -35,7 +41,8 @@ def applied_twice(case: Case) -> Finding | None:
     """A step or a compensation took effect twice, or a step after its compensation."""
     executed = (_executed_twice(effect, case.saga.restarts) for effect in reversed(case.step_effects))
     compensations = (step for step in case.saga.steps if step.phase is Phase.COMPENSATION)
-    compensated = (_compensated_twice(step, case.step_effects) for step in compensations)
+    items = effects_by_name(case.step_effects)
+    compensated = (_compensated_twice(step, items.get(step.compensates or "", ())) for step in compensations)
     pair = next((pair for pair in chain(executed, compensated) if pair is not None), None)
     return None if pair is None or _may_be_completed(case, pair) else _twice(case, pair)
 
@@ -67,9 +74,12 @@ def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> _Pair | None
     return None
 
 
-def _compensated_twice(step: Step, step_effects: Sequence[StepEffect]) -> _Pair | None:
+def _compensated_twice(step: Step, items: Sequence[StepEffect]) -> _Pair | None:
+    """``items`` holds the effects of the step that is compensated."""
     compensated = effective_attempts(step.attempts)
-    effects = [effect for effect in step_effects if effect.name == step.compensates]
+    if len(compensated) < 2:
+        return None
+    effects = [effect for effect in items if effect.key == step.key] or items
     executed = [each for effect in effects for each in effect.executed]
     possible = [each for effect in effects for each in effect.attempts if each.state is not AttemptState.ERROR]
     for index, each in enumerate(compensated[1:]):
@@ -112,7 +122,7 @@ def compensation_failed(case: Case) -> Finding | None:
         is_unread = case.has_unread_steps
         if step.compensates in case.saga.relied_on:
             continue
-        if (is_unread or _is_committed(case, step)) and _has_failed_for_good(case, attempt):
+        if (is_unread or _is_committed(case, each)) and _has_failed_for_good(case, attempt):
             service, reason = case.service_of(step.name), AttentionCode.COMPENSATION_FAILED
             # the missing records may include a later attempt
             is_doubtful = is_unread or (case.saga.lacks_records and not ledger.is_last_allowed(attempt))
@@ -121,13 +131,15 @@ def compensation_failed(case: Case) -> Finding | None:
     return None
 
 
-def _is_committed(case: Case, compensation: Step) -> bool:
-    """Whether its step is certainly still committed; where that is unknown, a step of another name that is."""
-    if compensation.compensates is None:
-        return any(effect.committed and effect.name != compensation.name for effect, _ in case.effects)
-    return (compensation.compensates, LedgerState.COMPENSATION_FAILED) in {
-        (effect.name, entry.state) for effect, entry in case.effects
-    }
+def _is_committed(case: Case, compensation: StepAttempt) -> bool:
+    """Whether its item is certainly still committed; where that is unknown, a step of another name that is."""
+    step, attempt = compensation
+    if step.compensates is None:
+        return any(effect.committed and effect.name != step.name for effect, _ in case.effects)
+    return any(
+        entry.state is LedgerState.COMPENSATION_FAILED and any(one is attempt for one in effect.compensation_attempts)
+        for effect, entry in case.effects
+    )
 
 
 def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:

@@ -1,6 +1,6 @@
 """The ledger: the committed and compensated attempts of each step, and the amount at risk."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -41,6 +41,11 @@ class StepEffect:
     at: int = 0
     """The time at which it last took effect, else started. Compensations run in the reverse of this order."""
 
+    @property
+    def label(self) -> str:
+        """The step's name for sentences, with its item: ``pick (item-1)``."""
+        return f"{self.name} ({self.key})" if self.key else self.name
+
 
 def step_effects(steps: Sequence[Step], plan: Plan) -> list[StepEffect]:
     """Returns one record for each step and key that was attempted, in the order in which they took effect."""
@@ -75,23 +80,23 @@ def _add_attempts(effect: StepEffect, step: Step) -> None:
         effect.attempts = (*effect.attempts, *step.attempts) if effect.attempts else step.attempts
 
 
-def _add_compensations(steps: Iterable[Step], effects: dict[tuple[str, str], StepEffect]) -> None:
+def _add_compensations(steps: Iterable[Step], effects: Mapping[tuple[str, str], StepEffect]) -> None:
+    """Adds each compensation to the effect with the same key; if there is none, to all effects of that step."""
+    items = effects_by_name(effects.values())
     for step in steps:
-        if step.type == semconv.TYPE_COMPENSATION and step.attempts:
-            for effect in _compensated_by(step, effects):
+        if step.type == semconv.TYPE_COMPENSATION and step.attempts and step.compensates is not None:
+            same = effects.get((step.compensates, step.key))
+            for effect in [same] if same is not None else items.get(step.compensates, ()):
                 effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
                 effect.compensation = step.name
 
 
-def _compensated_by(compensation: Step, effects: dict[tuple[str, str], StepEffect]) -> Iterator[StepEffect]:
-    """The effects of the compensated step with the same key; if there are none, all effects of that step."""
-    if compensation.compensates is None:
-        return
-    same = effects.get((compensation.compensates, compensation.key))
-    if same is not None:
-        yield same
-        return
-    yield from (effect for effect in effects.values() if effect.name == compensation.compensates)
+def effects_by_name(effects: Iterable[StepEffect]) -> dict[str, list[StepEffect]]:
+    """Returns the effects of each step's items, by the step's name."""
+    found: dict[str, list[StepEffect]] = {}
+    for effect in effects:
+        found.setdefault(effect.name, []).append(effect)
+    return found
 
 
 def _find_effective(effect: StepEffect) -> None:
@@ -156,6 +161,7 @@ def _entry(effect: StepEffect, status: Status, not_compensable: set[str], *, is_
         valued.amount if valued else None,
         valued.currency if valued else None,
         is_not_compensable,
+        effect.key,
     )
 
 

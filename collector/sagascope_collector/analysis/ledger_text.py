@@ -36,8 +36,8 @@ MONEY_VERBS: Final = {
 """The verb for a step's amount, by the last word of the step's name."""
 
 
-Stated = Collection[tuple[str | None, LedgerState]]
-"""The (step, state) pairs of ledger entries that the rest of the headline states."""
+Stated = Collection[tuple[str | None, str, LedgerState]]
+"""The (step, key, state) of ledger entries that the rest of the headline states."""
 
 
 def committed(saga: Saga, stated: Stated = (), failed: str | None = None) -> Text:
@@ -47,12 +47,12 @@ def committed(saga: Saga, stated: Stated = (), failed: str | None = None) -> Tex
     """
     if saga.status is Status.COMPLETED:
         return Text()
-    ledger = [entry for entry in saga.ledger if (entry.step, entry.state) not in stated]
+    ledger = [entry for entry in saga.ledger if (entry.step, entry.key, entry.state) not in stated]
     return sentences(*_sentences(ledger, saga.currency, failed))
 
 
 def with_amount(entry: LedgerEntry, currency: str | None) -> str:
-    """Returns a step with its amount: ``wallet.debit (EUR 50.00)``."""
+    """Returns a step with its item and its amount: ``wallet.debit (EUR 50.00)``."""
     return _with_amounts(entry.step, [entry], currency)
 
 
@@ -80,7 +80,8 @@ def _committed(entries: Sequence[LedgerEntry], currency: str | None) -> Text:
     first = entries[0]
     compensation = "compensation" if first.compensation else ""
     if len(entries) == 1 and first.amount is not None and (verb := MONEY_VERBS.get(_last_word(first.step))):
-        text = phrase("{} was {} ({})", money(first.amount, first.currency or currency), verb, first.step)
+        step = f"{first.step}, {first.key}" if first.key else first.step
+        text = phrase("{} was {} ({})", money(first.amount, first.currency or currency), verb, step)
         if first.compensation and _last_word(first.compensation) == "refund":
             compensation = "refund"
     else:
@@ -118,7 +119,7 @@ def _with_amounts(step: str, entries: Sequence[LedgerEntry], currency: str | Non
         if entry.amount is not None:
             unit = entry.currency or currency or ""
             sums[unit] = sums.get(unit, entry.amount * 0) + entry.amount
-    parts = [f"{len(entries)} times"] if len(entries) > 1 else []
+    parts = [f"{len(entries)} times"] if len(entries) > 1 else [entry.key for entry in entries if entry.key]
     parts += [money(amount, unit) for unit, amount in sorted(sums.items())]
     return f"{step} ({', '.join(parts)})" if parts else step
 

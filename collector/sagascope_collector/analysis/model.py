@@ -188,6 +188,16 @@ class Step:
     pivot: bool = False
 
     @property
+    def label(self) -> str:
+        """The step's name for sentences, with its item: ``pick (item-1)``."""
+        return f"{self.name} ({self.key})" if self.key else self.name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it succeeded, even if it was compensated afterwards."""
+        return self.state in (StepState.DONE, StepState.COMPENSATED)
+
+    @property
     def phase(self) -> Phase:
         """``compensation`` if the step compensates another, or is a rollback."""
         return Phase.COMPENSATION if self.type in COMPENSATING_TYPES else Phase.FORWARD
@@ -232,6 +242,13 @@ class LedgerEntry:
     currency: str | None
     is_not_compensable: bool = False
     """Whether the plan declares compensations, but none for this step."""
+    key: str = ""
+    """The item of a step that runs once per item; ``""`` for other steps."""
+
+    @property
+    def label(self) -> str:
+        """The step's name for sentences, with its item: ``pick (item-1)``."""
+        return f"{self.step} ({self.key})" if self.key else self.step
 
 
 @dataclass(frozen=True, slots=True)

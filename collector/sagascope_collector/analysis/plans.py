@@ -310,13 +310,13 @@ def unfinished(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
 
 def next_compensation(
     effects: Iterable[tuple[StepEffect, LedgerEntry]], status: Status, superseded: Collection[str] = ()
-) -> tuple[str, str | None] | None:
-    """Returns the next (step, compensation) that is due: the latest step that is still committed.
+) -> StepEffect | None:
+    """Returns the effect whose compensation is due next: that of the latest step that is still committed.
 
     Steps in `superseded` have ended although the end was not received: one that waits for them has started.
     """
     for effect, entry in reversed(list(effects)):
         is_pending = entry.step not in superseded and ledger.is_pending(effect, status)
         if entry.state in IN_EFFECT_STATES and entry.compensation and not is_pending:
-            return entry.step, entry.compensation
+            return effect
     return None

@@ -321,7 +321,7 @@ def _next_forward(case: Case) -> Awaited:
 
 def _next_compensation(case: Case) -> Awaited:
     wanted = case.next_compensation
-    name = wanted[1] if wanted else None
+    name = wanted.compensation if wanted else None
     return Awaited(name, deadlines.of_next(case, name, case.since))
 
 

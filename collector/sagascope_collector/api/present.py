@@ -232,6 +232,7 @@ def _attempt(attempt: model.Attempt) -> schemas.Attempt:
 def _entry(entry: model.LedgerEntry) -> schemas.LedgerEntry:
     return schemas.LedgerEntry(
         step=entry.step,
+        key=entry.key,
         compensation=entry.compensation,
         state=entry.state.value,
         amount=None if entry.amount is None else decimal(entry.amount),

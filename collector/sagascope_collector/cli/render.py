@@ -333,7 +333,8 @@ def _ledger_line(entry: schemas.LedgerEntry) -> Text:
         if entry.compensation and entry.state == "committed"
         else ""
     )
-    return Text.assemble(safe_text.line(entry.step, 80), safe_text.line(amount, 80), ": ", (label, color), compensation)
+    step = f"{entry.step} [{entry.key}]" if entry.key else entry.step
+    return Text.assemble(safe_text.line(step, 80), safe_text.line(amount, 80), ": ", (label, color), compensation)
 
 
 def _evidence(verdict: schemas.Verdict | None) -> list[RenderableType]:

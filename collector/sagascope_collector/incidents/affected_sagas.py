@@ -198,9 +198,13 @@ def _undecided(saga: Saga, verdict: Verdict) -> list[Attempt]:
 
 
 def _has_key(saga: Saga, verdict: Verdict) -> bool:
-    """Returns whether continuing is harmless: the step of the verdict was attempted with an idempotency key."""
-    attempts = [each for step in saga.steps if step.name == verdict.step for each in step.attempts]
-    return any(each.idempotency_key for each in attempts)
+    """Returns whether continuing is harmless: the step of the verdict was attempted with an idempotency key.
+
+    Where items of the step are not done, only theirs count: the key of another item protects nothing.
+    """
+    steps = [step for step in saga.steps if step.name == verdict.step and step.attempts]
+    left = [step for step in steps if not step.is_done] or steps
+    return any(each.idempotency_key for step in left for each in step.attempts)
 
 
 def _committed(saga: Saga, step: str | None) -> Iterator[Verification]:
@@ -213,9 +217,14 @@ def _committed(saga: Saga, step: str | None) -> Iterator[Verification]:
 
 def _at_risk(saga: Saga) -> Iterator[Verification]:
     """Returns the work that is or may be committed, and the last attempt to compensate it."""
-    names = {each.step for each in saga.ledger if each.state in IN_EFFECT_STATES}
-    steps = (each for each in saga.steps if each.attempts and (each.name in names or each.compensates in names))
-    return map(_last_attempt, steps)
+    ledger = {(each.step, each.key): each.state in IN_EFFECT_STATES for each in saga.ledger}
+    names = {step for (step, _), is_in_effect in ledger.items() if is_in_effect}
+
+    def is_at_risk(step: Step) -> bool:
+        name = step.name if step.name in names else step.compensates
+        return name in names and ledger.get((name or "", step.key), True)
+
+    return (_last_attempt(each) for each in saga.steps if each.attempts and is_at_risk(each))
 
 
 def _last_attempt(step: Step) -> Verification:

@@ -10,7 +10,15 @@ from sagascope_dashboard.components.elements import Element, badge, h, icon, key
 from sagascope_dashboard.formatting import ATTEMPT, CONFIDENCE, Style, amount, block, line, took
 from sagascope_dashboard.urls import COMPARE, Filters, SagaAddress
 from sagascope_dashboard.viewmodels.records import RecordView
-from sagascope_dashboard.viewmodels.saga import PlanGroup, PlanStep, SagaView, ledger_style, step_id, step_label
+from sagascope_dashboard.viewmodels.saga import (
+    PlanGroup,
+    PlanStep,
+    SagaView,
+    ledger_label,
+    ledger_style,
+    step_id,
+    step_label,
+)
 
 
 def answer_card(view: SagaView, markdown: str | None = None) -> list[Element | None]:
@@ -205,7 +213,7 @@ def ledger(view: SagaView) -> Element | None:
     rows = [
         h(
             "tr",
-            h("td", h("b", line(entry.step, 80)), cls="wide"),
+            h("td", h("b", ledger_label(entry)), cls="wide"),
             h("td", badge(ledger_style(entry, view.saga.status))),
             h("td", amount(entry.amount, entry.currency), cls="money"),
             h("td", line(entry.compensation, 80) or h("span", "has no compensation", cls="muted")),

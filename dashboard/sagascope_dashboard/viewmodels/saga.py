@@ -255,6 +255,11 @@ def _shown_entries(entries: Sequence[schemas.LedgerEntry]) -> Sequence[schemas.L
     return sorted(entries, key=lambda entry: entry.state in _WITHOUT_EFFECT)[:MAX_LEDGER_LINES]
 
 
+def ledger_label(entry: schemas.LedgerEntry) -> str:
+    """Returns a committed step's name, and the key that tells its repetitions apart."""
+    return line(entry.step, 80) + (f" [{line(entry.key, 40)}]" if entry.key else "")
+
+
 def ledger_style(entry: schemas.LedgerEntry, status: str) -> Style:
     """Returns the style of an entry: what is committed alarms only while it may have to be compensated."""
     is_planned = entry.state == "committed" and status == "completed"

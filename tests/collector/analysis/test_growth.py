@@ -18,7 +18,11 @@ WALLET = Process("", "wallet", "1.0", "w", "wallet-1")
 
 
 def attempts(
-    count: int, attempt: Callable[[int], int], step: Callable[[int], str], parent: Callable[[int], int]
+    count: int,
+    attempt: Callable[[int], int],
+    step: Callable[[int], str],
+    parent: Callable[[int], int],
+    attributes: Callable[[int], dict[str, str]] = lambda _: {},
 ) -> Facts:
     """A saga of attempts, each described by its number."""
     spans = [
@@ -34,11 +38,27 @@ def attempts(
             "",
             Mark("8492", "payment", "", semconv.ROLE_STEP, step(number), "", "", attempt(number)),
             WALLET,
-            {semconv.SAGA_ID: "8492", semconv.SAGA_NAME: "payment"},
+            {semconv.SAGA_ID: "8492", semconv.SAGA_NAME: "payment", **attributes(number)},
         )
         for number in range(count)
     ]
     return Facts(SagaId("", "8492"), tuple(spans), (), ())
+
+
+def compensated(count: int, key: Callable[[int], str], step: Callable[[int], str]) -> Facts:
+    """A saga in which each step, or each item of a step, is compensated once."""
+    half = count // 2
+
+    def attributes(number: int) -> dict[str, str]:
+        given = {semconv.STEP_KEY: key(number % half)}
+        if number >= half:
+            given |= {semconv.STEP_TYPE: semconv.TYPE_COMPENSATION, semconv.STEP_COMPENSATES: step(number % half)}
+        return given
+
+    def name(number: int) -> str:
+        return step(number) if number < half else f"un{step(number % half)}"
+
+    return attempts(count, lambda _: 1, name, lambda _: 0, attributes)
 
 
 SHAPES: dict[str, Callable[[int], Facts]] = {
@@ -46,6 +66,8 @@ SHAPES: dict[str, Callable[[int], Facts]] = {
     "attempts of one step": lambda count: attempts(count, lambda n: n + 1, lambda _: "debit", lambda _: 0),
     "attempts without a number": lambda count: attempts(count, lambda _: 0, lambda _: "debit", lambda _: 0),
     "steps": lambda count: attempts(count, lambda _: 1, lambda n: f"step {n}", lambda _: 0),
+    "compensated steps": lambda count: compensated(count, lambda _: "", lambda n: f"step {n}"),
+    "compensated items": lambda count: compensated(count, lambda n: f"item-{n}", lambda _: "pick"),
     "steps below one": lambda count: attempts(count, lambda _: 1, lambda n: f"step {n}", lambda n: 1 if n else 0),
 }
 

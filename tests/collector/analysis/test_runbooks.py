@@ -56,6 +56,20 @@ def test_a_runbook_is_filled_with_the_saga_s_fields(file: Path) -> None:
     ]
 
 
+def test_a_runbook_for_a_missing_step_has_no_idempotency_key_of_another_step(file: Path) -> None:
+    story = """
+        orchestrator-1 0..  root plan="wallet.debit, ledger.record"
+        orchestrator-1 1..2 call wallet.debit idem=debit-8492
+    """
+    text = (
+        'runbooks: [{do: "Look up {step}: {idempotency_key}", link: "https://wiki.example.com/?key={idempotency_key}"}]'
+    )
+    assert actions(file, text, story) == [
+        "Look up ledger.record: (no idempotency key was received: verify first what was done) "
+        "https://wiki.example.com/?key="
+    ]
+
+
 @pytest.mark.parametrize(
     ("when", "applies"),
     [

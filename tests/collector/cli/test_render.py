@@ -86,7 +86,9 @@ def test_a_compensated_saga_shows_what_was_compensated() -> None:
                     "wallet.refund", "wallet", "done", attempt(1, "wallet", 1.4, 2.9, "ok"), compensates="wallet.debit"
                 ),
             ],
-            "ledger": [SAGA.ledger[0].model_copy(update={"state": "compensated"})],
+            "ledger": [
+                SAGA.ledger[0].model_copy(update={"state": "compensated", "key": card}) for card in ("", "card-2")
+            ],
             "anomalies": [schemas.Anomaly(code="clock_skew", text="wallet is 2 s behind", text_parts=[], step=None)],
         }
     )
@@ -107,6 +109,7 @@ STEPS
 
 COMMITTED AND COMPENSATED
 wallet.debit, 50.00 EUR: compensated
+wallet.debit [card-2], 50.00 EUR: compensated
 
 ANOMALIES
 clock_skew: wallet is 2 s behind

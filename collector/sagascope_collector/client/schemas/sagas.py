@@ -349,9 +349,10 @@ class Step(Wire):
 
 
 class LedgerEntry(Wire):
-    """The committed effect of one step, and whether it was compensated."""
+    """The committed effect of one step, or of one item (`key`) of a step, and whether it was compensated."""
 
     step: str
+    key: str = ""
     compensation: str | None
     state: LedgerStateName
     amount: str | None

@@ -1,0 +1,41 @@
+"""What is recommended for a saga of an incident, where a step runs once for each item."""
+
+from sagascope_collector.analysis import Context, diagnose, rebuild
+from sagascope_collector.incidents.affected_sagas import RecommendedAction, recommended_action, verifications
+from support.storied_facts import STARTED, seen
+from support.telemetry import SECOND, emit
+
+ONE_OF_TWO_FAILED = """
+    orchestrator-1 0..   root plan="pick/unpick, pack, send"
+    orchestrator-1 1..5  call pick key=item-1 {} error="Refused: sold out"
+    orchestrator-1 2..2.5 call pick key=item-2 idem=P2
+    orchestrator-1 3..3.5 call pack key=item-2
+    orchestrator-1 0..5  beats every=2
+"""
+
+ONE_OF_TWO_COMPENSATED = """
+    orchestrator-1 0..9  root plan="pick/unpick, send" outcome=failed
+    depot-1 1..2         run  pick key=item-1 idem=P1
+    depot-1 2..3         run  pick key=item-2 idem=P2
+    post-1  4..5         run  send error="Refused: no such street"
+    depot-1 6..6.5       run  unpick key=item-2 compensates=pick idem=U2
+"""
+
+
+def recommended(story: str) -> tuple[RecommendedAction, list[str | None]]:
+    """The recommended action, and the idempotency keys of the work to verify."""
+    facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
+    now = STARTED + 100 * SECOND
+    (saga,) = rebuild(facts, now)
+    diagnosis = diagnose(saga, facts.instances, Context(now))
+    work = verifications(saga, diagnosis)
+    return recommended_action(saga, diagnosis), [each.attempt and each.attempt.idempotency_key for each in work]
+
+
+def test_the_key_of_another_item_does_not_make_it_safe_to_resume() -> None:
+    assert recommended(ONE_OF_TWO_FAILED.format("idem=P1"))[0] is RecommendedAction.RESUME
+    assert recommended(ONE_OF_TWO_FAILED.format(""))[0] is RecommendedAction.VERIFY_FIRST
+
+
+def test_only_items_that_are_in_effect_are_verified() -> None:
+    assert recommended(ONE_OF_TWO_COMPENSATED)[1] == ["P1"]
