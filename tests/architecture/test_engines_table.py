@@ -1,14 +1,22 @@
 """docs/engines/README.md claims of each engine what a test asserts, and nothing else."""
 
 import ast
+import re
 
 from sagascope_collector.client import schemas
+from sagascope_collector.engines.registry import ENGINES
 from support import documents
 from support.shown import SITUATIONS, SYSTEMS, TESTS, shown, table
 
 
 def test_the_table_of_engines_is_that_of_the_tests() -> None:
     documents.compare("engines/README.md", {"shown": table()})
+
+
+def test_rules_for_attributes_may_name_every_engine() -> None:
+    page = (documents.ROOT / "docs" / "engines" / "attribute-mapping.md").read_text()
+    (names,) = re.findall(r"^\| `when` \|.*?`engine` \((.*?)\)", page, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", names) == [engine.name for engine in ENGINES]
 
 
 def test_every_answer_is_one_that_sagascope_gives_about_a_known_situation() -> None:

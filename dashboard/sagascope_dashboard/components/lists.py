@@ -158,7 +158,7 @@ CHIP_LABELS = {
     "incident": "Of one incident",
     "path": "On one path",
 }
-"""The filters that no field shows, with the words before their value; most values are times.
+"""The filters that never have a field, with the words before their value; most values are times.
 
 Every filter of `Filters` is here or in `FIELD_LABELS`.
 """
@@ -196,16 +196,24 @@ def _field(name: str, known: Mapping[str, Sequence[str]]) -> str:
     return str(chosen)
 
 
-def chips(filters: Filters, href: Callable[[Filters], str]) -> Element | None:
-    """Builds the active filters that have no field; `href` returns the link to a list."""
+def chips(filters: Filters, shown: Sequence[str], href: Callable[[Filters], str]) -> Element | None:
+    """Builds the active filters other than those with fields on the page; `href` returns the link to a list."""
     links: list[Element] = []
-    for name, words in CHIP_LABELS.items():
-        if value := getattr(filters, name):
-            shown = f"“{value[:80]}”" if name == "q" else _moment(value)
-            links.append(link(href(filters.with_changes(**{name: ""})), f"{words} ", shown, " ✕", cls="action"))
+    for name, words in (FIELD_LABELS | CHIP_LABELS).items():
+        if (value := getattr(filters, name)) and name not in shown and name != "sort":
+            without = href(filters.with_changes(**{name: ""}))
+            links.append(link(without, f"{words} ", _chip_value(name, value), " ✕", cls="action"))
     if filters.is_filtered():
         links.append(link(href(Filters(sort=filters.sort)), "Clear all", cls="action"))
     return h("p", links, cls="chips") if links else None
+
+
+def _chip_value(name: str, value: str) -> Element | str | None:
+    if name == "q":
+        return f"“{value[:80]}”"
+    if name in FIELD_LABELS and name != "since":
+        return _OPTION_LABELS.get(name, {}).get(value, value[:80])
+    return _OPTION_LABELS.get(name, {}).get(value) or _moment(value)
 
 
 def _moment(text: str) -> Element | None:

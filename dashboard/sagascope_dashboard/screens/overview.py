@@ -41,7 +41,7 @@ def page() -> None:
     above, below = st.container(), st.container()
     with below:  # first, as its fields say what is counted above
         filters = read_filters(FILTER_FIELDS, kept)
-        render("overview-chips", chips(filters, lambda each: each.href(OVERVIEW, **kept)))
+        render("overview-chips", chips(filters, FILTER_FIELDS, lambda each: each.href(OVERVIEW, **kept)))
         _live_lists(filters)
     with above:
         _live_summary(filters, window, kept)

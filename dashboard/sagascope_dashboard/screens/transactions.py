@@ -30,7 +30,7 @@ def page() -> None:
     """Renders the list with the filters of the URL."""
     render("transactions-title", h("h1", "Transactions", cls="page-title"))
     filters = read_filters(FILTER_FIELDS)
-    render("transactions-chips", chips(filters, Filters.href))
+    render("transactions-chips", chips(filters, FILTER_FIELDS, Filters.href))
     _live_list(filters)
     csv_button(filters, "transactions")
 

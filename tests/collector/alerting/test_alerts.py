@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from sagascope_collector.alerting import Alerts
+from sagascope_collector.alerting.rules import ReceiverType
 from sagascope_collector.config_file import read
 from sagascope_collector.errors import BadRules
 from support import preloaded
@@ -269,6 +270,11 @@ def test_the_file_of_the_guide_can_be_read(tmp_path: Path) -> None:
     alerts = read(file, Alerts)
     assert [each.name for each in alerts.receivers] == ["pager", "chat", "alertmanager"]
     assert len(alerts.rules) == 5
+
+
+def test_the_guide_names_every_type_of_receiver() -> None:
+    (row,) = re.findall(r"^\| `receivers\[\]\.url`.*$", PAGE.read_text(), re.MULTILINE)
+    assert all(f"`{each.value}`" in row for each in ReceiverType)
 
 
 def test_a_missing_token_is_reported_before_it_is_needed(tmp_path: Path, pager: Receiver) -> None:

@@ -4,6 +4,7 @@ import inspect
 import re
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
+from types import ModuleType
 
 import pytest
 from hypothesis import given, strategies as st
@@ -15,7 +16,7 @@ from sagascope_collector.client import SagaFilters
 from sagascope_collector.saga_filters import FILTERS
 from sagascope_collector.storage.listing import SQL
 from sagascope_dashboard.components.lists import FIELD_LABELS, chips
-from sagascope_dashboard.screens.transactions import FILTER_FIELDS
+from sagascope_dashboard.screens import overview, transactions
 from sagascope_dashboard.urls import Filters
 
 PAGE = {"sort", "limit", "cursor"}
@@ -42,13 +43,15 @@ def test_the_address_of_a_list_holds_every_filter_and_the_page() -> None:
     assert {field.name for field in fields(Filters)} == set(FILTERS) - UNUSED_IN_ADDRESSES | PAGE - {"limit"}
 
 
-@pytest.mark.parametrize("name", sorted({field.name for field in fields(Filters)} - {"cursor"}))
-def test_the_dashboard_shows_every_filter_that_is_set(name: str) -> None:
-    if name in FILTER_FIELDS:
+@pytest.mark.parametrize("page", [overview, transactions])
+@pytest.mark.parametrize("name", sorted({field.name for field in fields(Filters)} - PAGE))
+def test_the_dashboard_shows_every_filter_that_is_set(name: str, page: ModuleType) -> None:
+    if name in page.FILTER_FIELDS:
         assert name in FIELD_LABELS
     else:
-        shown = chips(Filters(name="payment").with_changes(**{name: "2026-11-22T14:02:11Z"}), Filters.href)
-        assert Filters(name="payment").href() in str(shown)  # a link that removes only this one
+        others = Filters(service="wallet", sort="-updated")
+        shown = chips(others.with_changes(**{name: "2026-11-22T14:02:11Z"}), page.FILTER_FIELDS, Filters.href)
+        assert others.href() in str(shown)  # a link that removes only this one
 
 
 @pytest.mark.parametrize("name", FILTERS)
