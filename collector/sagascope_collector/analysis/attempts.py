@@ -363,6 +363,8 @@ def _callers_state(caller: Span, receiver: Span | None, context: AttemptContext)
         return AttemptState.UNKNOWN
     if not receiver.end:
         return AttemptState.IN_FLIGHT
+    if failures.has_status_of_unknown_outcome(receiver):  # a gateway that got no answer does not know either
+        return AttemptState.UNKNOWN
     return AttemptState.ERROR if receiver.status == "error" or failures.refused(receiver) else AttemptState.OK
 
 

@@ -17,7 +17,8 @@ ERROR_TYPE: Final = "error.type"
 
 NEVER_SENT: Final = re.compile(
     r"connect(ion)?_?timeout|connecterror|connection_?refused|connect call failed|refused|pool_?timeout"
-    r"|gaierror|name or service not known|nodename nor servname|circuit|unreachable|schedule_?-?to_?-?start",
+    r"|gaierror|name or service not known|nodename nor servname|circuit|unreachable"
+    r"|schedule_?-?to_?-?start( timeout)?|connection to \S+ timed out\. \(connect timeout",
     re.IGNORECASE,
 )
 """The request was not sent, or its engine reports that no worker started it: nothing was executed."""
@@ -30,6 +31,9 @@ NO_ANSWER: Final = re.compile(
     re.IGNORECASE,
 )
 """The request was sent and no answer was received: it may have been executed."""
+
+ANY_TIMEOUT: Final = re.compile(r"(^|[.:$])timeout(error|exception)?$", re.IGNORECASE)
+"""Type of an error that may be a timeout of a connection as well as one of an answer."""
 
 INTERRUPTED: Final = re.compile(
     r"(^|[.\\:*$/ ])(_?(asyncio|futures?|trio|anyio)?\.?(task|operation|job)?_?cancel(l)?ed(error|exception)?"
@@ -88,13 +92,32 @@ def _exception(attributes: Mapping[str, object], status_message: str = "") -> Fa
 
 def leaves_outcome_unknown(span: Span, failure: Failure | None) -> bool:
     """Whether the error leaves unknown if the work was executed, because the caller received no answer."""
+    if has_status_of_unknown_outcome(span):
+        return True
+    return failure is not None and _has_no_answer(failure.type or "", failure.message or "")
+
+
+def has_status_of_unknown_outcome(span: Span) -> bool:
+    """Whether the response's status leaves unknown if the work was executed; a gateway's does for its receiver, too."""
     attributes = span.attributes
-    if any(attributes.get(name) in UNKNOWN_OUTCOME_HTTP for name in HTTP_STATUS):
+    return any(attributes.get(name) in UNKNOWN_OUTCOME_HTTP for name in HTTP_STATUS) or any(
+        attributes.get(name) in UNKNOWN_OUTCOME_GRPC for name in GRPC_STATUS
+    )
+
+
+def _has_no_answer(kind: str, message: str) -> bool:
+    """Whether an error reports that no answer came, and does not exclude that the request was sent.
+
+    The type is more specific than the message, unless it may be any timeout. A message may report several errors.
+    """
+    if NEVER_SENT.search(kind):
+        return False
+    has_no_answer = NO_ANSWER.search(kind) is not None
+    if has_no_answer and not ANY_TIMEOUT.search(kind):
         return True
-    if any(attributes.get(name) in UNKNOWN_OUTCOME_GRPC for name in GRPC_STATUS):
+    if NO_ANSWER.search(NEVER_SENT.sub(" ", message)):
         return True
-    text = f"{failure.type or ''} {failure.message or ''}" if failure else ""
-    return not NEVER_SENT.search(text) and NO_ANSWER.search(text) is not None
+    return has_no_answer and not NEVER_SENT.search(message)
 
 
 def is_wrapped(failure: Failure) -> bool:
@@ -133,11 +156,16 @@ class Causes:
         self._reported: dict[SpanKey, Failure] = {}
 
     def below(self, executor: Span) -> Failure | None:
-        """Returns the error of the latest failed span below, else the latest error in those spans' log records."""
+        """Returns the error of the latest failed span below.
+
+        If none failed with a message, returns the latest exception that was recorded below, although it may have been
+        handled; else the latest error in those spans' log records.
+        """
         inside = list(self._inside(executor))
-        failed = [(span.end, depth, error) for depth, span in inside if (error := recorded_exception(span))]
-        if failed:
-            return max(failed, key=lambda each: each[:2])[2]
+        failed = [(span.end, depth, error) for depth, span in inside if (error := failure(span)) and error.message]
+        recorded = [(span.end, depth, error) for depth, span in inside if (error := recorded_exception(span))]
+        if found := failed or recorded:
+            return max(found, key=lambda each: each[:2])[2]
         keys = [(executor.trace_id, executor.span_id), *((span.trace_id, span.span_id) for _, span in inside)]
         return next((self._reported[key] for key in reversed(keys) if key in self._reported), None)
 

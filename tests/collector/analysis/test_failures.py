@@ -33,6 +33,9 @@ def is_open(error: str, answer: str = "") -> bool:
         "TypeError: fetch failed",
         "EOFError: unexpected EOF",
         "kafka.errors.KafkaTimeoutError: no acknowledgement",
+        "Error: read timed out; before: connection refused",
+        "TimeoutError: read timed out after retries: connection refused",
+        "httpx.ReadTimeout: http://circuit.example",
     ],
 )
 def test_no_answer_leaves_it_open(error: str) -> None:
@@ -51,6 +54,10 @@ def test_no_answer_leaves_it_open(error: str) -> None:
         "socket.gaierror: [Errno -2] Name or service not known",
         "CircuitBreakerError: circuit open",
         "httpx.PoolTimeout: ",
+        "httpx.ConnectTimeout: timed out",
+        "TimeoutError: [Errno 110] Connect call failed ('10.0.0.1', 80)",
+        "TimeoutError: activity ScheduleToStart timeout",
+        "urllib3.exceptions.MaxRetryError: Connection to wallet timed out. (connect timeout=1)",
         "HTTPStatusError: 500 Internal Server Error",
     ],
 )
