@@ -13,7 +13,7 @@
     │   ├── ForeignOrigin      a call from a page of another server
     │   └── NotJson            a change whose content is not sent as JSON
     ├── Unavailable        a temporary condition; a retry may succeed
-    │   ├── Overloaded         the ingest queue is full
+    │   ├── Overloaded         the ingest queue, the read slots or the slot for SQL are occupied
     │   ├── ReadTooLong        a query exceeded its time limit
     │   └── StorageUnavailable   the database cannot be read or written now
     └── CannotStart        the collector cannot run with its settings
@@ -24,7 +24,7 @@
         └── PortTaken          an address is in use
     Errors of clients of a collector: SendFailed, SourceUnavailable, CheckpointLocked.
 
-`api.answers`, `otlp.answers` and `cli.terminal` map them to HTTP, gRPC and exit codes.
+`api.responses`, `otlp.answers` and `cli.terminal` map them to HTTP, gRPC and exit codes.
 """
 
 from typing import ClassVar
@@ -119,7 +119,7 @@ class Unavailable(SagascopeError):
 
 
 class Overloaded(Unavailable):
-    """The ingest queue is full."""
+    """The ingest queue is full, or no slot for a read or a SQL query became free in time."""
 
     title = "Overloaded"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 import yaml
 from fastapi import APIRouter, Query, Response
 
-from sagascope_collector.api.answers import DatabaseFile, described, json, responds
-from sagascope_collector.api.requests import BusinessKey, NoParameters, new_router
+from sagascope_collector.api.parameters import BusinessKeyQuery, NoParameters, new_router
+from sagascope_collector.api.responses import DatabaseFile, described, json_response, responds
 from sagascope_collector.backups import pieces
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import Overloaded
@@ -121,9 +121,9 @@ def erasure_routes(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.ErasureResult))
-    def preview(query: Annotated[BusinessKey, Query()]) -> Response:
+    def preview(query: Annotated[BusinessKeyQuery, Query()]) -> Response:
         """Previews an erasure: every saga with a business key of this value."""
-        return json(eraser.preview(schemas.ErasureRequest(**query.model_dump())))
+        return json_response(eraser.preview(schemas.ErasureRequest(**query.model_dump())))
 
     @router.post("/api/v1/forget", **responds(schemas.ErasureResult))
     def forget(request: schemas.ErasureRequest, _: Annotated[NoParameters, Query()]) -> Response:
@@ -131,7 +131,7 @@ def erasure_routes(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
 
         The call can take minutes. Records received later are stored as new.
         """
-        return json(eraser.erase(request))
+        return json_response(eraser.erase(request))
 
     return router
 
@@ -256,18 +256,18 @@ def mapping_routes(storage: Storage, mapper: Mapper, read_slot: Sequence[Any]) -
     @router.get("/api/v1/suggestions", dependencies=read_slot, **responds(schemas.Suggestions))
     def suggested_rules(_: Annotated[NoParameters, Query()]) -> Response:
         """Suggests mapping rules for recent spans that belong to no saga, the best first."""
-        return json(suggestions(storage))
+        return json_response(suggestions(storage))
 
     @router.get("/api/v1/remap", **responds(schemas.Remapping))
     def remapping(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns how far stored records are mapped by the current rules of the mapping file."""
-        return json(mapper.state())
+        return json_response(mapper.state())
 
     @router.post("/api/v1/remap", **responds(schemas.Remapping, 403))
     def remap(_: Annotated[NoParameters, Query()]) -> Response:
         """Reads the mapping file again, and applies its rules to what is received and, in the background, stored."""
         mapper.restart()
-        return json(mapper.state())
+        return json_response(mapper.state())
 
     return router
 
@@ -289,6 +289,6 @@ def backup_routes(storage: Storage) -> APIRouter:
     def note_backup(written: schemas.BackupNote, _: Annotated[NoParameters, Query()]) -> Response:
         """Records the location of a backup. Erasures list it if the backup may hold an erased saga."""
         storage.backups.note(written.location)
-        return json(schemas.Alive(status="ok", reasons=[]))
+        return json_response(schemas.Alive(status="ok", reasons=[]))
 
     return router

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query, Response
 from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.diagnosis import Diagnosis
-from sagascope_collector.api.answers import json, responds
+from sagascope_collector.api.parameters import IncidentsQuery, NoParameters, TasksQuery, new_router
 from sagascope_collector.api.present import amounts_at_risk, moment, parts
-from sagascope_collector.api.requests import IncidentListing, NoParameters, TaskListing, new_router
+from sagascope_collector.api.responses import json_response, responds
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incident_records import FailureRate, IncidentChange
@@ -32,13 +32,13 @@ class Tasks:
     context: Callable[[int], analysis.Context]
     clock: Callable[[], int]
 
-    def page(self, incident: str, limit: int, cursor: str | None) -> schemas.Tasks:
+    def page(self, incident_key: str, limit: int, cursor: str | None) -> schemas.Tasks:
         """Returns a page of tasks. Sagas that no longer need attention are omitted, so it may hold fewer than `limit`.
 
         Raises:
             BadCursor: `cursor` was not issued by this API.
         """
-        page = self.storage.listing.page(SagaFilters(incident=incident), limit=limit, cursor=cursor)
+        page = self.storage.listing.page(SagaFilters(incident=incident_key), limit=limit, cursor=cursor)
         items = list(self._tasks([row.key for row in page.rows]))
         return schemas.Tasks(items=items, next_cursor=page.next_cursor)
 
@@ -94,29 +94,29 @@ def _verification(verification: incidents.Verification) -> schemas.Verification:
 Key = Annotated[Word, Path(alias="key")]
 
 
-def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) -> APIRouter:
+def incident_routes(tracker: Incidents, tasks: Tasks, comparison: Comparison) -> APIRouter:
     """Returns the routes of incidents, of the tasks for their sagas, and of the attributes these have in common."""
     router = new_router()
 
     @router.get("/api/v1/incidents", **responds(schemas.Incidents))
-    def listed(query: Annotated[IncidentListing, Query()]) -> Response:
+    def listed(query: Annotated[IncidentsQuery, Query()]) -> Response:
         """Returns incidents, the most severe first. Without `state`, resolved incidents follow, the latest first."""
         state = State(query.state) if query.state else None
-        found = incidents.all(state)[:MAX_INCIDENTS]
-        return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in found]))
+        found = tracker.all(state)[:MAX_INCIDENTS]
+        return json_response(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in found]))
 
     @router.get("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
     def one(key: Key, _: Annotated[NoParameters, Query()]) -> Response:
         """Returns one incident with its history."""
-        return json(_in_full(incidents, incidents.one(key), comparison))
+        return json_response(_in_full(tracker, tracker.one(key), comparison))
 
     @router.get("/api/v1/incidents/{key}/tasks", **responds(schemas.Tasks, 404))
-    def tasks_of(key: Key, query: Annotated[TaskListing, Query()]) -> Response:
+    def tasks_of(key: Key, query: Annotated[TasksQuery, Query()]) -> Response:
         """Returns a task for each saga of an incident: the recommended action, and what to verify first."""
-        incident = incidents.one(key)
+        incident = tracker.one(key)
         if incident.failure_rate:  # the sagas of a failure rate incident have ended, so there is nothing to do
-            return json(schemas.Tasks(items=[], next_cursor=None))
-        return json(tasks.page(incident.key, query.limit, query.cursor))
+            return json_response(schemas.Tasks(items=[], next_cursor=None))
+        return json_response(tasks.page(incident.key, query.limit, query.cursor))
 
     @router.patch("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
     def change(key: Key, patch: schemas.IncidentPatch, _: Annotated[NoParameters, Query()]) -> Response:
@@ -124,18 +124,20 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
         if patch.state is None and patch.note is None:
             raise BadValue("Give a 'state', a 'note', or both.")
         state = State(patch.state) if patch.state else None
-        return json(_in_full(incidents, incidents.change(key, state=state, note=patch.note, by=patch.by), comparison))
+        return json_response(
+            _in_full(tracker, tracker.change(key, state=state, note=patch.note, by=patch.by), comparison)
+        )
 
     return router
 
 
-def _in_full(incidents: Incidents, incident: Incident, comparison: Comparison) -> schemas.IncidentInFull:
-    progress = incidents.progress(incident.key)
+def _in_full(tracker: Incidents, incident: Incident, comparison: Comparison) -> schemas.IncidentInFull:
+    progress = tracker.progress(incident.key)
     return schemas.IncidentInFull(
         **_summary(incident),
         progress=schemas.IncidentProgress.model_validate(progress) if progress else None,
         common_attributes=[_common_attribute(each) for each in comparison.common_attributes(incident)],
-        history=[_change(each) for each in incidents.history(incident.key)],
+        history=[_change(each) for each in tracker.history(incident.key)],
     )
 
 

@@ -12,7 +12,7 @@ import yaml
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.api import overview, present
-from sagascope_collector.api.requests import Counting, Listing
+from sagascope_collector.api.parameters import CountsQuery, SagasQuery
 from sagascope_collector.archives import exports
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
@@ -179,7 +179,7 @@ class Lookup:
         matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits[:MAX_MATCHES])
         return rest.model_dump_json().replace('"matches":[]', f'"matches":[{matches}]', 1)
 
-    def page(self, query: Listing) -> str:
+    def page(self, query: SagasQuery) -> str:
         """Returns a page of a list, as `schemas.Sagas` in JSON; its `q` finds what `search` finds.
 
         Raises:
@@ -194,7 +194,7 @@ class Lookup:
         items = ",".join(row.document for row in page.rows)
         return rest.model_dump_json().replace('"items":[]', f'"items":[{items}]', 1)
 
-    def counts(self, query: Counting) -> schemas.Counts:
+    def counts(self, query: CountsQuery) -> schemas.Counts:
         """Returns the numbers of the sagas of a list by status, attention code and time."""
         narrowed, also, _ = self._interpreted(query)
         until = min(query.until or self.clock(), self.clock())

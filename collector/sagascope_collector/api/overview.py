@@ -1,8 +1,8 @@
-"""Serializes the lists of sagas, saga types and services, and the status of the collector."""
+"""Serializes counts, saga types, services, calls, and the status of the collector."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from heapq import nlargest, nsmallest
+from heapq import nlargest
 from importlib.metadata import version
 from typing import Protocol
 
@@ -173,7 +173,7 @@ def services(instances: Sequence[Instance], context: analysis.Context) -> schema
     """Returns services by name, each with its instances, the last seen first; without the test spans of `doctor`."""
     by_service: defaultdict[str, list[Instance]] = defaultdict(list)
     shown = [each for each in instances if each.process.environment != TEST_ENVIRONMENT]
-    for each in nsmallest(MAX_INSTANCES, shown, key=lambda each: -each.last_seen):
+    for each in nlargest(MAX_INSTANCES, shown, key=lambda each: each.last_seen):
         by_service[each.process.service].append(each)
     return schemas.Services(
         items=[

@@ -19,7 +19,7 @@ from sagascope_collector.errors import BadValue, ReadTooLong, StorageUnavailable
 from sagascope_collector.json_values import non_finite_name
 from sagascope_collector.storage import Storage, within
 
-_CARRIED: Final = names(
+LOSSLESS_ARROW_TYPES: Final = names(
     """
     array bigint blob boolean date decimal double float integer list map smallint struct time timestamp tinyint ubigint
     uinteger usmallint utinyint uuid varchar
@@ -37,28 +37,28 @@ class Column(NamedTuple):
 
     name: str
     type: str
-    is_carried: bool
+    is_lossless: bool
 
     @classmethod
     def of(cls, name: str, kind: Any) -> Self:
         """Returns the column for a type of DuckDB."""
-        return cls(name, str(kind), _is_carried(kind))
+        return cls(name, str(kind), _is_lossless(kind))
 
 
-def _is_carried(kind: Any) -> bool:
-    if kind.id not in _CARRIED and str(kind) != "JSON":
+def _is_lossless(kind: Any) -> bool:
+    if kind.id not in LOSSLESS_ARROW_TYPES and str(kind) != "JSON":
         return False
     below = kind.children if kind.id in ("array", "list", "map", "struct") else ()
-    return all(_is_carried(each) for _, each in below if not isinstance(each, int))
+    return all(_is_lossless(each) for _, each in below if not isinstance(each, int))
 
 
-def readable(query: str, columns: Sequence[Column], limit: int) -> str:
+def limited_query(query: str, columns: Sequence[Column], limit: int) -> str:
     """Returns a query for the first rows of another, with its columns in readable types."""
-    read = (f"#{number}" if each.is_carried else f"#{number}::VARCHAR" for number, each in enumerate(columns, 1))
-    return f"SELECT {', '.join(read)} FROM (\n{query}\n) LIMIT {limit:d}"  # noqa: S608  it is checked again
+    selected = (f"#{number}" if each.is_lossless else f"#{number}::VARCHAR" for number, each in enumerate(columns, 1))
+    return f"SELECT {', '.join(selected)} FROM (\n{query}\n) LIMIT {limit:d}"  # noqa: S608  it is checked again
 
 
-def read(columns: Sequence[Column], batch: pa.RecordBatch) -> Iterator[bytes]:
+def json_rows(columns: Sequence[Column], batch: pa.RecordBatch) -> Iterator[bytes]:
     """Yields each row as a JSON array.
 
     Raises:
@@ -70,18 +70,18 @@ def read(columns: Sequence[Column], batch: pa.RecordBatch) -> Iterator[bytes]:
 
 def _column(column: Column, values: pa.Array) -> list[Any]:
     try:
-        read: list[Any] = values.to_pylist()
+        found: list[Any] = values.to_pylist()
     except (ValueError, OverflowError) as error:
         raise BadValue(
             f"A value of {column.name!r} is out of the range of {column.type}; cast it to VARCHAR."
         ) from error
     if column.type == "JSON":
-        return [None if each is None else _parsed(each) for each in read]
+        return [None if each is None else _parsed(each) for each in found]
     if column.type in _LARGE_INTEGERS:
-        return [None if each is None else _integer(each) for each in read]
+        return [None if each is None else _integer(each) for each in found]
     if column.type == "TIMESTAMP_NS":
-        return [None if each is None else f"{each.replace(' ', 'T')}Z" for each in read]
-    return [_plain(each, values.type) for each in read]
+        return [None if each is None else f"{each.replace(' ', 'T')}Z" for each in found]
+    return [_plain(each, values.type) for each in found]
 
 
 def _plain(value: Any, kind: pa.DataType) -> Any:
@@ -165,7 +165,7 @@ class Queries:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._checking = threading.Lock()
-        self._views: duckdb.DuckDBPyConnection | None = None
+        self._checker: duckdb.DuckDBPyConnection | None = None
 
     def run(self, query: str, *, limit: int, seconds: float) -> Answer:
         """Returns the first `limit` rows.
@@ -176,7 +176,7 @@ class Queries:
             StorageUnavailable: the database cannot answer now.
         """
         with within(seconds):
-            columns, statement = self._checked(query.strip(" \t\r\n;"), limit + 1)
+            columns, statement = self._prepare(query.strip(" \t\r\n;"), limit + 1)
             try:
                 with self._storage.database.selected(statement) as batches:
                     return _answer(columns, batches, limit)
@@ -187,7 +187,7 @@ class Queries:
                     f"The query took longer than {seconds:g} s and was interrupted. Narrow it, for example by time."
                 ) from error
 
-    def _checked(self, query: str, limit: int) -> tuple[list[Column], str]:
+    def _prepare(self, query: str, limit: int) -> tuple[list[Column], str]:
         """Returns the columns of a query's result, and the statement that reads up to `limit` of its rows.
 
         The query is bound to empty tables with the columns of the views, in a database that has nothing else. The
@@ -195,20 +195,20 @@ class Queries:
         """
         _check_size(query)
         with self._checking:
-            views = self._views = self._views or self._empty_views()
+            checker = self._checker = self._checker or self._open_checker()
             try:
-                _check(views, query)
-                answered = views.sql(query)
+                _parse_and_check(checker, query)
+                answered = checker.sql(query)
                 columns = [Column.of(*each) for each in zip(answered.columns, answered.types, strict=True)]
-                statement = readable(query, columns, limit)
-                _check(views, statement)
+                statement = limited_query(query, columns, limit)
+                _parse_and_check(checker, statement)
             except orjson.JSONDecodeError as error:
                 raise BadValue("This query is refused: it is nested too deeply.") from error
             except (duckdb.Error, RecursionError) as error:
                 raise BadValue(f"This query cannot be run. {_sentence(error)}") from error
             return columns, statement
 
-    def _empty_views(self) -> duckdb.DuckDBPyConnection:
+    def _open_checker(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(
             config={
                 "threads": "1",
@@ -239,8 +239,8 @@ def _check_size(query: str) -> None:
             raise BadValue(f"This query is refused: more than {MAX_BRACKETS} brackets are open at one place.")
 
 
-def _check(views: duckdb.DuckDBPyConnection, query: str) -> None:
-    ((tree,),) = views.execute(_PARSE, [query]).fetchall()
+def _parse_and_check(checker: duckdb.DuckDBPyConnection, query: str) -> None:
+    ((tree,),) = checker.execute(_PARSE, [query]).fetchall()
     check(_statements(orjson.loads(tree)))
 
 
@@ -258,7 +258,7 @@ def _answer(columns: Sequence[Column], batches: Iterator[pa.RecordBatch], limit:
     for piece in _pieces(batches):
         if piece.nbytes > MAX_ANSWER_BYTES:
             break
-        for row in read(columns, piece):
+        for row in json_rows(columns, piece):
             held += len(row)
             if held > MAX_ANSWER_BYTES or len(rows) == limit:
                 return _cut(columns, rows)

@@ -48,7 +48,7 @@ MAX_DEPTH: Final = 64
 """Messages within messages."""
 
 FULL_WALK_BYTES: Final = 4 * 1024 * 1024
-"""A smaller request holds at most half as many elements as bytes: only its groups and records are counted."""
+"""Of a smaller request, only groups and records are counted: it can exceed `MAX_ELEMENTS` by a few percent at most."""
 
 PART_BYTES: Final = 1024 * 1024
 """Records of a larger request are split into parts of about this size."""
@@ -323,12 +323,12 @@ def _varint(value: int) -> bytes:
 
 MAX_IDENTIFIER_CHARACTERS: Final = 1_024
 MAX_VALUE_BYTES: Final = 64 * 1024
-MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_LOG_BODY_BYTES: Final = 1024 * 1024
 
-MAX_PARTS: Final = 1_000
+MAX_ITEMS_PER_LIST: Final = 1_000
 """Attributes, events and links of one record, each."""
 
-PARTS: Final = ("attributes", "events", "links")
+RECORD_LISTS: Final = ("attributes", "events", "links")
 
 MAX_COUNT: Final = 2**32 - 1
 
@@ -339,7 +339,7 @@ CUT: Final = "... [cut by Sagascope]"
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
-_IDENTIFIERS: Final = [name for name, kind in schema.MARK if pa.types.is_string(kind)]
+_IDENTIFIER_COLUMNS: Final = [name for name, kind in schema.MARK if pa.types.is_string(kind)]
 _KEY: Final = f'"{semconv.KEY_PREFIX}'
 
 
@@ -360,11 +360,11 @@ def _is_long_key(attribute: KeyValue) -> bool:
 
 
 def trim(record: Any) -> None:
-    """Removes attributes, events and links of a record beyond `MAX_PARTS` each, and counts them as dropped."""
-    for name in PARTS:
-        parts = getattr(record, name, None)
-        if parts and (excess := len(parts) - MAX_PARTS) > 0:
-            del parts[MAX_PARTS:]
+    """Removes attributes, events and links of a record beyond `MAX_ITEMS_PER_LIST` each, and counts them as dropped."""
+    for name in RECORD_LISTS:
+        items = getattr(record, name, None)
+        if items and (excess := len(items) - MAX_ITEMS_PER_LIST) > 0:
+            del items[MAX_ITEMS_PER_LIST:]
             counter = f"dropped_{name}_count"
             setattr(record, counter, min(getattr(record, counter) + excess, MAX_COUNT))
 
@@ -388,7 +388,7 @@ def cut_text(text: str, limit: int = MAX_VALUE_BYTES) -> str:
 def exceeding(records: pa.Table) -> Bools:
     """Returns which decoded records may exceed a limit: those are decoded record by record."""
     found = np.zeros(records.num_rows, np.bool_)
-    for name in _IDENTIFIERS:
+    for name in _IDENTIFIER_COLUMNS:
         found |= _longer(records[name], MAX_IDENTIFIER_CHARACTERS)
     values = records["attribute_values"]
     found |= _longer(values, MAX_VALUE_BYTES)
@@ -397,7 +397,7 @@ def exceeding(records: pa.Table) -> Bools:
         keyed &= pc.match_substring(records["attribute_keys"], _KEY).to_numpy()
         found |= keyed
     if "body" in records.column_names:
-        found |= _longer(records["body"], MAX_BODY_BYTES)
+        found |= _longer(records["body"], MAX_LOG_BODY_BYTES)
     else:
         found |= _longer(records["name"], MAX_VALUE_BYTES) | _longer(records["attribute_keys"], MAX_VALUE_BYTES)
     return found

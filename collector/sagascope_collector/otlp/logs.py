@@ -81,7 +81,7 @@ class Logs:
             record.observed_time_unix_nano,
             record.severity_number,
             record.severity_text,
-            anyvalue.text(limits.cut(record.body, limits.MAX_BODY_BYTES)),
+            anyvalue.text(limits.cut(record.body, limits.MAX_LOG_BODY_BYTES)),
             event_name,
             valid_id(record.trace_id, TRACE_ID_BYTES),
             valid_id(record.span_id, SPAN_ID_BYTES),
@@ -112,7 +112,7 @@ def read_logs(
         Declined: some of them cannot be read here; nothing of the others was noted either.
     """
     nested = unnest(protobuf_columns.LOGS, bodies)
-    decline(sizes(nested.records.field("attributes")) > limits.MAX_PARTS, nested.request)
+    decline(sizes(nested.records.field("attributes")) > limits.MAX_ITEMS_PER_LIST, nested.request)
     attributes = NestedAttributes(nested)
     scopes = read_origins(nested, received_at, origins)
     at = _record_times(nested, scopes.received_at)

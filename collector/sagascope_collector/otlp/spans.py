@@ -170,8 +170,8 @@ def read_spans(
     rejected = np.bincount(nested.request[~valid], minlength=len(bodies)).tolist()
     if not valid.all():
         nested = nested.only(valid)
-    for name in limits.PARTS:  # read record by record, the excess is cut
-        decline(sizes(nested.records.field(name)) > limits.MAX_PARTS, nested.request)
+    for name in limits.RECORD_LISTS:  # read record by record, the excess is cut
+        decline(sizes(nested.records.field(name)) > limits.MAX_ITEMS_PER_LIST, nested.request)
     attributes = NestedAttributes(nested).columns()
     scopes = read_origins(nested, received_at, origins)
     own = _span_columns(nested)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from sagascope_collector.api.requests import Listing
+from sagascope_collector.api.parameters import SagasQuery
 from sagascope_collector.cli.sagas import triage
 from sagascope_collector.client import SagaFilters
 from sagascope_collector.saga_filters import FILTERS
@@ -28,7 +28,7 @@ ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45))])
 
 
 def test_the_parameters_of_the_api_are_the_filters_and_the_page() -> None:
-    assert set(Listing.model_fields) == set(FILTERS) | PAGE
+    assert set(SagasQuery.model_fields) == set(FILTERS) | PAGE
 
 
 def test_every_filter_is_an_option_of_triage_with_its_description() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sagascope_collector import client, errors
-from sagascope_collector.api import answers
+from sagascope_collector.api import responses
 from sagascope_collector.cli import terminal
 
 
@@ -19,13 +19,13 @@ def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
 
 @pytest.mark.parametrize("leaf", list(leaves(errors.SagascopeError)))
 def test_every_leaf_has_a_status_and_a_kind_of_its_own(leaf: type[errors.SagascopeError]) -> None:
-    assert answers.status_of(leaf("why")) == answers.STATUS[leaf]
+    assert responses.status_of(leaf("why")) == responses.STATUS[leaf]
     assert leaf.kind()
     assert leaf.title not in {errors.SagascopeError.title, errors.Refused.title, errors.CannotStart.title}
 
 
 def test_the_caller_s_faults_are_4xx_and_all_others_5xx() -> None:
-    for kind, status in answers.STATUS.items():
+    for kind, status in responses.STATUS.items():
         assert (400 <= status < 500) == issubclass(kind, errors.Refused), kind
 
 

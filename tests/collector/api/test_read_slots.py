@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sagascope_collector.api.requests import MAX_WAITING_CALLS, ReadLimits, ReadSlots
+from sagascope_collector.api.admission import MAX_WAITING_CALLS, ReadLimits, ReadSlots
 from sagascope_collector.errors import Overloaded
 from support.collector import running_collector
 

@@ -8,7 +8,7 @@ import pytest
 
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import lookup, present
-from sagascope_collector.api.requests import Listing
+from sagascope_collector.api.parameters import SagasQuery
 from sagascope_collector.client import Client, Refused, SagaFilters
 from sagascope_collector.client.schemas import Sagas, SearchResult
 from sagascope_collector.engines.mapping import read_mapping
@@ -116,7 +116,7 @@ def test_words_are_searched_in_the_newest_records_when_time_is_short(monkeypatch
     result = SearchResult.model_validate_json(answer)
     assert [each.saga.id for each in result.matches] == ["late-2"]
     assert result.words_since == datetime(1970, 1, 1, 0, 33, 20, tzinfo=UTC)
-    listed = lookup.Lookup(storage, Context, lambda: 3_000 * SECOND).page(Listing(q="refused"))
+    listed = lookup.Lookup(storage, Context, lambda: 3_000 * SECOND).page(SagasQuery(q="refused"))
     assert Sagas.model_validate_json(listed).words_since == result.words_since
 
 

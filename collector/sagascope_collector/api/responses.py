@@ -1,4 +1,4 @@
-"""The answers of the HTTP API: documents, streams, and errors as RFC 9457 problem details, each with its status."""
+"""The responses of the HTTP API: documents, streams, and errors as RFC 9457 problem details, each with its status."""
 
 from collections.abc import Generator, Iterable, Mapping
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from sagascope_collector import errors
 from sagascope_collector.client import schemas
 
-MEDIA_TYPE = "application/problem+json"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.Undecodable: 400,
@@ -48,7 +48,7 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
 MAX_LISTED_PARAMETERS: int = 10
 """Maximum number of invalid parameters that an error message lists."""
 
-KINDS: Mapping[int, tuple[str, str]] = {
+FRAMEWORK_PROBLEMS: Mapping[int, tuple[str, str]] = {
     404: ("no-such-path", "No such path"),
     405: ("wrong-method", "Wrong method"),
     408: ("too-slow", "Too slow"),
@@ -59,11 +59,11 @@ KINDS: Mapping[int, tuple[str, str]] = {
 
 
 def register(app: FastAPI) -> None:
-    """Registers handlers so that every error raised in a route of `app` is answered as a problem."""
-    app.add_exception_handler(errors.SagascopeError, _answer_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
-    app.add_exception_handler(HTTPException, _answer_framework_error)
-    app.add_exception_handler(Exception, _answer_internal_error)
+    """Registers handlers so that the response to every error raised in a route of `app` is a problem."""
+    app.add_exception_handler(errors.SagascopeError, _respond_error)
+    app.add_exception_handler(RequestValidationError, _respond_invalid_parameters)
+    app.add_exception_handler(HTTPException, _respond_framework_error)
+    app.add_exception_handler(Exception, _respond_internal_error)
 
 
 def status_of(error: errors.SagascopeError) -> int:
@@ -72,8 +72,8 @@ def status_of(error: errors.SagascopeError) -> int:
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the OpenAPI description of the problems that a route may answer."""
-    content = {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}
+    """Returns the OpenAPI description of the problems that a route may respond with."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}
     return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
@@ -85,41 +85,41 @@ _DESCRIPTIONS = {
 }
 
 
-def _answer(
+def _problem_response(
     request: Request, status: int, kind: str, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     type_, path = f"{schemas.PROBLEM_TYPES}{kind}", request.url.path
     problem = schemas.Problem(type=type_, title=title, status=status, detail=detail, instance=path)
-    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+    return Response(problem.model_dump_json(), status, headers, PROBLEM_MEDIA_TYPE)
 
 
-def _answer_error(request: Request, error: Exception) -> Response:
+def _respond_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.SagascopeError)  # noqa: S101  registered for this class only
-    wait = {"Retry-After": f"{max(1, round(error.retry_after))}"} if isinstance(error, errors.Unavailable) else None
+    headers = {"Retry-After": f"{max(1, round(error.retry_after))}"} if isinstance(error, errors.Unavailable) else None
     problem = schemas.Problem.of(error, status_of(error), request.url.path)
-    return Response(problem.model_dump_json(), problem.status, wait, MEDIA_TYPE)
+    return Response(problem.model_dump_json(), problem.status, headers, PROBLEM_MEDIA_TYPE)
 
 
-def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
+def _respond_invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this class only
     detail = "; ".join(_parameter_error(each) for each in error.errors()[:MAX_LISTED_PARAMETERS])
-    return _answer(request, 422, *KINDS[422], detail)
+    return _problem_response(request, 422, *FRAMEWORK_PROBLEMS[422], detail)
 
 
-def _answer_framework_error(request: Request, error: Exception) -> Response:
+def _respond_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
-    kind, title = KINDS.get(error.status_code, ("refused", HTTPStatus(error.status_code).phrase))
+    kind, title = FRAMEWORK_PROBLEMS.get(error.status_code, ("refused", HTTPStatus(error.status_code).phrase))
     detail = {
         404: f"The path {request.url.path} does not exist.",
         405: f"{request.url.path} cannot be called with {request.method}.",
     }.get(error.status_code, error.detail)
-    return _answer(request, error.status_code, kind, title, detail, error.headers)
+    return _problem_response(request, error.status_code, kind, title, detail, error.headers)
 
 
-def _answer_internal_error(request: Request, error: Exception) -> Response:
-    """Answers an internal error. Its details are in the collector's log and not in the answer."""
+def _respond_internal_error(request: Request, error: Exception) -> Response:
+    """Responds to an internal error. Its details are in the collector's log and not in the response."""
     detail = f"Internal error ({type(error).__name__}); the log of the collector has the details."
-    return _answer(request, 500, "fault", "Internal error", detail)
+    return _problem_response(request, 500, "fault", "Internal error", detail)
 
 
 def _parameter_error(error: Mapping[str, Any]) -> str:
@@ -136,30 +136,30 @@ def _parameter_error(error: Mapping[str, Any]) -> str:
 
 
 def responds(shape: type[schemas.Wire], *refusals: int) -> dict[str, Any]:
-    """Returns the OpenAPI description of a route that answers `shape`, with the statuses of its errors."""
+    """Returns the OpenAPI description of a route that responds with `shape`, with the statuses of its errors."""
     return {"response_model": shape, "responses": described(*refusals, 422, 503)}
 
 
-def json(answer: BaseModel | str) -> Response:
-    """Returns an answer that must not be cached, because the next one may differ."""
+def json_response(answer: BaseModel | str) -> Response:
+    """Returns a response that must not be cached, because the next one may differ."""
     text = answer if isinstance(answer, str) else answer.model_dump_json()
     return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-class Streamed(StreamingResponse):
-    """An answer that is sent while it is generated."""
+class StreamedResponse(StreamingResponse):
+    """A response that is sent while it is generated."""
 
     def __init__(self, pieces: Iterable[bytes] = (), status_code: int = 200) -> None:
         super().__init__(pieces, status_code, headers={"Cache-Control": "no-store"})
 
 
-class OtlpLines(Streamed):
-    """An answer in JSON lines."""
+class OtlpJsonLines(StreamedResponse):
+    """A response of OTLP in JSON lines."""
 
     media_type = "application/x-ndjson"
 
 
-class DatabaseFile(Streamed):
+class DatabaseFile(StreamedResponse):
     """A DuckDB database. Its generator, which deletes the copy, is closed at the end, also if the reader leaves."""
 
     media_type = "application/vnd.duckdb"
