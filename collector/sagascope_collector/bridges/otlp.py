@@ -108,7 +108,7 @@ class Telemetry:
 def _messages(
     records: Sequence[Record], kind: RecordKind, encode: Callable[[Sequence[Record]], bytes]
 ) -> Iterator[tuple[Message, RecordKind]]:
-    for number, first in enumerate(range(0, len(records), MAX_REQUEST_RECORDS)):
+    for number, first in enumerate(range(0, len(records), MAX_REQUEST_RECORDS), 1):
         batch = records[first : first + MAX_REQUEST_RECORDS]
         yield Message(number, json=False, body=encode(batch), counts={kind: len(batch)}), kind
 

@@ -43,12 +43,12 @@ MAX_LISTED_LOCKS: Final = 10
 """The number of tables, and of sessions, that a report of locks lists."""
 
 UNREADABLE_DELAY_NS: Final = 60 * NANOSECONDS_PER_SECOND
-"""How long a decision that cannot be read is read again before it is reported as an error."""
+"""Age at which a decision that cannot be read becomes an error."""
 
 UNREADABLE_LIMIT_NS: Final = 86_400 * NANOSECONDS_PER_SECOND
-"""How long such an error is reported, and the decision read again."""
+"""Age at which it is given up: no longer read and reported."""
 
-XID_BITS_32: Final = 1 << 32
+XIDS_PER_EPOCH: Final = 2**32
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -244,7 +244,7 @@ class _DatabasePoll:
             relations.setdefault(row.xid, {})[row.relation] = f"{row.relation} ({', '.join(row.modes)})"
         waiting = self._rows("list_waiting_sessions")
         for xid in old:
-            low = xid % XID_BITS_32  # pg_locks has the lower half of a transaction id only
+            low = xid % XIDS_PER_EPOCH  # pg_locks has the lower half of a transaction id only
             locks = _locks(relations.get(low, {}), low, waiting)
             undecided[xid] = self._with_reported_locks(undecided[xid], locks, telemetry)
         return undecided
@@ -298,10 +298,10 @@ def _prepared_transaction(row: Any) -> PreparedTransaction:
 
 def full_xid(low: int, near: int) -> int:
     """Returns the 64-bit transaction id whose lower 32 bits are `low`: the one nearest to `near`."""
-    xid = near - near % XID_BITS_32 + low
-    if xid - near > XID_BITS_32 // 2:
-        return xid - XID_BITS_32
-    return xid + XID_BITS_32 if near - xid > XID_BITS_32 // 2 else xid
+    xid = near - near % XIDS_PER_EPOCH + low
+    if xid - near > XIDS_PER_EPOCH // 2:
+        return xid - XIDS_PER_EPOCH
+    return xid + XIDS_PER_EPOCH if near - xid > XIDS_PER_EPOCH // 2 else xid
 
 
 def _nanoseconds(time: datetime) -> int:
