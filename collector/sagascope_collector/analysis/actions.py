@@ -96,20 +96,20 @@ def never_closed(case: Case, finding: Finding) -> list[Action]:
     """Every step has ended, and the saga was not closed."""
     orchestrator = process_label(finding.process) if finding.process else "the service that runs it"
     why = Action.inspect("Check in {} why it did not close {}.", orchestrator, case.saga.label)
-    return [why, *_of_items(case), *_close(case, "have it close the saga")]
+    return [why, *_verify_items(case), *_close(case, "have it close the saga")]
 
 
 def _close(case: Case, how: str) -> list[Action]:
     """Closes a saga of which every step has ended, as far as telemetry shows."""
     outcome = "compensated" if case.is_compensating else "completed"
     is_right = "no step is in effect" if case.is_compensating else "each step took effect"
-    checks = [*_of_failed_compensations(case), *_of_unfinished_steps(case), *_of_unknown_steps(case)]
-    checks += _of_missing_records(case) if case.is_compensating else []
-    condition = f"Only if {is_right}," if checks or _of_items(case) else "Then"
+    checks = [*_verify_failed_compensations(case), *_verify_unfinished_steps(case), *_verify_unknown_steps(case)]
+    checks += _verify_missing_records(case) if case.is_compensating else []
+    condition = f"Only if {is_right}," if checks or _verify_items(case) else "Then"
     return [*checks, Action.close("{} {} as {}; no step needs to run again.", condition, how, outcome)]
 
 
-def _of_missing_records(case: Case) -> list[Action]:
+def _verify_missing_records(case: Case) -> list[Action]:
     """Verifies steps that may be in effect without a record; none if no record is known to be missing."""
     names = list(dict.fromkeys(effect.name for effect, _ in case.effects if effect.compensation))
     if not (case.saga.lacks_records and names):
@@ -121,10 +121,10 @@ def _of_missing_records(case: Case) -> list[Action]:
 def uncompensated(case: Case, finding: Finding) -> list[Action]:
     """A committed step has no compensation that succeeded."""
     if case.has_unread_steps:
-        return _of_unread_steps(case)
+        return _verify_unread_steps(case)
     service, (effect, entry) = _service(finding), case.effect_of(subject_of(finding)) or (None, None)
     if effect is None or entry is None:
-        return _of_unread_steps(case)
+        return _verify_unread_steps(case)
     step, compensation, key = effect.label, effect.compensation or "its compensation", _compensation_key(case, effect)
     if entry.state is LedgerState.COMPENSATION_UNKNOWN:
         what = f"{compensation} of {step}" if effect.key else compensation
@@ -139,7 +139,7 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
 def compensation_failed(case: Case, finding: Finding) -> list[Action]:
     """A compensation failed and is not retried."""
     if case.has_unread_steps:
-        return _of_unread_steps(case)
+        return _verify_unread_steps(case)
     step, attempt = subject_of(finding)
     text = "Verify in {} whether {} took effect for {} in spite of the error{}."
     check = Action.verify(text, _service(finding), step.label, case.saga.label, bracketed_error(attempt))
@@ -149,7 +149,7 @@ def compensation_failed(case: Case, finding: Finding) -> list[Action]:
     ]
 
 
-def _of_unread_steps(case: Case) -> list[Action]:
+def _verify_unread_steps(case: Case) -> list[Action]:
     closing = case.saga.closing
     table = values.text(closing.attributes.get(semconv.TABLE_NAME)) if closing is not None else None
     return [
@@ -262,7 +262,7 @@ def _check(case: Case, finding: Finding, subject: StepAttempt) -> Action:
     return Action.verify(text, service, name, saga)
 
 
-def _of_items(case: Case) -> list[Action]:
+def _verify_items(case: Case) -> list[Action]:
     """Verifies the items of a step that runs once per item.
 
     Plans do not state the number of items, so some may be missing.
@@ -274,7 +274,7 @@ def _of_items(case: Case) -> list[Action]:
     return [Action.verify(text, step.service or "its service", name) for name, step in repeated.items()]
 
 
-def _of_failed_compensations(case: Case) -> list[Action]:
+def _verify_failed_compensations(case: Case) -> list[Action]:
     """Verifies a step that was not seen and whose compensation failed: the step may be in effect."""
     failed = [
         step
@@ -288,7 +288,7 @@ def _of_failed_compensations(case: Case) -> list[Action]:
     ]
 
 
-def _of_unfinished_steps(case: Case) -> list[Action]:
+def _verify_unfinished_steps(case: Case) -> list[Action]:
     """Verifies the steps that must have run before others and were not seen, or whose outcome was not received."""
     missing = dict.fromkeys(case.unseen_steps, "no record of it was received")
     if not case.is_compensating:
@@ -303,7 +303,7 @@ def _of_unfinished_steps(case: Case) -> list[Action]:
     ]
 
 
-def _of_unknown_steps(case: Case) -> list[Action]:
+def _verify_unknown_steps(case: Case) -> list[Action]:
     """Verifies, while the saga is compensated, the steps whose outcome was not received."""
     unknown = [entry for entry in case.saga.ledger if case.is_compensating and entry.state is LedgerState.UNKNOWN]
     text = "Verify in {} whether {} is in effect for {}: its outcome was not received."
@@ -315,7 +315,7 @@ def _of_unknown_steps(case: Case) -> list[Action]:
 
 def _continue_after(case: Case, finding: Finding) -> list[Action]:
     """Continues after the last step that succeeded. The next step, or another item, may have run without being seen."""
-    return [*_of_items(case), *_continue(case, finding)]
+    return [*_verify_items(case), *_continue(case, finding)]
 
 
 def _continue(case: Case, finding: Finding) -> list[Action]:

@@ -53,13 +53,14 @@ def rebuild(
 ) -> list[Saga]:
     """Returns the sagas of one id, one for each name and run, the latest started first.
 
-    ``now`` decides when open spans that their process no longer lists count as lost; the default is the latest time
-    in the facts. ``baselines`` holds the baselines of finished sagas, by (environment, saga name).
+    ``now`` decides when open spans that their process no longer lists count as lost; the default is the time at which
+    a process was last seen, 0 without any. ``baselines`` holds the baselines of finished sagas, by (environment, saga
+    name).
     """
     instances = processes(facts.instances)
     moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
     sagas = [
-        _rebuild_with_type(key, facts, instances, moment, baselines) for key, facts in facts_by_saga(facts).items()
+        _rebuild_with_type(key, of_saga, instances, moment, baselines) for key, of_saga in facts_by_saga(facts).items()
     ]
 
     def is_open(span: Span) -> bool:
@@ -115,7 +116,7 @@ def _rebuild_saga(
     A saga whose root span has not arrived is running, never dropped. Repeated facts have no effect. ``now`` decides
     only which open spans count as lost. If no plan is declared, the learned one applies.
     """
-    sent_spans, sent_logs, impossible = values.plausible_times(facts.spans, facts.logs)
+    sent_spans, sent_logs, impossible_times = values.plausible_times(facts.spans, facts.logs)
     joined = join_records(sent_spans, sent_logs)
     normalized = engines.normalize(joined.spans)
     spans = sorted(normalized.spans.values(), key=_span_order)
@@ -131,16 +132,16 @@ def _rebuild_saga(
     )
     offsets, delay = _offsets(sent_spans, sent_logs, lifespan, edges, instances)
     context = AttemptContext(
-        tree,
-        (lost_spans(joined, instances, now) if joined.announced else frozenset()) | normalized.lost,
-        offsets,
+        tree=tree,
+        lost_spans=(lost_spans(joined, instances, now) if joined.announced else frozenset()) | normalized.lost,
+        offsets=offsets,
         # reversed: of two traces with one span id, the first by name counts, whatever the order of arrival
-        {span_id: at for (_, span_id), at in sorted(joined.announced.items(), reverse=True)},
-        normalized.unknown,
-        Causes(normalized.spans, logs),
-        Skew(spans, edges, offsets, baseline.skew if baseline is not None else {}),
-        {id(each.span): each for each in only_logged},
-        not normalized.continued.isdisjoint(span.span_id for span in spans),
+        announced={span_id: at for (_, span_id), at in sorted(joined.announced.items(), reverse=True)},
+        unaccepted=normalized.unknown,
+        causes=Causes(normalized.spans, logs),
+        skew=Skew(spans, edges, offsets, baseline.skew if baseline is not None else {}),
+        logged={id(each.span): each for each in only_logged},
+        continued=not normalized.continued.isdisjoint(span.span_id for span in spans),
     )
     compensations = [step.compensation for step in plan.steps if step.compensation]
     reporting_spans = [
@@ -150,9 +151,21 @@ def _rebuild_saga(
         *(each.span for each in only_logged),
     ]
     attempted = steps.from_attempts(attempts.collect(reporting_spans, tree, compensations), context, plan)
-    lacks = lacks_records(spans, attempted, context, plan)
-    may_lack = lacks or may_lack_telemetry(spans, lifespan, attempted, context, instances, now, plan)
-    saga = _Assembly(key, spans, logs, lifespan, plan, context, attempted, edges, impossible, lacks, may_lack).saga()
+    is_record_missing = lacks_records(spans, attempted, context, plan)
+    may_lack = is_record_missing or may_lack_telemetry(spans, lifespan, attempted, context, instances, now, plan)
+    saga = _Assembly(
+        key=key,
+        spans=spans,
+        logs=logs,
+        lifespan=lifespan,
+        plan=plan,
+        context=context,
+        attempted=attempted,
+        edges=edges,
+        impossible_times=impossible_times,
+        lacks_records=is_record_missing,
+        may_lack_telemetry=may_lack,
+    ).saga()
     saga = replace(saga, delay=delay) if delay else saga
     return (
         saga if normalized.is_unchanged else replace(saga, spans=tuple(sorted(joined.spans.values(), key=_span_order)))
@@ -191,18 +204,18 @@ class _Assembly:
     context: AttemptContext
     attempted: Sequence[Step]
     edges: Sequence[Edge]
-    impossible: Sequence[ImpossibleTime]
-    lacks: bool
-    """Whether records are known to be missing: `Saga.lacks_records`."""
-    may_lack: bool
-    """Whether records may be missing: `Saga.may_lack_telemetry`."""
+    impossible_times: Sequence[ImpossibleTime]
+    lacks_records: bool
+    """As `Saga.lacks_records`."""
+    may_lack_telemetry: bool
+    """As `Saga.may_lack_telemetry`."""
 
     def saga(self) -> Saga:
         lifespan, attempted, plan = self.lifespan, self.attempted, self.plan
         root = lifespan.roots[0] if lifespan.roots else None
         status = status_of(lifespan, attempted)
         effects = step_effects(attempted, plan)
-        entries = ledger.entries_with_attempts(effects, plan, status, is_complete=not self.may_lack)
+        entries = ledger.entries_with_attempts(effects, plan, status, is_complete=not self.may_lack_telemetry)
         amount, currency = self._amount_and_currency(
             lifespan.roots or [span for span in self.spans if not span.mark.step]
         )
@@ -243,8 +256,8 @@ class _Assembly:
             mixed_outcomes=steps.mixed_outcomes(attempted),
             continued_as=self._continued_as(root),
             parent=self._parent(root),
-            may_lack_telemetry=self.may_lack,
-            lacks_records=self.lacks,
+            may_lack_telemetry=self.may_lack_telemetry,
+            lacks_records=self.lacks_records,
             offsets=dict(self.context.offsets),
         )
 
@@ -258,7 +271,7 @@ class _Assembly:
 
         A step that could start before the saga ended or failed is excluded: it may have, with its records lost.
         """
-        if self.may_lack:
+        if self.may_lack_telemetry:
             return set()
         unstarted = {step.name for step in self.plan.steps} - {step.name for step in self.attempted}
         return unstarted if status is Status.RUNNING else unstarted - plans.ready_steps(self.plan, self.attempted)
@@ -296,7 +309,7 @@ class _Assembly:
             restarts=self.lifespan.restarts,
             spans=self.spans,
             edges=self.edges,
-            impossible=self.impossible,
+            impossible_times=self.impossible_times,
             lost_spans=self.context.lost_spans,
             started_at=self._started_at(),
         )
@@ -389,7 +402,7 @@ def status_of(lifespan: Lifespan, steps: Sequence[Step]) -> Status:
 
 
 LATE_DELIVERY_NS: Final = 5 * NANOSECONDS_PER_SECOND
-"""Nanoseconds by which a record may be received later than its process's heartbeats, before others may follow."""
+"""A record received more than this after its process's heartbeats shows a delay, so that more may follow."""
 
 MISSED_INTERVALS: Final = 1
 """Heartbeat intervals without a report after which a process may have done unreported work."""
@@ -406,12 +419,17 @@ def may_lack_telemetry(
 ) -> bool:
     """Whether telemetry of a started step may be missing.
 
-    It cannot be only if the process of the root span, the orchestrator, calls every step itself and so reports each of
-    them, and if it sends heartbeats, which report what it could not send. While the saga is open, it must still report.
-    In addition, nothing shows that a record is missing: no records were dropped, no traces were sampled, and these were
-    received: the end of each span that it no longer lists as open, the success of each step that an observed step
-    depends on, every step of a completed saga, the failure for which any other saga ended, and the step that a
-    compensation reverses. No record was received later than the heartbeats; otherwise more may follow.
+    It is complete only if all of this holds:
+
+    - The root span was received. Its process, the orchestrator, calls every step itself and so reports each of them.
+    - The orchestrator sends heartbeats, which report what it could not send, and dropped no record.
+    - While the saga is open, the orchestrator still reports.
+    - No trace was sampled.
+    - No record of the orchestrator was received later than its heartbeats; otherwise more may follow.
+    - The end of each span that the orchestrator no longer lists as open was received.
+    - Of a completed saga, every step was received; of any other ended saga, the failure for which it ended.
+    - The step that a compensation reverses was received.
+    - No step whose success an observed step depends on has failed.
     """
     if not lifespan.roots:
         return True

@@ -26,14 +26,14 @@ class Deadline(NamedTuple):
     start: int
     seconds: float
     known: bool = True
-    """Whether it was declared, configured or learned; False if the default is used."""
+    """Whether it was declared or configured; False for a learned or default one."""
 
 
 def of_attempt(case: Case, in_flight_attempt: StepAttempt) -> Deadline:
     """The deadline of an attempt in flight."""
     step, attempt = in_flight_attempt
     start = attempt.started_at + attempt.offset
-    wait = _wait(case, attempt)
+    wait = _wait_until(case, attempt)
     if wait is not None and wait > start:
         return Deadline(wait, 0)
     deadline = _deadline(case, step.name, attempt, start)
@@ -53,7 +53,7 @@ def is_late(case: Case, deadline: Deadline) -> bool:
 def of_next(case: Case, step: str | None, start: int) -> Deadline:
     """The deadline of the next step, or of the saga's close, counted from ``start``."""
     start = max(start, case.saga.resumed_at)
-    wait = _wait(case, case.last.attempt if case.last else None)
+    wait = _wait_until(case, case.last.attempt if case.last else None)
     if wait is not None and wait > start:
         return Deadline(wait, 0)
     transition_limits = case.baseline.transition_limits.get(case.last.step.name) if case.last else None
@@ -63,7 +63,7 @@ def of_next(case: Case, step: str | None, start: int) -> Deadline:
 def _of_next_attempt(case: Case, failed: StepAttempt) -> Deadline:
     """The deadline of the retry of a failed attempt, or of what follows the last one."""
     finished_at = failed.attempt.finished_at or 0
-    wait = _wait(case, failed.attempt)
+    wait = _wait_until(case, failed.attempt)
     if wait is not None and wait > finished_at:
         return Deadline(wait, 0)
     start = finished_at + round((failed.attempt.retry_in or 0) * NANOSECONDS_PER_SECOND)
@@ -96,7 +96,7 @@ def _deadline(
     return Deadline(start, baseline_seconds or case.context.default_timeout, known=False)
 
 
-def _wait(case: Case, attempt: Attempt | None) -> int | None:
+def _wait_until(case: Case, attempt: Attempt | None) -> int | None:
     """The latest intended wait of this attempt, of later attempts, or of the whole saga."""
     if case.saga.awaited_event is not None:
         timeout = case.saga.timeout
@@ -161,8 +161,8 @@ def of_retry(case: Case, failed: StepAttempt) -> Deadline:
         return deadline
     ends = [each.attempt.finished_at or each.attempt.called_at for each in failures]
     waits = [max(after.attempt.called_at - end, 0) for end, after in zip(ends, failures[1:], strict=False)]
-    is_engines = failed.step.attempts[-1].is_only_requested
-    factor = MAX_BACKOFF_FACTOR if is_engines else BACKOFF_FACTOR
+    is_engine_retry = failed.step.attempts[-1].is_only_requested
+    factor = MAX_BACKOFF_FACTOR if is_engine_retry else BACKOFF_FACTOR
     next_due = ends[-1] + round(min(factor * max(waits), max(waits) + MAX_EXTRA_WAIT_NS))
     return deadline._replace(start=max(deadline.start, next_due))
 
@@ -227,11 +227,11 @@ def retried_steps(case: Case) -> Iterator[StepAttempt]:
         ended = (one for one in reversed(step.attempts) if one.state is not AttemptState.IN_FLIGHT)
         if attempt is not next(ended, None) or ledger.is_for_good(attempt, case.saga.status):
             continue
-        if len(consecutive_failures(each)) >= MIN_CONSECUTIVE_FAILURES and not _is_given_up(case, each):
+        if len(consecutive_failures(each)) >= MIN_CONSECUTIVE_FAILURES and not _was_followed(case, each):
             yield each
 
 
-def _is_given_up(case: Case, failed: StepAttempt) -> bool:
+def _was_followed(case: Case, failed: StepAttempt) -> bool:
     """Whether a compensation of this step or of the saga followed, or a step that waits for it in the plan."""
     if failed.step.phase is Phase.COMPENSATION:
         return False
@@ -296,16 +296,16 @@ def forecast_text(case: Case, failed: StepAttempt) -> Text:
 def _last_attempt_ends(case: Case, failed: StepAttempt, next_attempt: int) -> int | None:
     """The time when the last allowed attempt fails, if attempts last as long as the latest and waits grow as before."""
     latest, limit = failed.attempt, failed.attempt.max_attempts
-    whole = case.started_at + round(case.saga.timeout * NANOSECONDS_PER_SECOND) if case.saga.timeout else None
+    saga_deadline = case.started_at + round(case.saga.timeout * NANOSECONDS_PER_SECOND) if case.saga.timeout else None
     left = (limit or 0) - latest.number
     if limit is None or left > MAX_ATTEMPTS_AHEAD:
-        return whole
+        return saga_deadline
     took = max((latest.finished_at or 0) - latest.called_at, 0)
     wait, growth, at = (latest.retry_in or 0) * NANOSECONDS_PER_SECOND, _growth(failed.step.attempts), next_attempt
     for number in range(max(left, 1)):
         at += took + (round(wait) if number else 0)
         wait = min(wait * growth, MAX_FORECAST_WAIT_NS)
-    return at if whole is None else min(at, whole)
+    return at if saga_deadline is None else min(at, saga_deadline)
 
 
 def _growth(attempts: tuple[Attempt, ...]) -> float:

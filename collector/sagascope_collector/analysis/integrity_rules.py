@@ -44,28 +44,28 @@ def applied_twice(case: Case) -> Finding | None:
     items = effects_by_name(case.step_effects)
     compensated = (_compensated_twice(step, items.get(step.compensates or "", ())) for step in compensations)
     pair = next((pair for pair in chain(executed, compensated) if pair is not None), None)
-    return None if pair is None or _may_be_completed(case, pair) else _twice(case, pair)
+    return None if pair is None or _may_records_be_in_transit(case, pair) else _finding_of(case, pair)
 
 
-def _may_be_completed(case: Case, pair: _Pair) -> bool:
+def _may_records_be_in_transit(case: Case, pair: _Pair) -> bool:
     """Whether records of a compensation or an execution between the two may still be in transit."""
     views = (*pair.first.views, *pair.second.views)
     return not case.clock.is_late(max((case.known_at(view) for view in views), default=0), 0)
 
 
 def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> _Pair | None:
-    """Returns (the first execution, the execution that should not have followed)."""
+    """Returns the execution that should not have happened, after the execution or the compensation before it."""
     executed, compensated = effect.executed, effect.compensated
     earlier: Attempt | None = None
     for each in executed:
         between = [one for one in compensated if took_effect_after(each, one)]
-        answered = earlier is not None and any(took_effect_after(one, earlier) for one in between)
+        is_reversed = earlier is not None and any(took_effect_after(one, earlier) for one in between)
         is_proven = earlier is None or not _may_any_be_between(effect.compensation_attempts, earlier, each)
         # compensated and then executed, without an earlier execution that the compensation reversed
         if (
             between
-            and not answered
-            and not any((between[-1].finished_at or 0) <= drive <= each.called_at for drive in restarts)
+            and not is_reversed
+            and not any((between[-1].finished_at or 0) <= restart <= each.called_at for restart in restarts)
         ):
             return _Pair(between[-1], each, is_proven and not restarts and is_proven_after(each, between[-1]))
         if earlier is not None and not any(took_effect_after(one, earlier) for one in between):
@@ -99,13 +99,14 @@ def _may_any_be_between(attempts: Iterable[Attempt], earlier: Attempt, later: At
     )
 
 
-def _twice(case: Case, pair: _Pair) -> Finding:
+def _finding_of(case: Case, pair: _Pair) -> Finding:
     step_attempts = {id(each.attempt): each for each in case.step_attempts}
     first, second = step_attempts[id(pair.first)], step_attempts[id(pair.second)]
     # the missing records may include a compensation between the two
     is_doubtful = case.saga.lacks_records or not pair.is_proven
     confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
-    service, reason = second.attempt.process.service or None, AttentionCode.APPLIED_TWICE
+    service = second.attempt.process.service or None
+    reason = AttentionCode.APPLIED_TWICE
     return Finding.of_attempt(reason, second, service, case.stopped_at, confidence, other=first)
 
 
@@ -123,7 +124,8 @@ def compensation_failed(case: Case) -> Finding | None:
         if step.compensates in case.saga.relied_on:
             continue
         if (is_unread or _is_committed(case, each)) and _has_failed_for_good(case, attempt):
-            service, reason = case.service_of(step.name), AttentionCode.COMPENSATION_FAILED
+            service = case.service_of(step.name)
+            reason = AttentionCode.COMPENSATION_FAILED
             # the missing records may include a later attempt
             is_doubtful = is_unread or (case.saga.lacks_records and not ledger.is_last_allowed(attempt))
             confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
@@ -151,19 +153,27 @@ def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:
 def uncompensated(case: Case) -> Finding | None:
     """The saga ended or was given up, and a committed step with a compensation was not compensated."""
     if case.has_unread_steps and case.clock.is_late(case.end_known_at, IN_TRANSIT_SECONDS):
-        reason, ended_at = AttentionCode.UNCOMPENSATED, case.saga.ended_at or 0
-        return Finding(reason, Phase.COMPENSATION, None, None, ended_at, Confidence.POSSIBLE, subject=case.last)
-    left = next(_left_committed(case), None)
-    if left is None or not _is_given_up(case):
+        return Finding(
+            AttentionCode.UNCOMPENSATED,
+            Phase.COMPENSATION,
+            step=None,
+            service=None,
+            since=case.saga.ended_at or 0,
+            confidence=Confidence.POSSIBLE,
+            subject=case.last,
+        )
+    uncompensated_effect = next(_left_committed(case), None)
+    if uncompensated_effect is None or not _is_abandoned(case):
         return None
-    effect, state = left
+    effect, state = uncompensated_effect
     step = next(step for step in case.saga.steps if step.name == effect.name and step.key == effect.key)
     latest = (effect.executed or effect.attempts or effect.votes)[-1]
     doubtful = state is LedgerState.COMPENSATION_UNKNOWN or (state is LedgerState.UNKNOWN and not effect.executed)
     doubtful |= case.saga.superseded_by is not None or case.saga.other_run is not None
     reported_at = case.reported_since(step.service, case.since)
     confidence = Confidence.LIKELY if reported_at and not doubtful else Confidence.POSSIBLE
-    reason, phase = AttentionCode.UNCOMPENSATED, Phase.COMPENSATION
+    reason = AttentionCode.UNCOMPENSATED
+    phase = Phase.COMPENSATION
     service = case.service_of(step.name)
     return Finding(reason, phase, step.name, service, case.since, confidence, subject=StepAttempt(step, latest))
 
@@ -182,7 +192,7 @@ def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
             yield effect, entry.state
 
 
-def _is_given_up(case: Case) -> bool:
+def _is_abandoned(case: Case) -> bool:
     """Whether the saga ended, or a step failed permanently and nothing followed in time."""
     if ledger.has_ended(case.saga.status):
         return case.clock.is_late(case.end_known_at, IN_TRANSIT_SECONDS)

@@ -66,7 +66,8 @@ def _reported_lost(case: Case) -> Finding | None:
         for each in case.in_flight:
             if _is_about(report, each.attempt):
                 since = each.attempt.started_at + each.attempt.offset
-                service, reason = report.process.service or None, AttentionCode.INSTANCE_LOST
+                service = report.process.service or None
+                reason = AttentionCode.INSTANCE_LOST
                 return Finding.of_attempt(reason, each, service, since, Confidence.POSSIBLE, report.process)
     return None
 
@@ -110,7 +111,8 @@ def _may_be_retried(case: Case, in_flight_attempt: StepAttempt, executor: Proces
 def _lost(case: Case, in_flight_attempt: StepAttempt, process: Process) -> Finding:
     since = in_flight_attempt.attempt.started_at + in_flight_attempt.attempt.offset
     confidence = _confidence_of_loss(case, process, since)
-    service, reason = process.service or None, AttentionCode.INSTANCE_LOST
+    service = process.service or None
+    reason = AttentionCode.INSTANCE_LOST
     return Finding.of_attempt(reason, in_flight_attempt, service, since, confidence, process)
 
 
@@ -133,7 +135,8 @@ def _root_lost(case: Case) -> Finding | None:
     step, failed = _awaited_name(case), case.failing
     subject = failed if failed is not None and deadlines.is_retried(case, failed) else case.last
     confidence = _confidence_of_loss(case, root.process, case.since)
-    service, reason = root.process.service or None, AttentionCode.INSTANCE_LOST
+    service = root.process.service or None
+    reason = AttentionCode.INSTANCE_LOST
     return Finding(reason, case.phase, step, service, case.since, confidence, subject, root.process)
 
 
@@ -160,7 +163,8 @@ def _retrier_lost(case: Case) -> Finding | None:
     if found is None or not case.clock.has_elapsed(case.since, IN_TRANSIT_SECONDS):
         return None
     failed, process = found
-    since, reason = failed.attempt.finished_at or failed.attempt.called_at, AttentionCode.INSTANCE_LOST
+    since = failed.attempt.finished_at or failed.attempt.called_at
+    reason = AttentionCode.INSTANCE_LOST
     confidence = _confidence_of_loss(case, process, since)
     return Finding.of_attempt(reason, failed, process.service or None, since, confidence, process)
 

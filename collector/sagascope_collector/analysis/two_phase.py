@@ -76,7 +76,8 @@ def _unproven_outcome(case: Case) -> Finding | None:
             continue
         due = deadlines.of_next(case, step.name, voted_at)
         if decided_at > due.start + round(due.seconds * NANOSECONDS_PER_SECOND):
-            service, reason = case.service_of(step.name), AttentionCode.MIXED_OUTCOME
+            service = case.service_of(step.name)
+            reason = AttentionCode.MIXED_OUTCOME
             return Finding(reason, Phase.FORWARD, step.name, service, decided_at, Confidence.POSSIBLE, subject=each)
     return None
 

@@ -105,9 +105,9 @@ def utc_datetime(at: int) -> datetime:
     return _EPOCH + timedelta(seconds=at // NANOSECONDS_PER_SECOND)
 
 
-def time_text(at: int, now: int) -> Text:
-    """Formats a time in UTC: ``14:02:11Z``, with its date unless the other time has the same date."""
-    then, today = utc_datetime(at), utc_datetime(now)
+def time_text(at: int, reference: int) -> Text:
+    """Formats a time in UTC: ``14:02:11Z``, with its date unless the reference time has the same date."""
+    then, today = utc_datetime(at), utc_datetime(reference)
     if then.date() == today.date():
         return Text(Time(at, f"{then:%H:%M:%S}Z"))
     year = "" if then.year == today.year else f" {then.year}"
