@@ -22,9 +22,14 @@ def attempts(
     attempt: Callable[[int], int],
     step: Callable[[int], str],
     parent: Callable[[int], int],
-    attributes: Callable[[int], dict[str, str]] = lambda _: {},
+    compensates: Callable[[int], str] = lambda _: "",
+    key: Callable[[int], str] = lambda _: "",
 ) -> Facts:
     """A saga of attempts, each described by its number."""
+
+    def type_(number: int) -> str:
+        return semconv.TYPE_COMPENSATION if compensates(number) else ""
+
     spans = [
         Span(
             "a" * 32,
@@ -36,9 +41,10 @@ def attempts(
             START + number * SECOND + SECOND // 2,
             "unset",
             "",
-            Mark("8492", "payment", "", semconv.ROLE_STEP, step(number), "", "", attempt(number)),
+            Mark("8492", "payment", "", semconv.ROLE_STEP, step(number), type_(number), key(number), attempt(number)),
             WALLET,
-            {semconv.SAGA_ID: "8492", semconv.SAGA_NAME: "payment", **attributes(number)},
+            {semconv.SAGA_ID: "8492", semconv.SAGA_NAME: "payment"}
+            | ({semconv.STEP_COMPENSATES: of} if (of := compensates(number)) else {}),
         )
         for number in range(count)
     ]
@@ -49,16 +55,13 @@ def compensated(count: int, key: Callable[[int], str], step: Callable[[int], str
     """A saga in which each step, or each item of a step, is compensated once."""
     half = count // 2
 
-    def attributes(number: int) -> dict[str, str]:
-        given = {semconv.STEP_KEY: key(number % half)}
-        if number >= half:
-            given |= {semconv.STEP_TYPE: semconv.TYPE_COMPENSATION, semconv.STEP_COMPENSATES: step(number % half)}
-        return given
+    def compensates(number: int) -> str:
+        return step(number % half) if number >= half else ""
 
     def name(number: int) -> str:
-        return step(number) if number < half else f"un{step(number % half)}"
+        return f"un{compensates(number)}" if compensates(number) else step(number)
 
-    return attempts(count, lambda _: 1, name, lambda _: 0, attributes)
+    return attempts(count, lambda _: 1, name, lambda _: 0, compensates, lambda number: key(number % half))
 
 
 SHAPES: dict[str, Callable[[int], Facts]] = {
