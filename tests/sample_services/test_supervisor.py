@@ -242,6 +242,11 @@ def test_address_of_another_machine_is_not_called_used() -> None:
         Addresses.choose({"api": Address("192.0.2.1", 4319)}, free=True)
 
 
+def test_a_row_of_ports_that_ends_above_the_highest_is_refused() -> None:
+    with pytest.raises(CannotStart, match=r"127\.0\.0\.1:65536 cannot be used \(the highest port is 65535\)"):
+        Addresses.choose({"services": Address("127.0.0.1", 65_534)}, free=True)
+
+
 def test_address_requested_twice_is_refused(port: int) -> None:
     address = Address("127.0.0.1", port)
     with pytest.raises(CannotStart, match=r"requested twice(?s:.*)requested twice"):

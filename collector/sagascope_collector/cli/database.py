@@ -101,8 +101,15 @@ def rebuild(db: Annotated[str, setting("db")] = DEFAULT_DB) -> None:
     """
     from sagascope_collector.storage import Storage
 
+    _require_file(db)
     with closing(Storage(db)) as storage:
         typer.echo(f"{summarize_all(storage):,} transactions were summarized.")
+
+
+def _require_file(db: str) -> None:
+    """Refuses a file that does not exist: opening it would create an empty database."""
+    if not Path(db).is_file():
+        raise BadValue(f"{db} does not exist. Name the file of a stopped collector with --db.")
 
 
 def summarize_all(storage: "Storage", clock: Callable[[], int] = time.time_ns) -> int:
@@ -155,8 +162,7 @@ def migrate(
 
     if not to_lake:
         raise typer.BadParameter("write --to-lake: a lake is the only destination.")
-    if not Path(db).is_file():
-        raise BadValue(f"{db} does not exist. Name the file of a stopped collector with --db.")
+    _require_file(db)
     target = lake_of(lake, lake_data, s3_endpoint)
     from sagascope_collector.lake import Transfer
 

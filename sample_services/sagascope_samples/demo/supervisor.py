@@ -31,6 +31,8 @@ SERVICES: Final = ("orchestrator", "fraud", "wallet", "ledger", "shipping", "not
 
 LOOPBACK: Final = "127.0.0.1"
 
+MAX_PORT: Final = 65_535
+
 FREE_RANGE: Final = range(20_000, 32_000)
 """Below the ephemeral ports of outgoing connections, so that none takes a port before its process listens."""
 
@@ -54,7 +56,7 @@ class Address:
             ValueError: The text is neither.
         """
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65_535:
+        if not colon or not port.isdecimal() or int(port) > MAX_PORT:
             raise ValueError(f"{text!r} is not HOST:PORT")
         return cls(host.strip("[]") or LOOPBACK, int(port))
 
@@ -152,6 +154,8 @@ def _check(wanted: Sequence[tuple[str, Address]]) -> None:
 
 def _bind_error(address: Address) -> str | None:
     """Returns why this user cannot listen on an address; None if nothing prevents it."""
+    if address.port > MAX_PORT:
+        return f"cannot be used (the highest port is {MAX_PORT})"
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

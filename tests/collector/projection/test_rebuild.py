@@ -9,6 +9,7 @@ from sagascope_collector.__main__ import build
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
 from sagascope_collector.cli.database import summarize_all
+from sagascope_collector.errors import BadValue
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
@@ -63,3 +64,10 @@ def test_the_command_reports_what_it_did(tmp_path: Path) -> None:
     filled(tmp_path / "x.duckdb").close()
     outcome = CliRunner().invoke(build(["rebuild"]), ["rebuild", "--db", str(tmp_path / "x.duckdb")])
     assert (outcome.exit_code, outcome.output) == (0, "70 transactions were summarized.\n")
+
+
+def test_a_file_that_does_not_exist_is_refused_and_not_created(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.duckdb"
+    outcome = CliRunner().invoke(build(["rebuild"]), ["rebuild", "--db", str(missing)])
+    assert isinstance(outcome.exception, BadValue)
+    assert not missing.exists()
