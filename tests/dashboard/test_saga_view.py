@@ -160,7 +160,7 @@ def test_very_many_attempts_are_counted_and_not_all_listed() -> None:
 
 
 def test_of_a_very_long_ledger_what_may_have_to_be_compensated_comes_first() -> None:
-    entry = {"step": "a", "compensation": None, "state": "not_seen", "amount": None, "currency": None}
+    entry = {"step": "a", "key": "", "compensation": None, "state": "not_seen", "amount": None, "currency": None}
     committed = entry | {"step": "z", "state": "committed"}
     shown = saga_view(saga(ledger=[*[entry] * (MAX_LEDGER_LINES + 2), committed]))
     assert (shown.ledger[0].step, len(shown.ledger)) == ("z", MAX_LEDGER_LINES)
@@ -186,7 +186,7 @@ def test_of_a_very_long_plan_the_steps_around_the_current_one_are_listed(
 
 
 def test_the_ledger_tells_the_items_of_a_step_apart() -> None:
-    entry = {"step": "pick", "compensation": None, "state": "committed", "amount": None, "currency": None}
+    entry = {"step": "pick", "key": "", "compensation": None, "state": "committed", "amount": None, "currency": None}
     view = saga_view(saga(ledger=[entry | {"key": "item-1"}, entry | {"key": "item-2", "state": "compensated"}]))
     text = json.dumps(ledger(view))
     assert '"pick [item-1]"' in text
@@ -196,7 +196,14 @@ def test_the_ledger_tells_the_items_of_a_step_apart() -> None:
 
 @pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])
 def test_what_is_in_force_alarms_only_while_it_may_have_to_go(status: str, word: str) -> None:
-    entry = {"step": "wallet.debit", "compensation": None, "state": "committed", "amount": "50.00", "currency": "EUR"}
+    entry = {
+        "step": "wallet.debit",
+        "key": "",
+        "compensation": None,
+        "state": "committed",
+        "amount": "50.00",
+        "currency": "EUR",
+    }
     view = saga_view(saga(status=status, ledger=[entry]))
     text = json.dumps(ledger(view), ensure_ascii=False)
     assert f'"{word}"' in text

@@ -129,7 +129,7 @@ SAGA = schemas.Saga(
     ],
     ledger=[
         schemas.LedgerEntry(
-            step="wallet.debit", compensation="wallet.refund", state="committed", amount="50.00", currency="EUR"
+            step="wallet.debit", key="", compensation="wallet.refund", state="committed", amount="50.00", currency="EUR"
         )
     ],
     runs=[""],

@@ -352,7 +352,7 @@ class LedgerEntry(Wire):
     """The committed effect of one step, or of one item (`key`) of a step, and whether it was compensated."""
 
     step: str
-    key: str = ""
+    key: str
     compensation: str | None
     state: LedgerStateName
     amount: str | None
