@@ -5,6 +5,7 @@ limits are those that the collector has too.
 """
 
 import base64
+import contextlib
 import hashlib
 import logging
 import os
@@ -153,7 +154,8 @@ def serve(host: str, port: int) -> None:
     for name in NOISY_LOGGERS:
         logging.getLogger(name).addFilter(RepeatFilter())
     os.environ[LISTENING_VARIABLE] = host
-    limited_server(app, host, port).run()
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again after it has stopped in order
+        limited_server(app, host, port).run()
 
 
 def limited_server(application: Any, host: str, port: int, connections: int = MAX_CONNECTIONS) -> uvicorn.Server:

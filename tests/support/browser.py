@@ -51,7 +51,7 @@ def running_dashboard(
     words = ["sagascope_dashboard", "--address", f"{host}:{port}", "--url", url, *options]
     process = preloaded.spawn(*words, output=log, environment=environment, folder=folder)
     try:
-        _wait_until_healthy(f"http://{address}", process, log)
+        _wait_untilis_healthy(f"http://{address}", process, log)
         yield f"http://{address}"
     finally:
         process.terminate()
@@ -69,15 +69,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_healthy(address: str, process: preloaded.Spawned, log: Path) -> None:
+def _wait_untilis_healthy(address: str, process: preloaded.Spawned, log: Path) -> None:
     deadline = time.monotonic() + START_WITHIN
-    while not _healthy(address):
+    while not is_healthy(address):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"The dashboard did not start:\n{log.read_text()}")
         time.sleep(0.05)
 
 
-def _healthy(address: str) -> bool:
+def is_healthy(address: str) -> bool:
+    """Whether a dashboard answers at an address."""
     try:
         return httpx.get(f"{address}/_stcore/health", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
