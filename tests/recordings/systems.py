@@ -177,7 +177,7 @@ def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
 
     from sagascope_samples.chassis import faults_to_environment
     from sagascope_samples.choreography import BROKER_VARIABLE, ROLES, STREAM, faults_of
-    from sagascope_samples.demo.scenario import payments
+    from sagascope_samples.demo.scenario import generate_payments
 
     with running_nats(folder) as broker:
         environment = {**os.environ, BROKER_VARIABLE: broker, "SAGASCOPE_ENDPOINT": otlp}
@@ -193,7 +193,7 @@ def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
                     services[name] = subprocess.Popen(
                         command, env={**environment, **faults_to_environment(faults_of(name))}, stdout=log, stderr=log
                     )
-            for order in payments():
+            for order in generate_payments():
                 last = order.payment == "8494"
                 if last:
                     await asyncio.sleep(4)

@@ -107,7 +107,7 @@ class Alerter:
 
     def _notification(self, incident: Incident, decision: Decision, now: int) -> Notification:
         event = decision.event.value if decision.event else ""
-        message = messages.message(event, incident, now, rule=decision.rule, link=self._alerts.link)
+        message = messages.build_message(event, incident, now, rule=decision.rule, link=self._alerts.link)
         id_ = _notification_id(decision.state, event)
         return Notification(id_, decision.state.receiver, now, event, json.dumps(message))
 
@@ -121,7 +121,7 @@ class Alerter:
                 # resolved so long ago that it is no longer in memory
                 except NotFound:
                     continue
-                found.append(messages.message("opened", incident, now, rule="", link=self._alerts.link))
+                found.append(messages.build_message("opened", incident, now, rule="", link=self._alerts.link))
         return found
 
 

@@ -229,8 +229,8 @@ class WebhookChannel:
         """Returns the message, or the receiver's own body with the message's fields filled in."""
         if receiver.body is None:
             return message
-        fields = messages.texts(message)
-        return messages.fill(
+        fields = messages.template_fields(message)
+        return messages.fill_template(
             receiver.body, messages.escaped_for_chat(fields) if receiver.escape is Escape.CHAT else fields
         )
 
@@ -247,7 +247,7 @@ class WebhookChannel:
         if receiver.body is None:
             return message
         known = {name: str(message[name]) for name in ("event", "headline", "at")}
-        return messages.fill(receiver.body, dict.fromkeys(messages.FIELDS, "") | known)
+        return messages.fill_template(receiver.body, dict.fromkeys(messages.FIELDS, "") | known)
 
 
 class AlertmanagerChannel:

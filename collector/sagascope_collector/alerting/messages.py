@@ -52,7 +52,7 @@ Message = Mapping[str, Any]
 """The default body of a notification."""
 
 
-def message(event: str, incident: Incident, at: int, *, rule: str, link: str) -> dict[str, Any]:
+def build_message(event: str, incident: Incident, at: int, *, rule: str, link: str) -> dict[str, Any]:
     """Describes an event of an incident as a sentence and as fields; `at` is in nanoseconds since 1970."""
     return {
         "version": VERSION,
@@ -111,7 +111,7 @@ def build_test_message(at: int) -> dict[str, Any]:
         changed_at=0,
         peak=0,
     )
-    return message("opened", incident, at, rule="", link="") | {"event": "test", "headline": TEST_HEADLINE}
+    return build_message("opened", incident, at, rule="", link="") | {"event": "test", "headline": TEST_HEADLINE}
 
 
 def headline(event: str, incident: Incident) -> str:
@@ -157,39 +157,39 @@ def _failure_rate(rate: FailureRate) -> dict[str, Any]:
     return {"failed": rate.failed, "ended": rate.ended, "baseline": rate.baseline, "step": rate.step or None}
 
 
-def texts(message_: Message) -> dict[str, str]:
+def template_fields(message: Message) -> dict[str, str]:
     """Returns every field of a message as text, by its name in `FIELDS`."""
-    incident = message_["incident"]
+    incident = message["incident"]
     flat = {
         **incident,
         **incident["recommended_actions"],
-        **{name: message_[name] for name in ("event", "headline", "at", "rule", "link")},
+        **{name: message[name] for name in ("event", "headline", "at", "rule", "link")},
     }
     flat["examples"] = ", ".join(incident["examples"])
     flat["amount_at_risk"] = "; ".join(schemas.AmountAtRisk(**each).text for each in incident["amount_at_risk"])
     return {name: "" if flat[name] is None else str(flat[name]) for name in FIELDS}
 
 
-def checked(template: Any) -> Any:
+def check_template(template: Any) -> Any:
     """Returns a template after checking that all its fields exist.
 
     Raises:
         ValueError: The template names an unknown field, or is nested too deeply.
     """
-    fill(template, {})
+    fill_template(template, {})
     return template
 
 
-def fill(template: Any, values: Mapping[str, str], depth: int = MAX_TEMPLATE_DEPTH) -> Any:
+def fill_template(template: Any, values: Mapping[str, str], depth: int = MAX_TEMPLATE_DEPTH) -> Any:
     """Returns the JSON template with its fields filled in. Values cannot change the structure of the JSON."""
     if depth < 0:
         raise ValueError("the body is nested too deep")
     if isinstance(template, str):
         return Template.parse(template, _check_field).filled(values)
     if isinstance(template, Mapping):
-        return {key: fill(value, values, depth - 1) for key, value in template.items()}
+        return {key: fill_template(value, values, depth - 1) for key, value in template.items()}
     if isinstance(template, list | tuple):
-        return [fill(each, values, depth - 1) for each in template]
+        return [fill_template(each, values, depth - 1) for each in template]
     return template
 
 

@@ -25,7 +25,7 @@ def _seconds(value: Any) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _http(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
@@ -39,12 +39,12 @@ def _http(url: str) -> str:
 Duration = Annotated[float, BeforeValidator(_seconds)]
 """Seconds; the file states a number with its unit."""
 
-Url = Annotated[str, AfterValidator(_http)]
+Url = Annotated[str, AfterValidator(_check_url)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 ReceiverNames = Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
-class _Part(BaseModel):
+class _FileModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -67,7 +67,7 @@ class Escape(StrEnum):
     """Nothing is escaped, for receivers that show plain text."""
 
 
-class Receiver(_Part):
+class Receiver(_FileModel):
     """An address to which notifications are posted."""
 
     name: Name
@@ -75,7 +75,7 @@ class Receiver(_Part):
     type: ReceiverType = ReceiverType.WEBHOOK
     token_env: Name | None = None
     """The variable of the collector's environment that holds a bearer token."""
-    body: Annotated[dict[str, Any] | None, AfterValidator(messages.checked)] = None
+    body: Annotated[dict[str, Any] | None, AfterValidator(messages.check_template)] = None
     """The body that replaces the default JSON; ``{headline}`` and other fields are filled in."""
     escape: Escape = Escape.CHAT
     """How the fields of `body` are escaped."""
@@ -88,7 +88,7 @@ class Receiver(_Part):
         return self
 
 
-class Match(_Part):
+class Match(_FileModel):
     """The incidents that a rule applies to; a key that is left out matches all of them."""
 
     environment: tuple[str, ...] | None = None
@@ -100,7 +100,7 @@ class Match(_Part):
     scope: tuple[schemas.ScopeName, ...] | None = None
 
 
-class Rule(_Part):
+class Rule(_FileModel):
     """When an incident notifies receivers. All conditions must hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -117,7 +117,7 @@ class Rule(_Part):
     """The receivers by name; None: all of them."""
 
 
-class Watchdog(_Part):
+class Watchdog(_FileModel):
     """A signal that is repeated while the collector receives and evaluates telemetry (a dead man's switch)."""
 
     interval: Annotated[Duration, Field(ge=1.0)] = 60.0
@@ -136,7 +136,7 @@ DEFAULT_RULES: Final = (
 """The rules of a file that has none."""
 
 
-class Alerts(_Part):
+class Alerts(_FileModel):
     """The alerts file."""
 
     receivers: Annotated[tuple[Receiver, ...], Field(min_length=1)]
@@ -199,11 +199,11 @@ ABSENCE_REASONS: Final = frozenset(
 )
 """Reasons that may rest on telemetry that was not received."""
 
-States = Mapping[tuple[str, str], AlertState]
+AlertStates = Mapping[tuple[str, str], AlertState]
 """The states of receivers, by (receiver, incident)."""
 
 
-def decide(alerts: Alerts, incident: Incident, states: States, now: int) -> list[Decision]:
+def decide(alerts: Alerts, incident: Incident, states: AlertStates, now: int) -> list[Decision]:
     """Returns the current changes for all receivers of one incident; empty if nothing changes."""
     rules = {} if incident.state is State.RESOLVED else recipients(alerts, incident, now)
     names = [each.name for each in alerts.receivers]

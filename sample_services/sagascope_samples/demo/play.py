@@ -19,7 +19,15 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sagascope_samples.demo.scenario import SAGA, Finding, HttpScenario, Inspector, NoProgress, PlantedFault, Scenario
+from sagascope_samples.demo.scenario import (
+    SAGA,
+    Finding,
+    HttpScenario,
+    Inspector,
+    PlantedFault,
+    Scenario,
+    ScenarioStalled,
+)
 from sagascope_samples.demo.supervisor import (
     DEFAULT_FOLDER,
     LISTENERS,
@@ -262,7 +270,7 @@ async def play(options: Options) -> int:
             report = await _run(options, console, folder)
     except FaultsNotFound as failure:
         return _write_report(failure.report, options, console)
-    except (ProcessDied, ProcessNotReady, NoProgress, httpx.HTTPError) as error:
+    except (ProcessDied, ProcessNotReady, ScenarioStalled, httpx.HTTPError) as error:
         console.write(str(error), "red")
         if not options.json:
             return 1

@@ -47,7 +47,7 @@ CUSTOMERS: Final = (
 """Invented shops."""
 
 
-def payments() -> Iterator[Order]:
+def generate_payments() -> Iterator[Order]:
     """Yields the same payments each time, without end, with ids ascending from `FIRST_ID`."""
     random = Random(SEED)  # noqa: S311  the scenario must repeat; nothing here is a secret
     for number in count(FIRST_ID):
@@ -63,7 +63,7 @@ def payments() -> Iterator[Order]:
 async def spaced_payments(first: int = FIRST_ID, number: int = PAYMENTS) -> AsyncIterator[Order]:
     """Yields payments from this id on, `PAYMENT_INTERVAL_SECONDS` apart."""
     begin = first - FIRST_ID
-    for order in islice(payments(), begin, begin + number):
+    for order in islice(generate_payments(), begin, begin + number):
         yield order
         await asyncio.sleep(PAYMENT_INTERVAL_SECONDS)
 
@@ -141,7 +141,7 @@ class Inspector:
         return any(instance["in_flight"] > 0 for instance in instances)
 
 
-class NoProgress(Exception):
+class ScenarioStalled(Exception):
     """The scenario cannot continue, although no process died. The message says what it waits for."""
 
 
@@ -149,12 +149,12 @@ async def wait_until(condition: Callable[[], Awaitable[bool]], otherwise: str) -
     """Waits until the condition is true.
 
     Raises:
-        NoProgress: It is not true in time.
+        ScenarioStalled: It is not true in time.
     """
     deadline = asyncio.get_running_loop().time() + PROGRESS_TIMEOUT_SECONDS
     while not await condition():
         if asyncio.get_running_loop().time() > deadline:
-            raise NoProgress(f"No progress for {PROGRESS_TIMEOUT_SECONDS:.0f} s: {otherwise}.")
+            raise ScenarioStalled(f"No progress for {PROGRESS_TIMEOUT_SECONDS:.0f} s: {otherwise}.")
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
@@ -170,7 +170,7 @@ class Scenario(ABC):
     """
 
     planted_faults: ClassVar[Sequence[PlantedFault]]
-    payments: ClassVar[int] = PAYMENTS
+    payment_count: ClassVar[int] = PAYMENTS
     """Payments of a headless run: every planted fault, and enough payments without one to compare with."""
     collector_options: ClassVar[Sequence[str]] = ()
     """Further command-line options of the collector."""
@@ -189,7 +189,7 @@ class Scenario(ABC):
 
     @abstractmethod
     async def play(self, *, until_cancelled: bool = False) -> None:
-        """Sends `payments`, and plants the faults; with `until_cancelled`, does not return afterwards."""
+        """Sends `payment_count` payments, and plants the faults; with `until_cancelled`, does not return afterwards."""
 
     async def wait_for_healthy(self) -> None:
         """Waits until all payments without a fault that were sent have completed."""
@@ -231,9 +231,9 @@ class ShopScenario(Scenario):
             "NO_PROXY": "*",
             **faults_to_environment(self.faults),
         }
-        command = module(type(self).__module__, str(FIRST_ID), str(self.payments), str(self._folder))
+        command = module(type(self).__module__, str(FIRST_ID), str(self.payment_count), str(self._folder))
         self.supervisor.start(ProcessSpec("shop", command, environment, ready_url=""))
-        self.sent += [str(FIRST_ID + number) for number in range(self.payments)]
+        self.sent += [str(FIRST_ID + number) for number in range(self.payment_count)]
 
         async def is_received() -> bool:
             return await self.inspector.saga(self.killed) is not None
@@ -316,16 +316,16 @@ class HttpScenario(Scenario):
     """Requests payments from the orchestrator, and kills a service while it works on one."""
 
     planted_faults = PLANTED_FAULTS
-    payments = HEADLESS_PAYMENTS
+    payment_count = HEADLESS_PAYMENTS
 
     def __init__(self, addresses: Addresses, folder: Path) -> None:
         super().__init__(services(addresses, folder))
         self._urls = {name: address.url for name, address in addresses.services.items()}
 
     async def play(self, *, until_cancelled: bool = False) -> None:
-        """Sends `payments`, and plants the faults; with `until_cancelled`, sends payments without end."""
+        """Sends `payment_count` payments, and plants the faults; with `until_cancelled`, sends payments without end."""
         async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
-            for order in islice(payments(), None if until_cancelled else self.payments):
+            for order in islice(generate_payments(), None if until_cancelled else self.payment_count):
                 next_at = asyncio.get_running_loop().time() + HTTP_INTERVAL_SECONDS
                 planted = FAULT_BY_PAYMENT.get(order.payment)
                 if planted is None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from sagascope_collector.alerting.messages import headline
-from sagascope_collector.alerting.rules import DEFAULT_RULES, Alerts, Event, States, decide, recipients
+from sagascope_collector.alerting.rules import DEFAULT_RULES, Alerts, AlertStates, Event, decide, recipients
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
 from sagascope_collector.incident_records import AlertState, AmountAtRisk, FailureRate
 from sagascope_collector.incidents import Incident, Scope, State
@@ -40,7 +40,7 @@ def alerts(**keys: object) -> Alerts:
     return Alerts.model_validate({**ONE, "rules": [{"name": "any"}], **keys})
 
 
-def after(alerts: Alerts, *incidents: Incident, known: States | None = None) -> list[Event | None]:
+def after(alerts: Alerts, *incidents: Incident, known: AlertStates | None = None) -> list[Event | None]:
     """The events of looks at an incident, one a second."""
     state, events = dict(known or {}), []
     for second, incident in enumerate(incidents):
