@@ -451,7 +451,7 @@ def test_the_last_report_of_a_killed_coordinator_is_part_of_the_verdict(
         (("--dsn", "a=x", "--dsn", "a=y"), "Two databases have the same name"),
         (("--dsn", "a=x", "--gid", "("), "--gid is not a regular expression"),
         (("--dsn", "a=x", "--gid", "x"), "--gid needs a group"),
-        (("--dsn", "a=x", "--metrics", "nowhere"), "is not an address"),
+        (("--dsn", "a=dbname=x", "--metrics", "nowhere"), "is not an address"),
     ],
 )
 def test_invalid_options_end_the_command_with_a_message(options: tuple[str, ...], message: str) -> None:

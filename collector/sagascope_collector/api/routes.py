@@ -199,7 +199,7 @@ def _sql_routes(queries: Queries | None) -> APIRouter:
     async def sql(request: schemas.SqlQuery, _: Annotated[NoParameters, Query()]) -> Response:
         """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and returns its first rows."""
         if slot is None:
-            raise Disabled("SQL is disabled: with --no-sql, or as the API does not listen on loopback only.")
+            raise Disabled("SQL is off: by --no-sql, or because the API listens beyond loopback; see serve --sql.")
         return json_response(await slot.answer(request))
 
     return router

@@ -24,6 +24,9 @@ NOT_DESCRIBED = ("place", "path", "file", "db", "delete", "state", "note")
 SIGN_OF_LIFE = "collector_runs"
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
     with running_collector(tmp_path_factory.mktemp("reading")) as running:
