@@ -296,17 +296,28 @@ for _key, _requirement, _how, _predicate, _is_required in (
 
 @HEARTBEATS.check(
     "heartbeat.sequence",
-    "Each heartbeat of a process has the next sequence number.",
-    "Increase the number by one; all parts of a heartbeat share it. A forked child is another process.",
+    "Each heartbeat of a process has the next sequence number; it may skip those of heartbeats that were not sent.",
+    "Increase it by one for each heartbeat; all parts of a heartbeat share it. A forked child is another process.",
 )
 def _sequence(capture: Capture) -> Iterator[Finding]:
     for heartbeats in _heartbeats_by_process(capture).values():
         for one, following in pairwise(heartbeats):
-            is_gap = following.sequence - one.sequence != 1
-            yield Finding(following.where, f"{following.sequence} follows {one.sequence}" if is_gap else "")
+            wrong = f"{following.sequence} follows {one.sequence}" if _is_counted_too_fast(one, following) else ""
+            yield Finding(following.where, wrong)
         for each in heartbeats:
             is_repeated = len(set(map(_part_number, each.parts))) < len(each.parts)
             yield Finding(each.where, f"{each.sequence} was received twice" if is_repeated else "")
+
+
+def _is_counted_too_fast(one: Heartbeat, following: Heartbeat) -> bool:
+    """Whether more heartbeats are counted between these two than there was time for.
+
+    An emitter may leave out a heartbeat that a newer one replaced before it was sent.
+    """
+    left_out = following.sequence - one.sequence - 1
+    interval: Any = following.first.attributes.get(semconv.HEARTBEAT_INTERVAL)
+    seconds = (following.first.at - one.first.at) / NANOSECONDS_PER_SECOND
+    return left_out > 0 and not (is_seconds(interval) and seconds >= left_out * interval)
 
 
 @HEARTBEATS.check(

@@ -261,6 +261,13 @@ def test_a_wrong_log_record_fails_its_check(point: str, tmp_path: Path) -> None:
     assert set(failed) <= {point, "heartbeat.announced", "heartbeat.parts"}
 
 
+def test_a_heartbeat_may_be_replaced_by_a_newer_one_before_it_is_sent(tmp_path: Path) -> None:
+    spans = traces(span(1, name="record", kind=1, attributes=STEP), of=ME)
+    beats = [beat(4, interval=0.2), beat(6, interval=0.2, at=NOON + round(0.4e9))]
+    _, report = report_of(tmp_path / "telemetry.jsonl", spans, logs(*beats, of=ME))
+    assert points(report, "failed") == {}
+
+
 def test_what_blocks_a_saga_is_certain_where_the_sender_reports_it(tmp_path: Path) -> None:
     blocked = of_saga() | {"sagascope.blocked.cause": "paused"}
     paused = log(
