@@ -105,7 +105,5 @@ class AttentionCode(StrEnum):
         record = _Record(*fields)  # type: ignore[arg-type]  # an enum passes a tuple as positional arguments
         member = str.__new__(cls, record.code)
         member._value_ = record.code
-        member.label, member.tone, member.icon, member.scope = record.label, record.tone, record.icon, record.scope
-        member.remedy, member.risks_money = record.remedy, record.risks_money
-        member.rests_on_absence, member.stops_at_step = record.rests_on_absence, record.stops_at_step
+        vars(member).update(record._asdict())
         return member

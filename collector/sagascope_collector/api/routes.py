@@ -199,7 +199,7 @@ def _sql_routes(queries: Queries | None) -> APIRouter:
     async def sql(request: schemas.SqlQuery, _: Annotated[NoParameters, Query()]) -> Response:
         """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and returns its first rows."""
         if slot is None:
-            raise Disabled("SQL is off: by --no-sql, or because the API listens beyond loopback; see serve --sql.")
+            raise Disabled("SQL is off: --no-sql was given, or the API listens beyond loopback. See serve --sql.")
         return json_response(await slot.answer(request))
 
     return router
