@@ -70,11 +70,13 @@ def restore(path: Path, database: Path) -> Contents:
     """Creates a database from a backup; removes it if that fails.
 
     Raises:
-        BadValue: a file of that name exists, the backup is not valid, or the database cannot be written.
+        BadValue: there is no backup, or it is not valid; the database exists, or cannot be written.
     """
     for each in (database, Path(f"{database}.wal"), Path(f"{database}.d")):
         if each.exists():
             raise BadValue(f"{each} exists and was not changed. Move it away, or name another with --db.")
+    if not path.is_file():
+        raise BadValue(f"{path} does not exist, or is not a file.")
     contents = verify(path)
     new = database.with_name(f".{database.name}.{os.getpid()}")
     try:

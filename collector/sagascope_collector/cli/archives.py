@@ -185,6 +185,12 @@ def export(
     """
     if (id is None) is (parquet is None):
         raise BadValue("Give either the id of a transaction or --parquet FOLDER.")
+    if id is not None and (since or until or db):
+        raise BadValue("--since, --until and --db are for --parquet.")
+    if parquet is not None and (output or name or run or environment):
+        raise BadValue(
+            "--output, --name, --run and --environment are for one transaction; --parquet exports everything."
+        )
     if parquet is not None:
         written = _export_parquet(client, db, parquet, since, until)
         typer.echo(f"{safe_text.line(str(parquet))} has {written:,} records.")

@@ -234,11 +234,11 @@ def remap(
     if json:
         terminal.print_json(state)
     elif state.is_running:
-        typer.echo(f"{state.records:,} stored records are being mapped in the background; status shows the progress.")
+        typer.echo("Stored records are being mapped in the background; GET /api/v1/remap shows the progress.")
     elif not state.has_rules:
         typer.echo("The mapping file has no rules: stored records stay as they are.")
     else:
-        typer.echo(f"All {state.records:,} stored records are mapped by the rules of the file.")
+        typer.echo("All stored records are mapped by the rules of the file.")
 
 
 @with_credentials

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from sagascope_collector.cli.options import Command, flag, setting_parameter, with_credentials, with_options
-from sagascope_collector.client import DEFAULT_URL, Credentials
+from sagascope_collector.client import DEFAULT_URL, Client, Credentials
 from sagascope_collector.errors import INSTALL, CannotStart
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def dashboard(
     ] = None,
 ) -> None:
     """Open the dashboard of a collector."""
-    credentials.headers(), credentials.tls()  # a wrong file is an error of this command, not of each page
+    with Client(url, credentials=credentials):
+        pass  # a wrong URL or file is an error of this command, not of each page
     os.environ.update(credentials.environment())
     lists = {"--link": link or (), "--allowed-host": allowed_host or ()}
     words = [word for option, values in lists.items() for value in values for word in (option, value)]

@@ -122,8 +122,10 @@ def triage(
     are listed one by one. Exit status 0 also if no action is required.
     """
     is_filtered = filters != SagaFilters()
-    if plan and is_filtered:
-        raise typer.BadParameter("--plan lists all transactions that need attention; it takes no filter.")
+    if plan and (is_filtered or limit):
+        raise typer.BadParameter(
+            "--plan lists all transactions that need attention; it takes no filter and no --limit."
+        )
     if plan:
         incidents.plan(client)
         return

@@ -22,6 +22,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from sagascope import semconv
 from sagascope_collector.client import Client, ClientError, NotFound
 from sagascope_collector.doctor.checks import (
+    LOG_ADVICE,
     CollectorStatus,
     Result,
     State,
@@ -195,7 +196,7 @@ def _check_round_trip(sender: _Sender, target: Target, collector: CollectorStatu
     except _NotAccepted as error:
         is_unauthenticated = str(error) == UNAUTHENTICATED
         ingest_advice = "Name the token's file with --ingest-token-file, or set SAGASCOPE_INGEST_TOKEN."
-        advice = ingest_advice if is_unauthenticated else "See the collector's log."
+        advice = ingest_advice if is_unauthenticated else LOG_ADVICE
         return problem(check, f"The test span was not accepted: {error}.", advice)
     if collector.status is None:
         return skipped(check, "The test span was accepted, but the API cannot be read: see the first result.")
@@ -211,7 +212,7 @@ def _read_back(check: str, saga_id: str, target: Target) -> Result:
             except NotFound:
                 time.sleep(POLL_INTERVAL_SECONDS)
             except ClientError as error:
-                return problem(check, str(error), "See the collector's log.")
+                return problem(check, str(error), LOG_ADVICE)
             else:
                 seconds = time.monotonic() - started
                 return ok(check, f"The test span was read back after {seconds:.1f} s, as saga {TEST_NAME} {saga_id}.")

@@ -116,8 +116,16 @@ def test_a_running_collector_can_be_exported(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".sagascope-*"))
 
 
-@pytest.mark.parametrize("words", [(), ("8492", "--parquet", "out")])
-def test_exactly_one_of_id_and_parquet_is_required(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "Give either the id"),
+        (("8492", "--parquet", "out"), "Give either the id"),
+        (("8492", "--since", "2026-01-01"), "--since, --until and --db are for --parquet"),
+        (("--parquet", "out", "--name", "payment"), "--parquet exports everything"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(words: tuple[str, ...], reason: str) -> None:
     refused = run("export", *words)
     assert refused.returncode == 2
-    assert "Give either the id" in refused.stderr
+    assert reason in refused.stderr

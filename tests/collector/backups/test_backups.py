@@ -233,6 +233,7 @@ def test_an_invalid_backup_is_reported_in_one_sentence(place: str, tmp_path: Pat
     (tmp_path / "text.duckdb").write_text("hello " * 1000)
     refused = run("restore", str(tmp_path / place), "--db", str(tmp_path / "restored.duckdb"))
     assert refused.returncode == 2
+    assert ("does not exist, or is not a file" in refused.stderr) is (place != "text.duckdb")
     assert "Traceback" not in refused.stderr
     assert {each.name for each in tmp_path.iterdir()} == {"a folder", "text.duckdb"}
 

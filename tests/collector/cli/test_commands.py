@@ -43,6 +43,19 @@ def empty() -> Iterator[RunningCollector]:
         yield running
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("dashboard", "--url", "ftp://collector"), "'ftp://collector' is not a URL"),
+        (("triage", "--plan", "--limit", "3"), "it takes no filter and no --limit"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(words: tuple[str, ...], reason: str) -> None:
+    refused = run(*words)
+    assert refused.returncode == 2
+    assert reason in " ".join(refused.stderr.replace("│", "").split())
+
+
 def test_find_lists_what_matches(collector: RunningCollector) -> None:
     done = run("find", "#849", url=collector.api)
     assert done.returncode == 0
