@@ -245,7 +245,10 @@ def _fill(url: str, values: Mapping[str, str]) -> str | None:
 
 
 def _values(saga: schemas.Saga) -> dict[str, str]:
-    attempts = [each for step in saga.steps if step.name == saga.step for each in step.attempts]
+    items = [step for step in saga.steps if step.name == saga.step]
+    # an item that is done is not why the transaction is stuck
+    left = [step for step in items if step.state not in ("done", "compensated")] or items
+    attempts = (each for step in left for each in step.attempts)
     latest = max(attempts, key=lambda attempt: attempt.started_at, default=None)
     parameters = {
         "id": saga.id,

@@ -88,6 +88,16 @@ def test_the_idempotency_key_is_that_of_the_latest_attempt() -> None:
     assert urls(written, steps=tries) == []
 
 
+def test_the_idempotency_key_is_that_of_an_item_that_is_not_done() -> None:
+    (done,) = steps(tried("a.b", 4, 5))
+    (stuck,) = steps(tried("a.b", 0, 1, "error"))
+    items = [
+        each.model_copy(update={"key": key, "attempts": [each.attempts[0].model_copy(update={"idempotency_key": key})]})
+        for each, key in ((stuck, "item-1"), (done, "item-2"))
+    ]
+    assert urls("S=https://s.example/{idempotency_key}", steps=items, step="a.b") == ["https://s.example/item-1"]
+
+
 def test_a_value_leads_to_no_other_folder() -> None:
     assert urls("X=https://x.example/a/{id}", id="..") == urls("X=https://x.example/a/{id}", id=".") == []
 

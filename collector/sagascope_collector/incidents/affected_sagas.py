@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.model import (
     IN_EFFECT_STATES,
+    TWO_PHASE_TYPES,
     Attempt,
     AttemptState,
     Confidence,
@@ -17,6 +18,7 @@ from sagascope_collector.analysis.model import (
     Phase,
     Saga,
     Step,
+    StepState,
 )
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
@@ -171,10 +173,15 @@ def _is_compensation_due(verdict: Verdict) -> bool:
 
 
 def verifications(saga: Saga, diagnosis: Diagnosis) -> tuple[Verification, ...]:
-    """Returns the work to look up, and where: unknown outcomes, else steps to compensate, else the last attempt."""
+    """Returns the work to look up, and where.
+
+    Of a two-phase commit, every participant; else unknown outcomes, else steps to compensate, else the last attempt.
+    """
     verdict = diagnosis.verdict
     if verdict is None:
         return ()
+    if verdict.reason in (AttentionCode.MIXED_OUTCOME, AttentionCode.IN_DOUBT):
+        return tuple(_participants(saga))
     if undecided := _undecided(saga, verdict):
         return tuple(Verification(verdict.step, each.process.service, each) for each in undecided)
     if verdict.reason is AttentionCode.APPLIED_TWICE:
@@ -184,6 +191,20 @@ def verifications(saga: Saga, diagnosis: Diagnosis) -> tuple[Verification, ...]:
     else:
         found = tuple(_last_attempt(each) for each in saga.steps if each.name == verdict.step and each.attempts)
     return found or (Verification(verdict.step, verdict.service, None),)
+
+
+def _participants(saga: Saga) -> Iterator[Verification]:
+    """Returns the last attempt at each participant of a two-phase commit, and planned steps that may be others."""
+    last: dict[tuple[str, str], Verification] = {}
+    for each in saga.steps:
+        if each.type in TWO_PHASE_TYPES and each.attempts:
+            found = _last_attempt(each)
+            known = last.setdefault((each.name, each.key), found)
+            if found.attempt and known.attempt and found.attempt.called_at >= known.attempt.called_at:
+                last[each.name, each.key] = found
+    yield from last.values()
+    if saga.may_have_other_participants:
+        yield from (Verification(each.name, None, None) for each in saga.steps if each.state is StepState.NOT_SEEN)
 
 
 def _undecided(saga: Saga, verdict: Verdict) -> list[Attempt]:

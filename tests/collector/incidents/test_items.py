@@ -1,7 +1,12 @@
-"""What is recommended for a saga of an incident, where a step runs once for each item."""
+"""What is recommended and to be verified for a saga of an incident: items of a step, and participants."""
 
 from sagascope_collector.analysis import Context, diagnose, rebuild
-from sagascope_collector.incidents.affected_sagas import RecommendedAction, recommended_action, verifications
+from sagascope_collector.incidents.affected_sagas import (
+    RecommendedAction,
+    Verification,
+    recommended_action,
+    verifications,
+)
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, emit
 
@@ -22,14 +27,25 @@ ONE_OF_TWO_COMPENSATED = """
 """
 
 
-def recommended(story: str) -> tuple[RecommendedAction, list[str | None]]:
-    """The recommended action, and the idempotency keys of the work to verify."""
+PREPARED = """
+    stock-1  1..2   run  stock type=prepare
+    wallet-1 1..2   run  wallet type=prepare
+"""
+
+
+def advice(story: str) -> tuple[RecommendedAction, tuple[Verification, ...]]:
+    """The recommended action, and the work to verify."""
     facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     now = STARTED + 100 * SECOND
     (saga,) = rebuild(facts, now)
     diagnosis = diagnose(saga, facts.instances, Context(now))
-    work = verifications(saga, diagnosis)
-    return recommended_action(saga, diagnosis), [each.attempt and each.attempt.idempotency_key for each in work]
+    return recommended_action(saga, diagnosis), verifications(saga, diagnosis)
+
+
+def recommended(story: str) -> tuple[RecommendedAction, list[str | None]]:
+    """The recommended action, and the idempotency keys of the work to verify."""
+    action, work = advice(story)
+    return action, [each.attempt and each.attempt.idempotency_key for each in work]
 
 
 def test_the_key_of_another_item_does_not_make_it_safe_to_resume() -> None:
@@ -39,3 +55,20 @@ def test_the_key_of_another_item_does_not_make_it_safe_to_resume() -> None:
 
 def test_only_items_that_are_in_effect_are_verified() -> None:
     assert recommended(ONE_OF_TWO_COMPENSATED)[1] == ["P1"]
+
+
+def test_every_participant_of_a_two_phase_commit_is_verified() -> None:
+    decided = PREPARED + "stock-1 3..4 run stock type=commit idem=C1\n    wallet-1 3..5 run wallet type=rollback"
+    for story in (decided, PREPARED):
+        action, work = advice(story)
+        assert action is RecommendedAction.VERIFY_FIRST
+        assert [each.service for each in work] == ["stock", "wallet"]
+    assert recommended(decided)[1] == ["C1", None], "the decision, not the vote"
+
+
+def test_a_planned_participant_that_was_not_seen_is_verified() -> None:
+    work = advice("""
+        stock-1 1..1   run stock type=prepare  trace=1 plan="stock, wallet"
+        stock-1 40..40 run stock type=rollback trace=1 outcome=failed
+    """)[1]
+    assert [(each.step, each.service) for each in work] == [("stock", "stock"), ("wallet", None)]
