@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from sagascope import semconv
 from sagascope_collector.analysis import plans
 from sagascope_collector.analysis.clocks import Edge, is_answered_call
-from sagascope_collector.analysis.ledger import StepEffect, called_after, ended_before
+from sagascope_collector.analysis.ledger import StepEffect, called_after, compensated_amount, ended_before
 from sagascope_collector.analysis.model import (
     COMPENSATING_TYPES,
     FORWARD_TYPES,
@@ -24,7 +24,7 @@ from sagascope_collector.analysis.model import (
     Step,
 )
 from sagascope_collector.analysis.values import ROUNDING_TOLERANCE_NS, ImpossibleTime
-from sagascope_collector.analysis.wording import datetime_text, name_list, process_label, time_text
+from sagascope_collector.analysis.wording import datetime_text, money, name_list, process_label, time_text
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
 
@@ -87,6 +87,18 @@ def compensation_order(context: AnomalyContext) -> Iterator[Occurrence]:
             when = f"{earlier.name} was compensated at {context.at(first.finished_at or 0)}"
             text = f"{when}, before {later.name}, which was executed after it"
             yield Occurrence(text, earlier.name)
+
+
+def compensated_amount_differs(context: AnomalyContext) -> Iterator[Occurrence]:
+    """A compensation of another amount than that of the step: a partial refund, or more than was charged."""
+    for effect in context.effects:
+        amount = compensated_amount(effect)
+        if amount is not None:
+            executed, compensation = effect.executed[0], effect.compensated[0]
+            when = context.at(compensation.finished_at or compensation.called_at)
+            amounts = [money(each, executed.currency) for each in (executed.amount or amount, amount)]
+            text = f"{effect.label} reported {amounts[0]}, and {effect.compensation} at {when} reported {amounts[1]}"
+            yield Occurrence(text, effect.name)
 
 
 def compensated_without_action(context: AnomalyContext) -> Iterator[Occurrence]:
@@ -328,6 +340,7 @@ RULES: Final[Mapping[str, Callable[[AnomalyContext], Iterator[Occurrence]]]] = {
     "duplicate_execution": duplicate_execution,
     "compensated_twice": compensated_twice,
     "compensation_order": compensation_order,
+    "compensated_amount_differs": compensated_amount_differs,
     "compensated_without_action": compensated_without_action,
     "forward_after_compensation": forward_after_compensation,
     "out_of_order": out_of_order,

@@ -30,6 +30,8 @@ class StepEffect:
     attempts: Sequence[Attempt] = ()
     compensation_attempts: Sequence[Attempt] = ()
     votes: Sequence[Attempt] = ()
+    may_be_of_other_items: bool = False
+    """Whether fewer compensations with other keys were received than there are items that they may belong to."""
     compensation: str | None = None
     """The step that compensates this step: as planned, else as observed; None if unknown."""
     executed: Sequence[Attempt] = ()
@@ -81,14 +83,33 @@ def _add_attempts(effect: StepEffect, step: Step) -> None:
 
 
 def _add_compensations(steps: Iterable[Step], effects: Mapping[tuple[str, str], StepEffect]) -> None:
-    """Adds each compensation to the effect with the same key; if there is none, to all effects of that step."""
+    """Adds each compensation to the effect with the same key; without a key, to all effects of that step.
+
+    One whose key is not that of an effect is added to those without a compensation of their own.
+    """
     items = effects_by_name(effects.values())
+    of_other_items: dict[str, list[Step]] = {}
     for step in steps:
-        if step.type == semconv.TYPE_COMPENSATION and step.attempts and step.compensates is not None:
-            same = effects.get((step.compensates, step.key))
-            for effect in [same] if same is not None else items.get(step.compensates, ()):
-                effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
-                effect.compensation = step.name
+        if step.type != semconv.TYPE_COMPENSATION or not step.attempts or step.compensates is None:
+            continue
+        if same := effects.get((step.compensates, step.key)):
+            _compensate(same, step)
+        elif step.key:
+            of_other_items.setdefault(step.compensates, []).append(step)
+        else:
+            for effect in items.get(step.compensates, ()):
+                _compensate(effect, step)
+    for name, compensations in of_other_items.items():
+        left = [effect for effect in items.get(name, ()) if not effect.compensation_attempts]
+        for effect in left:
+            effect.may_be_of_other_items = len(compensations) < len(left)
+            for step in compensations:
+                _compensate(effect, step)
+
+
+def _compensate(effect: StepEffect, step: Step) -> None:
+    effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
+    effect.compensation = step.name
 
 
 def effects_by_name(effects: Iterable[StepEffect]) -> dict[str, list[StepEffect]]:
@@ -101,7 +122,7 @@ def effects_by_name(effects: Iterable[StepEffect]) -> dict[str, list[StepEffect]
 
 def _find_effective(effect: StepEffect) -> None:
     effect.executed = committed = effective_attempts(effect.attempts)
-    if effect.compensation_attempts:
+    if effect.compensation_attempts and not effect.may_be_of_other_items:
         effect.compensated = compensated = effective_attempts(effect.compensation_attempts)
         committed = [
             each
@@ -162,7 +183,20 @@ def _entry(effect: StepEffect, status: Status, not_compensable: set[str], *, is_
         valued.currency if valued else None,
         is_not_compensable,
         effect.key,
+        compensated_amount(effect) if state is LedgerState.COMPENSATED else None,
     )
+
+
+def compensated_amount(effect: StepEffect) -> Decimal | None:
+    """Returns the amount that was compensated, where one compensation of one execution reports another amount."""
+    if len(effect.executed) != 1 or len(effect.compensated) != 1:
+        return None
+    (executed,), (compensated,) = effect.executed, effect.compensated
+    is_other = executed.currency and compensated.currency and executed.currency != compensated.currency
+    if executed.amount is None or compensated.amount is None or is_other:
+        return None
+    amount = abs(compensated.amount)  # some report what moves back as a negative amount
+    return None if amount == abs(executed.amount) else amount
 
 
 def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
@@ -210,7 +244,13 @@ def _state_of_committed(effect: StepEffect, status: Status, *, is_not_compensabl
 
 def _state_of_compensation(attempts: Sequence[Attempt], status: Status) -> LedgerState:
     latest = attempts[-1]
-    if any(may_be_done(each, status) for each in attempts) or has_gap(attempts) or status is Status.COMPENSATED:
+    is_done = any(each.state is AttemptState.OK for each in attempts)  # of one of several items; which is not known
+    if (
+        is_done
+        or any(may_be_done(each, status) for each in attempts)
+        or has_gap(attempts)
+        or status is Status.COMPENSATED
+    ):
         return LedgerState.COMPENSATION_UNKNOWN
     if latest.state is AttemptState.ERROR and is_for_good(latest, status):
         return LedgerState.COMPENSATION_FAILED

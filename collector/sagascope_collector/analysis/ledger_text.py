@@ -251,7 +251,9 @@ def _of_amounts(saga: Saga) -> Iterator[str]:
     if doubtful := sums[LedgerState.COMPENSATION_UNKNOWN]:
         yield f"{doubtful} {verbs.charged}, and it is not known whether the {verbs.refund} was made"
     if compensated := _amount(saga, LedgerState.COMPENSATED):
-        yield f"any {verbs.charge} of {compensated} was {verbs.refunded}"
+        refunded = name_list(_sums(_as_compensated(saga), [LedgerState.COMPENSATED]))
+        of_charge = f"any {verbs.charge} of {compensated} was {verbs.refunded}"
+        yield of_charge if refunded == compensated else f"only {refunded} of {of_charge}, as far as recorded"
     if unknown := sums[LedgerState.UNKNOWN]:
         further = "a further " if any(sums[state] for state in CHARGED_STATES) else ""
         yield f"it is not known{_yet(saga)} whether {further}{unknown} {verbs.charged}"
@@ -354,6 +356,17 @@ def _twice(saga: Saga, phase: Phase) -> str:
     if saga.amount is None and not any(entry.amount is not None for entry in saga.ledger):
         return "part of it may have been done twice"
     return f"a {verbs.charge if phase is Phase.FORWARD else verbs.refund} may have been made twice"
+
+
+def _as_compensated(saga: Saga) -> Saga:
+    """The saga with the amounts that compensations report, where they report less than was charged."""
+    partial = (
+        replace(entry, amount=min(entry.amount, entry.compensated_amount))
+        if entry.amount is not None and entry.compensated_amount is not None
+        else entry
+        for entry in saga.ledger
+    )
+    return replace(saga, ledger=tuple(partial))
 
 
 def _sum(saga: Saga, *states: LedgerState) -> str:

@@ -244,6 +244,8 @@ class LedgerEntry:
     """Whether the plan declares compensations, but none for this step."""
     key: str = ""
     """The item of a step that runs once per item; ``""`` for other steps."""
+    compensated_amount: Decimal | None = None
+    """The amount that its compensation reports, where that is another one: a partial refund."""
 
     @property
     def label(self) -> str:
