@@ -102,11 +102,17 @@ def never_closed(case: Case, finding: Finding) -> list[Action]:
 def _close(case: Case, how: str) -> list[Action]:
     """Closes a saga of which every step has ended, as far as telemetry shows."""
     outcome = "compensated" if case.is_compensating else "completed"
-    is_right = "no step is in effect" if case.is_compensating else "each step took effect"
+    is_right = "no step is left to compensate" if case.is_compensating else "each step took effect"
     checks = [*_verify_failed_compensations(case), *_verify_unfinished_steps(case), *_verify_unknown_steps(case)]
-    checks += _verify_missing_records(case) if case.is_compensating else []
+    checks += [*_verify_kept_steps(case), *_verify_missing_records(case)] if case.is_compensating else []
     condition = f"Only if {is_right}," if checks or _verify_items(case) else "Then"
     return [*checks, Action.close("{} {} as {}; no step needs to run again.", condition, how, outcome)]
+
+
+def _verify_kept_steps(case: Case) -> list[Action]:
+    """Verifies committed steps without a known compensation: a plan that declares none does not exclude one."""
+    text = "Verify whether {} of {} must be compensated: no compensation of this step is known."
+    return [Action.verify(text, effect.label, case.saga.label) for effect in case.kept_effects]
 
 
 def _verify_missing_records(case: Case) -> list[Action]:
@@ -179,6 +185,11 @@ def applied_twice(case: Case, finding: Finding) -> list[Action]:
     )
     if finding.phase is Phase.COMPENSATION:
         return [check, Action.reverse("Only if both took effect, correct the surplus one by hand.")]
+    effect, _ = case.effect_of(second) or (StepEffect(step, ""), None)
+    if any(each.state is not AttemptState.ERROR for each in effect.compensation_attempts):
+        count = "Verify in {} how many executions of {} took effect for {}, and how many of them {} has reversed."
+        check = Action.verify(count, service, step, case.saga.label, effect.compensation or "its compensation")
+        return [check, Action.reverse("Only if more are in effect than should be, reverse the surplus.")]
     return [check, Action.reverse("Only if both took effect, reverse exactly one of them.")]
 
 

@@ -9,12 +9,13 @@ from sagascope import semconv
 from sagascope_collector.analysis import ledger, plans
 from sagascope_collector.analysis.baseline import Baseline
 from sagascope_collector.analysis.context import Context, EvaluationClock, Liveness, StepSuccess
-from sagascope_collector.analysis.ledger import StepEffect, step_effects
+from sagascope_collector.analysis.ledger import StepEffect, called_after, step_effects
 from sagascope_collector.analysis.model import (
     Attempt,
     AttemptState,
     Confidence,
     LedgerEntry,
+    LedgerState,
     Phase,
     Saga,
     Status,
@@ -128,6 +129,13 @@ class Case:
         return list(zip(self.step_effects, entries, strict=True))
 
     @property
+    def kept_effects(self) -> list[StepEffect]:
+        """The committed effects of which no compensation is known, although they may have one."""
+        return [
+            effect for effect, entry in self.effects if entry.state is LedgerState.COMMITTED and not entry.compensation
+        ]
+
+    @property
     def next_compensation(self) -> StepEffect | None:
         """The effect whose compensation is due next; None if there is none."""
         in_flight = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
@@ -176,7 +184,7 @@ class Case:
         started and no later heartbeat lists it as open: its answer is known, and its final span was lost.
         """
         step, attempt = in_flight_attempt
-        is_decided = step.type == semconv.TYPE_PREPARE and self._decisions(step)
+        is_decided = step.type == semconv.TYPE_PREPARE and self.decisions(in_flight_attempt)
         if is_decided or any(each.called_at > attempt.called_at for each in step.attempts):
             return True
         caller = attempt.views[0]
@@ -211,22 +219,27 @@ class Case:
                 return True
         return False
 
-    def _decisions(self, prepared: Step) -> list[Step]:
-        """The commit and the rollback of this participant of a two-phase commit, as far as they were received."""
+    def decisions(self, vote: StepAttempt) -> list[Attempt]:
+        """Returns the attempts to commit or roll back what a participant voted for, in order of their call."""
         kinds = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
-        participant = prepared.name, prepared.key
-        return [each for each in self.saga.steps if each.type in kinds and (each.name, each.key) == participant]
+        participant = vote.step.name, vote.step.key
+        return [
+            attempt
+            for step, attempt in self.step_attempts
+            if step.type in kinds and (step.name, step.key) == participant and not called_after(vote.attempt, attempt)
+        ]
 
     @cached_property
     def undecided(self) -> list[StepAttempt]:
-        """The latest votes of prepared participants for which no commit or rollback was received."""
+        """The latest votes of prepared participants of which no commit or rollback is known to have succeeded."""
         return [
             each
             for each in self.step_attempts
             if each.step.type == semconv.TYPE_PREPARE
             and each.attempt.state is AttemptState.OK
             and each.attempt is each.step.attempts[-1]
-            and all(decision.state is StepState.FAILED for decision in self._decisions(each.step))
+            and not any(decision.state is AttemptState.OK for decision in self.decisions(each))
+            and all(decision.state is not AttemptState.IN_FLIGHT for decision in self.decisions(each)[-1:])
         ]
 
     @cached_property

@@ -310,8 +310,9 @@ def _uncompensated_part(case: Case, finding: Finding) -> Text:
         return phrase(text, name, entry.compensation or "its compensation")
     name = with_amount(entry, case.saga.currency) if entry is not None else finding.step or "a step"
     if subject_of(finding).attempt.state is not AttemptState.OK:
-        text = "{} may still be in effect: its outcome is unknown, and no successful compensation was received"
-        return phrase(text, name)
+        since = " since" if effect is not None and effect.compensated else ""
+        text = "{} may still be in effect: its outcome is unknown, and no successful compensation was received{}"
+        return phrase(text, name, since)
     return phrase("{} is still committed: no successful compensation was received", name)
 
 

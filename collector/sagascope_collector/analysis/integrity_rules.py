@@ -79,8 +79,11 @@ def _compensated_twice(step: Step, items: Sequence[StepEffect]) -> _Pair | None:
     compensated = effective_attempts(step.attempts)
     if len(compensated) < 2:
         return None
-    effects = [effect for effect in items if effect.key == step.key] or items
+    of_item = [effect for effect in items if effect.key == step.key]
+    effects = of_item or items
     executed = [each for effect in effects for each in effect.executed]
+    if not of_item and len(compensated) <= len(executed):
+        return None  # without a key, each may have compensated another item
     possible = [each for effect in effects for each in effect.attempts if each.state is not AttemptState.ERROR]
     for index, each in enumerate(compensated[1:]):
         earlier = compensated[index]
@@ -167,8 +170,8 @@ def uncompensated(case: Case) -> Finding | None:
         return None
     effect, state = uncompensated_effect
     step = next(step for step in case.saga.steps if step.name == effect.name and step.key == effect.key)
-    latest = (effect.executed or effect.attempts or effect.votes)[-1]
-    doubtful = state is LedgerState.COMPENSATION_UNKNOWN or (state is LedgerState.UNKNOWN and not effect.executed)
+    latest = (ledger.left_open(effect) if state is LedgerState.UNKNOWN else effect.executed)[-1]
+    doubtful = state in ledger.POSSIBLE_STATES
     doubtful |= case.saga.superseded_by is not None or case.saga.other_run is not None
     reported_at = case.reported_since(step.service, case.since)
     confidence = Confidence.LIKELY if reported_at and not doubtful else Confidence.POSSIBLE

@@ -32,6 +32,8 @@ class StepEffect:
     votes: Sequence[Attempt] = ()
     may_be_of_other_items: bool = False
     """Whether fewer compensations with other keys were received than there are items that they may belong to."""
+    rollbacks: Sequence[Attempt] = ()
+    """The rollbacks of a two-phase commit. They discard a vote; no commit is ever reversed by one."""
     compensation: str | None = None
     """The step that compensates this step: as planned, else as observed; None if unknown."""
     executed: Sequence[Attempt] = ()
@@ -75,7 +77,7 @@ def _effects_of(steps: Iterable[Step]) -> dict[tuple[str, str], StepEffect]:
 
 def _add_attempts(effect: StepEffect, step: Step) -> None:
     if step.type == semconv.TYPE_ROLLBACK:
-        effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
+        effect.rollbacks = step.attempts
     elif step.type == semconv.TYPE_PREPARE:
         effect.votes = step.attempts
     else:
@@ -227,13 +229,22 @@ def _first_with_amount(*groups: Iterable[Attempt]) -> Attempt | None:
 def _state(effect: StepEffect, status: Status, *, is_not_compensable: bool) -> LedgerState:
     if effect.committed:
         return _state_of_committed(effect, status, is_not_compensable=is_not_compensable)
-    if effect.compensated and any(each.state is not AttemptState.ERROR for each in (*effect.attempts, *effect.votes)):
-        return LedgerState.COMPENSATED
-    if any(each.state in OPEN_STATES for each in effect.attempts):
+    if left_open(effect):
         return LedgerState.UNKNOWN
-    if any(each.state is AttemptState.OK for each in effect.votes):
-        return LedgerState.UNKNOWN
-    return LedgerState.NOT_DONE
+    is_any_done = any(each.state is not AttemptState.ERROR for each in (*effect.attempts, *effect.votes))
+    return LedgerState.COMPENSATED if is_any_done and _reversals(effect) else LedgerState.NOT_DONE
+
+
+def left_open(effect: StepEffect) -> list[Attempt]:
+    """Returns the attempts and votes of unknown effect that no compensation and no rollback was called after."""
+    reversals = _reversals(effect)
+    votes = [each for each in effect.votes if each.state is AttemptState.OK]
+    unknown = [*votes, *(each for each in effect.attempts if each.state in OPEN_STATES)]
+    return [each for each in unknown if all(called_after(each, one) for one in reversals)]
+
+
+def _reversals(effect: StepEffect) -> Sequence[Attempt]:
+    return (*effect.compensated, *effective_attempts(effect.rollbacks))
 
 
 def _state_of_committed(effect: StepEffect, status: Status, *, is_not_compensable: bool) -> LedgerState:
@@ -332,6 +343,8 @@ def _at_risk(
         elif entry.state is LedgerState.NOT_COMPENSABLE:
             # a step without a compensation, such as a check, moves the saga's money only if it reports an amount
             certain += [each for each in effect.committed if each.amount is not None]
+        elif entry.state is LedgerState.COMPENSATED:
+            possible += effect.executed[len(effect.compensated) :]  # executed more often than compensated
         elif entry.state in POSSIBLE_STATES:
             possible += effect.committed or _unresolved(effect, entry, status)
     return certain, possible
@@ -339,9 +352,10 @@ def _at_risk(
 
 def _unresolved(effect: StepEffect, entry: LedgerEntry, status: Status) -> list[Attempt]:
     """The latest attempt that may be committed; attempts in flight count only if they move money."""
-    latest = [each for each in effect.attempts if each.state in OPEN_STATES][-1:]
     return [
-        each for each in latest if not entry.is_not_compensable or each.amount is not None or may_be_done(each, status)
+        each
+        for each in left_open(effect)[-1:]
+        if not entry.is_not_compensable or each.amount is not None or may_be_done(each, status)
     ]
 
 

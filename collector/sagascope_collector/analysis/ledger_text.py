@@ -355,7 +355,9 @@ def _twice(saga: Saga, phase: Phase) -> str:
     verbs = _verbs(saga)
     if saga.amount is None and not any(entry.amount is not None for entry in saga.ledger):
         return "part of it may have been done twice"
-    return f"a {verbs.charge if phase is Phase.FORWARD else verbs.refund} may have been made twice"
+    is_any_compensated = any(entry.state is LedgerState.COMPENSATED for entry in saga.ledger)
+    once = f", and {verbs.refunded} only once" if phase is Phase.FORWARD and is_any_compensated else ""
+    return f"a {verbs.charge if phase is Phase.FORWARD else verbs.refund} may have been made twice{once}"
 
 
 def _as_compensated(saga: Saga) -> Saga:

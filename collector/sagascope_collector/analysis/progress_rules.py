@@ -270,7 +270,7 @@ def never_closed(case: Case) -> Finding | None:
         return None
     finding = _missing(case, AttentionCode.NEVER_CLOSED, wanted, case.last.step.name if case.last else None)
     unfinished = [step for step in plans.unfinished(case.saga.plan, case.saga.steps) if not step.optional]
-    is_doubtful = bool(case.unseen_steps or (unfinished and not case.is_compensating))
+    is_doubtful = bool(case.unseen_steps or (case.kept_effects if case.is_compensating else unfinished))
     return replace(finding, confidence=Confidence.POSSIBLE) if is_doubtful else finding
 
 

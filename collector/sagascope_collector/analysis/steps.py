@@ -321,28 +321,34 @@ def unseen_participants(found: Iterable[Step]) -> Iterator[Step]:
 
 
 def mixed_outcomes(steps: Iterable[Step]) -> tuple[MixedOutcome, ...]:
-    """Returns every two-phase commit with a mixed outcome, in order of start.
+    """Returns every two-phase commit with a mixed outcome, in order of start."""
+    return tuple(mixed for one in two_phase_commits(steps) if (mixed := _mixed(one)))
 
-    Different keys are different commits; within one key, a vote after a decision starts the next.
+
+def two_phase_commits(steps: Iterable[Step]) -> Iterator[list[Participant]]:
+    """Returns the votes and decisions of each two-phase commit.
+
+    Different keys are different commits. Within one key, a vote after a decision starts the next; so does a decision
+    after the opposite one of the same participant, since no participant changes what it decided.
     """
     by_key: dict[str, list[Participant]] = {}
     for step in steps:
         if step.type in TWO_PHASE_TYPES:
             by_key.setdefault(step.key, []).extend(Participant(step, attempt) for attempt in step.attempts)
-    found = (_mixed(one) for _, parts in sorted(by_key.items()) for one in _divided(parts))
-    return tuple(each for each in found if each)
+    return (one for _, parts in sorted(by_key.items()) for one in _divided(parts))
 
 
 def _divided(parts: list[Participant]) -> Iterator[list[Participant]]:
     """The participants of each two-phase commit with one key."""
     current: list[Participant] = []
-    decided: set[str] = set()
+    decided: dict[str, str] = {}
     for each in sorted(parts, key=lambda part: (part.attempt.called_at, part.attempt.span_id)):
-        if each.step.type in DECISIONS:
-            decided.add(each.step.name)
-        elif each.step.name in decided:  # a second vote starts the next commit
+        name, type_ = each.step.name, each.step.type
+        if name in decided and (type_ not in DECISIONS or decided[name] not in ("", type_)):
             yield current
-            current, decided = [], set()
+            current, decided = [], {}
+        if type_ in DECISIONS:
+            decided[name] = type_ if each.attempt.state is AttemptState.OK else decided.get(name, "")
         current.append(each)
     yield current
 

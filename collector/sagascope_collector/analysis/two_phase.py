@@ -10,7 +10,7 @@ from sagascope_collector.analysis import deadlines, ledger, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.headline import end_text, subject_of
 from sagascope_collector.analysis.model import TWO_PHASE_TYPES, AttemptState, Confidence, Phase, Step, StepState
-from sagascope_collector.analysis.steps import DECISIONS, unseen_participants
+from sagascope_collector.analysis.steps import DECISIONS, two_phase_commits, unseen_participants
 from sagascope_collector.analysis.wording import Action, Text, joined, name_list, phrase, process_label
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -22,12 +22,13 @@ POSTGRES_STATEMENTS = {semconv.TYPE_COMMIT: "COMMIT PREPARED", semconv.TYPE_ROLL
 
 
 def find_in_doubt(case: Case) -> Finding | None:
-    """A participant is prepared, and received neither a commit nor a rollback in time."""
+    """A participant is prepared, and no successful commit or rollback of it was received in time."""
     for each in sorted(case.undecided, key=lambda each: each.attempt.finished_at or 0, reverse=True):
         step, attempt = each
         if _is_decision_late(case, step):
             reported_at = case.reported_since(step.service, attempt.finished_at or 0)
-            confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
+            is_unknown = any(one.state is AttemptState.UNKNOWN for one in case.decisions(each))
+            confidence = Confidence.LIKELY if reported_at and not is_unknown else Confidence.POSSIBLE
             return Finding.of_attempt(AttentionCode.IN_DOUBT, each, step.service, case.stopped_at, confidence)
     return None
 
@@ -100,7 +101,7 @@ def in_doubt_fact(case: Case, finding: Finding) -> Text:
             case.time_text(case.decision_unknown_since(gone[0]) or 0),
         )
     have = "has" if len(prepared) == 1 else "have"
-    text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
+    text = "In doubt: {} {} been prepared since {}, and no successful commit or rollback was received"
     names = name_list([_participant(each) for each in prepared])
     return phrase(text, names, have, end_text(case, subject_of(finding).attempt))
 
@@ -170,10 +171,12 @@ def of_unseen_participants(case: Case) -> Iterator[Action]:
 
 def _decide(case: Case) -> Iterator[Action]:
     """Actions that decide a prepared participant, never against the decision of another participant."""
+    votes = [id(each.attempt) for each in case.undecided]
+    commits = [one for one in two_phase_commits(case.saga.steps) if any(id(each.attempt) in votes for each in one)]
     decided = [
-        each
-        for each in case.step_attempts
-        if each.step.type in DECISION_VERBS and each.attempt.state is AttemptState.OK
+        StepAttempt(*each)
+        for each in (commits[0] if len(commits) == 1 else ())  # one commit tells nothing about another
+        if each.step.type in DECISIONS and each.attempt.state is AttemptState.OK
     ]
     decided_types = {each.step.type for each in decided}
     if len(decided_types) > 1:

@@ -231,4 +231,4 @@ def test_a_step_with_an_unknown_outcome_is_verified_before_its_saga_is_closed() 
     ((_, finding, actions),) = found(known, "8492", 100)
     assert finding.reason is AttentionCode.NEVER_CLOSED
     assert any("whether ledger.record is in effect" in each.text for each in actions)
-    assert "Only if no step is in effect" in actions[-1].text
+    assert "Only if no step is left to compensate" in actions[-1].text
