@@ -15,7 +15,7 @@ from sagascope_collector.api.parameters import BusinessKeyQuery, NoParameters, n
 from sagascope_collector.api.responses import DatabaseFile, described, json_response, responds
 from sagascope_collector.backups import pieces
 from sagascope_collector.client import schemas
-from sagascope_collector.errors import Overloaded
+from sagascope_collector.errors import Overloaded, Unavailable
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import SagaRow, Storage
@@ -60,6 +60,7 @@ class Eraser:
 
         Raises:
             StorageUnavailable: the erasure is not finished; the next start, or another collector of the lake, does it.
+            Unavailable: not all matching sagas are known yet; nothing was erased.
         """
         rows = self._matching(request)
         older = self._in_lake_only(request, rows)
@@ -106,7 +107,11 @@ class Eraser:
                 return
 
     def _wait(self) -> None:
-        """Waits until the summaries include all records stored by now, or the time is up."""
+        """Waits until the summaries include all records stored by now: sagas are found by them.
+
+        Raises:
+            Unavailable: the summaries lag behind by more than `MAX_WAIT_SECONDS`.
+        """
         started = time.monotonic()
         while (waited := time.monotonic() - started) < MAX_WAIT_SECONDS:
             changed = self.storage.changes.backlog()
@@ -114,6 +119,7 @@ class Eraser:
             if not changed.sagas or changed.seconds < waited:
                 return
             time.sleep(POLL_INTERVAL_SECONDS)
+        raise Unavailable("Sagas with this key may be among the records that are not summarized yet. Try again later.")
 
 
 def erasure_routes(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:

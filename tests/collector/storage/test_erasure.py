@@ -11,7 +11,9 @@ import duckdb
 import orjson
 import pytest
 
-from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.api import database
+from sagascope_collector.client import schemas
+from sagascope_collector.errors import StorageUnavailable, Unavailable
 from sagascope_collector.incident_records import AlertState, AmountAtRisk, IncidentChange, IncidentSaga, Notification
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
@@ -418,3 +420,14 @@ def test_places_of_backups_are_remembered(path: Path) -> None:
     assert storage.backups.since(began + 3) == ["/mnt/first.tar"]
     assert storage.backups.since(99) == []
     storage.close()
+
+
+@pytest.mark.parametrize("call", ["preview", "erase"])
+def test_sagas_that_are_not_summarized_yet_are_not_passed_over(
+    call: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MAX_WAIT_SECONDS", 0.1)
+    append(storage, traces(span(1, attributes=of_saga("8492") | {"saga.key.customer": SECRET})))
+    eraser = database.Eraser(storage)
+    with pytest.raises(Unavailable):
+        getattr(eraser, call)(schemas.ErasureRequest(key="customer", value=SECRET, environment=None))
