@@ -285,6 +285,23 @@ def test_what_the_reader_chooses_goes_to_the_address() -> None:
     assert listed(app) == ["8533"]
 
 
+def screen_of_the_state() -> None:
+    import streamlit as st
+
+    from sagascope_dashboard.screens import flows, overview, transactions
+
+    {"overview": overview.page, "flows": flows.flows_page, "list": transactions.page}[st.session_state["screen"]]()
+
+
+def test_fields_that_two_screens_share_are_there_after_a_third() -> None:
+    app = AppTest.from_function(screen_of_the_state, default_timeout=30)
+    for screen in ("overview", "flows", "list", "flows", "overview"):
+        app.session_state["screen"] = screen
+        app.run()
+        assert not app.exception
+    assert app.selectbox(key="filter-attention").value == ""
+
+
 def test_a_value_in_the_address_that_nobody_knows_is_shown_and_finds_nothing() -> None:
     app = run(transactions_screen, service="nowhere")
     assert app.selectbox(key="filter-service").value == "nowhere"

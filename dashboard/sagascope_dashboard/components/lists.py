@@ -168,8 +168,9 @@ def read_filters(names: Sequence[str], kept: Mapping[str, str] | None = None) ->
     """Renders a field for each of these filters; what the reader selects goes to the URL, beside what is `kept`."""
     filters = Filters.parse(st.query_params.to_dict())
     known = filter_options(data.flows().value, data.services().value)
-    # Streamlit forgets the fields of a page that was left.
-    if st.session_state.get("applied-filters") != filters or f"filter-{names[0]}" not in st.session_state:
+    # Streamlit forgets the fields that a page had when it is left, and keeps those of other pages
+    is_forgotten = any(f"filter-{name}" not in st.session_state for name in names)
+    if is_forgotten or st.session_state.get("applied-filters") != filters:
         for field in fields(filters):
             st.session_state[f"filter-{field.name}"] = getattr(filters, field.name)
     with st.container(key="filters", horizontal=True):
