@@ -249,13 +249,16 @@ def next_step_missing(case: Case) -> Finding | None:
 
 
 def _no_progress(case: Case) -> Finding | None:
-    """A saga without a known type or plan pauses for longer than any finished saga, or than its own timeout."""
-    pause, waits = case.saga.longest_pause, case.saga.awaited_event is not None
-    if (pause is None and not waits) or case.in_flight or ledger.has_ended(case.saga.status):
+    """A saga without a known plan exceeds its own timeout; without a known type, the pauses of finished sagas."""
+    pause, waits, timeout = case.saga.longest_pause, case.saga.awaited_event is not None, case.saga.timeout
+    if (pause is None and timeout is None and not waits) or case.in_flight or ledger.has_ended(case.saga.status):
         return None
     deadline = deadlines.of_next(case, None, case.since)
-    if not deadline.known and not waits:
-        deadline = Deadline(case.since, max(pause or 0, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
+    if not deadline.known and pause is not None and not waits:
+        deadline = Deadline(case.since, max(pause, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
+    elif timeout is not None:
+        whole = Deadline(case.started_at, timeout)
+        deadline = max(deadline, whole, key=lambda each: case.clock.moment(each.start, each.seconds))
     if not deadlines.is_late(case, deadline):
         return None
     step = case.last.step.name if case.last else None
