@@ -4,7 +4,7 @@ Work is repeated or reversed only with a key that was received, or after a check
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, plans, progress_rules, two_phase, values
@@ -13,7 +13,16 @@ from sagascope_collector.analysis.deadlines import consecutive_failures, is_retr
 from sagascope_collector.analysis.headline import bracketed_error, subject_of
 from sagascope_collector.analysis.ledger import StepEffect, called_after, is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
-from sagascope_collector.analysis.wording import Action, Text, capitalized, phrase, process_label, sentences, shortened
+from sagascope_collector.analysis.wording import (
+    Action,
+    Text,
+    capitalized,
+    money,
+    phrase,
+    process_label,
+    sentences,
+    shortened,
+)
 
 
 def instance_lost(case: Case, finding: Finding) -> list[Action]:
@@ -104,7 +113,8 @@ def _close(case: Case, how: str) -> list[Action]:
     outcome = "compensated" if case.is_compensating else "completed"
     is_right = "no step is left to compensate" if case.is_compensating else "each step took effect"
     checks = [*_verify_failed_compensations(case), *_verify_unfinished_steps(case), *_verify_unknown_steps(case)]
-    checks += [*_verify_kept_steps(case), *_verify_missing_records(case)] if case.is_compensating else []
+    if case.is_compensating:
+        checks += [*_verify_kept_steps(case), *_verify_partial_compensations(case), *_verify_missing_records(case)]
     condition = f"Only if {is_right}," if checks or _verify_items(case) else "Then"
     return [*checks, Action.close("{} {} as {}; no step needs to run again.", condition, how, outcome)]
 
@@ -113,6 +123,17 @@ def _verify_kept_steps(case: Case) -> list[Action]:
     """Verifies committed steps without a known compensation: a plan that declares none does not exclude one."""
     text = "Verify whether {} of {} must be compensated: no compensation of this step is known."
     return [Action.verify(text, effect.label, case.saga.label) for effect in case.kept_effects]
+
+
+def _verify_partial_compensations(case: Case) -> Iterator[Action]:
+    """Verifies steps whose compensation reported a smaller amount than the step."""
+    text = "Verify in {} that nothing more of {} is in effect: {} reported {} of {}."
+    for effect, entry in case.effects:
+        amount, compensated = entry.amount, entry.compensated_amount
+        if amount is not None and compensated is not None and compensated < amount:
+            service, by = process_label(effect.executed[0].process), effect.compensation or "its compensation"
+            of = money(amount, entry.currency)
+            yield Action.verify(text, service, effect.label, by, money(compensated, entry.currency), of)
 
 
 def _verify_missing_records(case: Case) -> list[Action]:

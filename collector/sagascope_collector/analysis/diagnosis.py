@@ -42,6 +42,8 @@ class Verdict:
     headline: Text
     evidence: tuple[Evidence, ...]
     actions: tuple[Text, ...]
+    verifies_first: bool
+    """Whether an action verifies what is in effect before one that changes the saga."""
     confidence: Confidence
 
 
@@ -186,6 +188,7 @@ def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
 def _verdict(case: Case, finding: Finding) -> Verdict:
     rule = RULES[finding.reason]
     process = finding.process or (finding.subject.attempt.process if finding.subject else None)
+    found = actions_of(case, finding)
     return Verdict(
         reason=finding.reason,
         phase=finding.phase,
@@ -195,7 +198,8 @@ def _verdict(case: Case, finding: Finding) -> Verdict:
         since=finding.since,
         headline=headline.headline(case, finding, rule.fact(case, finding)),
         evidence=evidence(case, finding),
-        actions=(*(each.text for each in actions_of(case, finding)), *_runbook_texts(case, finding)),
+        actions=(*(each.text for each in found), *_runbook_texts(case, finding)),
+        verifies_first=any(each.kind is ActionKind.VERIFY for each in found),
         confidence=finding.confidence,
     )
 

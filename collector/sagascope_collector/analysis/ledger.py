@@ -190,15 +190,15 @@ def _entry(effect: StepEffect, status: Status, not_compensable: set[str], *, is_
 
 
 def compensated_amount(effect: StepEffect) -> Decimal | None:
-    """Returns the amount that was compensated, where one compensation of one execution reports another amount."""
-    if len(effect.executed) != 1 or len(effect.compensated) != 1:
+    """Returns the amount that was compensated, where compensations of one execution report another in all."""
+    if len(effect.executed) != 1 or effect.executed[0].amount is None or not effect.compensated:
         return None
-    (executed,), (compensated,) = effect.executed, effect.compensated
-    is_other = executed.currency and compensated.currency and executed.currency != compensated.currency
-    if executed.amount is None or compensated.amount is None or is_other:
-        return None
-    amount = abs(compensated.amount)  # some report what moves back as a negative amount
-    return None if amount == abs(executed.amount) else amount
+    executed, total = effect.executed[0], Decimal(0)
+    for each in effect.compensated:
+        if each.amount is None or (each.currency or executed.currency) != (executed.currency or each.currency):
+            return None
+        total += abs(each.amount)  # some report what moves back as a negative amount
+    return None if executed.amount is None or total == abs(executed.amount) else total
 
 
 def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:

@@ -154,18 +154,25 @@ class Verification(NamedTuple):
 def recommended_action(saga: Saga, diagnosis: Diagnosis) -> RecommendedAction:
     """Returns the recommended action for a saga that needs attention."""
     verdict = diagnosis.verdict
-    if verdict is None or verdict.reason.remedy == "verify":
+    if verdict is None or verdict.reason.remedy == "verify" or saga.other_run is not None:
         return RecommendedAction.VERIFY_FIRST
     if verdict.reason.remedy == "unblock":
-        return RecommendedAction.RESUME
+        return RecommendedAction.VERIFY_FIRST if verdict.verifies_first else RecommendedAction.RESUME
     if any(not each.idempotency_key for each in _undecided(saga, verdict)):
         return RecommendedAction.VERIFY_FIRST
-    if _is_compensation_due(verdict):
+    if _is_compensation_due(verdict) and verdict.reason is not AttentionCode.RETRYING:
+        return _of_compensation(saga, verdict)
+    is_closed = verdict.reason.remedy == "close"
+    is_harmless = not verdict.verifies_first if is_closed else _has_key(saga, verdict)
+    return RecommendedAction.RESUME if is_harmless else RecommendedAction.VERIFY_FIRST
+
+
+def _of_compensation(saga: Saga, verdict: Verdict) -> RecommendedAction:
+    """Returns the action for a saga whose steps are to be compensated; nothing is, where none is in effect."""
+    if any(each.state in IN_EFFECT_STATES for each in saga.ledger):
         is_doubtful = verdict.confidence is Confidence.POSSIBLE
         return RecommendedAction.VERIFY_FIRST if is_doubtful else RecommendedAction.COMPENSATE
-    if verdict.reason.remedy == "close" or _has_key(saga, verdict):
-        return RecommendedAction.RESUME
-    return RecommendedAction.VERIFY_FIRST
+    return RecommendedAction.VERIFY_FIRST if verdict.verifies_first else RecommendedAction.RESUME
 
 
 def _is_compensation_due(verdict: Verdict) -> bool:

@@ -37,7 +37,7 @@ def advice(story: str) -> tuple[RecommendedAction, tuple[Verification, ...]]:
     """The recommended action, and the work to verify."""
     facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     now = STARTED + 100 * SECOND
-    (saga,) = rebuild(facts, now)
+    saga = min(rebuild(facts, now), key=lambda each: each.key.run)
     diagnosis = diagnose(saga, facts.instances, Context(now))
     return recommended_action(saga, diagnosis), verifications(saga, diagnosis)
 
@@ -72,3 +72,15 @@ def test_a_planned_participant_that_was_not_seen_is_verified() -> None:
         stock-1 40..40 run stock type=rollback trace=1 outcome=failed
     """)[1]
     assert [(each.step, each.service) for each in work] == [("stock", "stock"), ("wallet", None)]
+
+
+def test_nothing_is_compensated_before_the_other_run_was_looked_at() -> None:
+    story = """
+        boss-1   0..9     root run=a plan="charge/refund, send" trace=1 outcome=failed
+        wallet-1 1..2     run charge run=a trace=1
+        post-1   3..4     run send run=a trace=1 error="Refused: no such street"
+        wallet-1 5..6     run refund run=a trace=1 compensates=charge max=1 error="Refused: account closed"
+    """
+    assert advice(story)[0] is RecommendedAction.COMPENSATE
+    other = "        boss-1 50.. root run=b trace=2\n        wallet-1 51..52 run charge run=b trace=2\n"
+    assert advice(story + other)[0] is RecommendedAction.VERIFY_FIRST

@@ -23,12 +23,12 @@ RECOMMENDED = {
     AttentionCode.UNCOMPENSATED: (set(), {COMPENSATE, VERIFY_FIRST}),
     AttentionCode.MIXED_OUTCOME: ({VERIFY_FIRST}, {VERIFY_FIRST}),
     AttentionCode.IN_DOUBT: ({VERIFY_FIRST}, {VERIFY_FIRST}),
-    AttentionCode.BLOCKED: ({RESUME}, {RESUME}),
+    AttentionCode.BLOCKED: ({RESUME, VERIFY_FIRST}, {RESUME, VERIFY_FIRST}),
     AttentionCode.INSTANCE_LOST: ({RESUME, VERIFY_FIRST}, {COMPENSATE, VERIFY_FIRST}),
-    AttentionCode.RETRYING: ({RESUME, VERIFY_FIRST}, {COMPENSATE, VERIFY_FIRST}),
+    AttentionCode.RETRYING: ({RESUME, VERIFY_FIRST}, {RESUME, VERIFY_FIRST}),
     AttentionCode.HUNG: ({RESUME, VERIFY_FIRST}, {COMPENSATE, VERIFY_FIRST}),
     AttentionCode.NEXT_STEP_MISSING: ({RESUME, VERIFY_FIRST}, {COMPENSATE, VERIFY_FIRST}),
-    AttentionCode.NEVER_CLOSED: ({RESUME, VERIFY_FIRST}, {COMPENSATE, VERIFY_FIRST}),
+    AttentionCode.NEVER_CLOSED: ({RESUME, VERIFY_FIRST}, {RESUME, VERIFY_FIRST}),
 }
 """What may be recommended for each code in the forward phase, and in that of compensation."""
 
