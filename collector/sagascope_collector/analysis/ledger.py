@@ -18,6 +18,7 @@ from sagascope_collector.analysis.model import (
     Step,
 )
 from sagascope_collector.analysis.spans import process_key
+from sagascope_collector.analysis.values import total
 from sagascope_collector.records import Process, Span
 
 
@@ -360,18 +361,18 @@ def _unresolved(effect: StepEffect, entry: LedgerEntry, status: Status) -> list[
 
 
 def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str | None) -> tuple[AmountAtRisk, ...]:
-    sums: dict[str, list[Decimal]] = {}
+    sums: dict[str, tuple[list[Decimal], list[Decimal]]] = {}
     for index, attempts in enumerate((certain, possible)):
         for each in attempts:
             if each.amount is not None:
-                sums.setdefault(each.currency or currency or "", [Decimal(0), Decimal(0)])[index] += each.amount
+                sums.setdefault(each.currency or currency or "", ([], []))[index].append(each.amount)
     return tuple(AmountAtRisk(name, *_with_equal_places(*both)) for name, both in sorted(sums.items()))
 
 
-def _with_equal_places(*amounts: Decimal) -> Sequence[Decimal]:
-    """Pads amounts to the largest number of decimal places: ``0.00`` with ``50.00``."""
-    zero = sum(amount * 0 for amount in amounts)
-    return [amount + zero for amount in amounts]
+def _with_equal_places(*several: Sequence[Decimal]) -> Sequence[Decimal]:
+    """Adds up amounts, padded to the largest number of decimal places of all: ``0.00`` with ``50.00``."""
+    zeros = [amount * 0 for amounts in several for amount in amounts]
+    return [total([*amounts, *zeros]) for amounts in several]
 
 
 def effective_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:

@@ -5,7 +5,7 @@ customer line states what may have happened to it, and the amount at risk has it
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -19,6 +19,7 @@ from sagascope_collector.analysis.model import (
     Status,
     type_label,
 )
+from sagascope_collector.analysis.values import total
 from sagascope_collector.analysis.wording import Text, joined, money, name_list, phrase, run_name, sentences
 from sagascope_collector.records import SagaKey
 
@@ -114,13 +115,8 @@ def _named(entries: Sequence[LedgerEntry], currency: str | None) -> Text:
 
 
 def _with_amounts(step: str, entries: Sequence[LedgerEntry], currency: str | None) -> str:
-    sums: dict[str, Decimal] = {}
-    for entry in entries:
-        if entry.amount is not None:
-            unit = entry.currency or currency or ""
-            sums[unit] = sums.get(unit, entry.amount * 0) + entry.amount
     parts = [f"{len(entries)} times"] if len(entries) > 1 else [entry.key for entry in entries if entry.key]
-    parts += [money(amount, unit) for unit, amount in sorted(sums.items())]
+    parts += _totals(entries, currency)
     return f"{step} ({', '.join(parts)})" if parts else step
 
 
@@ -240,22 +236,20 @@ def _clauses(saga: Saga) -> Iterator[str]:
 def _of_amounts(saga: Saga) -> Iterator[str]:
     """The sentences about the amounts that steps report."""
     verbs, has_stopped = _verbs(saga), saga.status not in (Status.RUNNING, Status.COMPLETED)
-    sums = {state: _sum(saga, state) for state in LedgerState}
-    kept = _sum(saga, LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE)
-    if kept:
-        yield f"{kept} {verbs.charged}" + (f", and no {verbs.refund} is recorded" if has_stopped else "")
-    if failed := sums[LedgerState.COMPENSATION_FAILED]:
-        yield f"{failed} {verbs.charged}, and the {verbs.refund} failed"
-    if compensating := sums[LedgerState.COMPENSATING]:
-        yield f"{compensating} {verbs.charged}, and the {verbs.refund} is in progress"
-    if doubtful := sums[LedgerState.COMPENSATION_UNKNOWN]:
-        yield f"{doubtful} {verbs.charged}, and it is not known whether the {verbs.refund} was made"
+    if kept := _charged(saga, LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE):
+        yield kept + (f", and no {verbs.refund} is recorded" if has_stopped else "")
+    if failed := _charged(saga, LedgerState.COMPENSATION_FAILED):
+        yield f"{failed}, and the {verbs.refund} failed"
+    if compensating := _charged(saga, LedgerState.COMPENSATING):
+        yield f"{compensating}, and the {verbs.refund} is in progress"
+    if doubtful := _charged(saga, LedgerState.COMPENSATION_UNKNOWN):
+        yield f"{doubtful}, and it is not known whether the {verbs.refund} was made"
     if compensated := _amount(saga, LedgerState.COMPENSATED):
         refunded = name_list(_sums(_as_compensated(saga), [LedgerState.COMPENSATED]))
         of_charge = f"any {verbs.charge} of {compensated} was {verbs.refunded}"
         yield of_charge if refunded == compensated else f"only {refunded} of {of_charge}, as far as recorded"
-    if unknown := sums[LedgerState.UNKNOWN]:
-        further = "a further " if any(sums[state] for state in CHARGED_STATES) else ""
+    if unknown := _sum(saga, LedgerState.UNKNOWN):
+        further = "a further " if _sums(saga, CHARGED_STATES) else ""
         yield f"it is not known{_yet(saga)} whether {further}{unknown} {verbs.charged}"
     yield from _not_charged(saga, verbs)
 
@@ -371,6 +365,18 @@ def _as_compensated(saga: Saga) -> Saga:
     return replace(saga, ledger=tuple(partial))
 
 
+def _charged(saga: Saga, *states: LedgerState) -> str:
+    """The clause that the amounts of the steps in these states were charged; ``""`` where there are none.
+
+    The sum over several steps is an upper bound: an authorization and its capture, for example, report the same money.
+    """
+    if not (total := _sum(saga, *states)):
+        return ""
+    steps = {entry.step for entry in saga.ledger if entry.state in states and entry.amount is not None}
+    verb = MONEY_VERBS["authorize"] if {_last_word(each) for each in steps} == {"authorize"} else _verbs(saga).charged
+    return f"{'up to ' if len(steps) > 1 else ''}{total} {verb}"
+
+
 def _sum(saga: Saga, *states: LedgerState) -> str:
     """The amounts of the steps in these states, with a verb: ``EUR 50.00 was``; ``""`` where there are none."""
     sums = _sums(saga, states)
@@ -383,9 +389,13 @@ def _amount(saga: Saga, *states: LedgerState) -> str:
 
 
 def _sums(saga: Saga, states: Collection[LedgerState]) -> list[str]:
-    sums: dict[str, Decimal] = {}
-    for entry in saga.ledger:
-        if entry.state in states and entry.amount is not None:
-            currency = entry.currency or saga.currency or ""
-            sums[currency] = sums.get(currency, entry.amount * 0) + entry.amount
-    return [money(amount, currency) for currency, amount in sorted(sums.items())]
+    return _totals((entry for entry in saga.ledger if entry.state in states), saga.currency)
+
+
+def _totals(entries: Iterable[LedgerEntry], currency: str | None) -> list[str]:
+    """The sum of the amounts in each currency; `currency` is that of amounts without one."""
+    amounts: dict[str, list[Decimal]] = {}
+    for entry in entries:
+        if entry.amount is not None:
+            amounts.setdefault(entry.currency or currency or "", []).append(entry.amount)
+    return [money(total(each), unit) for unit, each in sorted(amounts.items())]

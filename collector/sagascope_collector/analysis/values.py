@@ -7,7 +7,7 @@ have had is replaced by the time of receipt.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Final
 
 from sagascope import semconv
@@ -73,11 +73,18 @@ def amount(value: Value) -> Decimal | None:
         read = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
         return None
-    return read if read.is_finite() and abs(read.adjusted()) < MAX_DIGITS else None
+    is_short = read.is_finite() and len(read.as_tuple().digits) <= 2 * MAX_DIGITS
+    return read if is_short and abs(read.adjusted()) < MAX_DIGITS else None
 
 
 MAX_DIGITS: Final = 40
-"""Maximum number of digits before or after the decimal point of an amount."""
+"""Maximum number of digits of an amount before the decimal point, and of zeros after it; half of all its digits."""
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """Returns the exact sum of amounts; Python rounds sums to 28 digits by default."""
+    with localcontext(prec=5 * MAX_DIGITS):
+        return sum(amounts, Decimal(0))
 
 
 def business_keys(attributes: Attributes) -> dict[str, str]:
