@@ -31,8 +31,10 @@ class StepEffect:
     attempts: Sequence[Attempt] = ()
     compensation_attempts: Sequence[Attempt] = ()
     votes: Sequence[Attempt] = ()
+    shares_compensation: bool = False
+    """Whether no key tells for which of several items its compensation is."""
     may_be_of_other_items: bool = False
-    """Whether fewer compensations with other keys were received than there are items that they may belong to."""
+    """Whether the compensation is for a part of these items only: fewer keys, or a smaller amount, were received."""
     rollbacks: Sequence[Attempt] = ()
     """The rollbacks of a two-phase commit. They discard a vote; no commit is ever reversed by one."""
     compensation: str | None = None
@@ -100,14 +102,29 @@ def _add_compensations(steps: Iterable[Step], effects: Mapping[tuple[str, str], 
         elif step.key:
             of_other_items.setdefault(step.compensates, []).append(step)
         else:
-            for effect in items.get(step.compensates, ()):
-                _compensate(effect, step)
+            _compensate_each(items.get(step.compensates, ()), [step])
     for name, compensations in of_other_items.items():
         left = [effect for effect in items.get(name, ()) if not effect.compensation_attempts]
+        _compensate_each(left, compensations)
         for effect in left:
-            effect.may_be_of_other_items = len(compensations) < len(left)
-            for step in compensations:
-                _compensate(effect, step)
+            effect.may_be_of_other_items |= len(compensations) < len(left)
+
+
+def _compensate_each(effects: Sequence[StepEffect], compensations: Sequence[Step]) -> None:
+    """Adds compensations to several items, since no key tells to which of them they belong."""
+    executed = [each.amount for effect in effects for each in effective_attempts(effect.attempts)]
+    compensated = [each.amount for step in compensations for each in effective_attempts(step.attempts)]
+    is_partial = bool(compensated) and _total(compensated, Decimal("Infinity")) < _total(executed, Decimal(0))
+    for effect in effects:
+        effect.shares_compensation = len(effects) > 1
+        effect.may_be_of_other_items = is_partial and len(effects) > 1
+        for step in compensations:
+            _compensate(effect, step)
+
+
+def _total(amounts: Iterable[Decimal | None], unknown: Decimal) -> Decimal:
+    """Returns the sum without signs; `unknown` for each amount that was not reported."""
+    return sum((unknown if each is None else abs(each) for each in amounts), Decimal(0))
 
 
 def _compensate(effect: StepEffect, step: Step) -> None:
@@ -192,7 +209,7 @@ def _entry(effect: StepEffect, status: Status, not_compensable: set[str], *, is_
 
 def compensated_amount(effect: StepEffect) -> Decimal | None:
     """Returns the amount that was compensated, where compensations of one execution report another in all."""
-    if len(effect.executed) != 1 or effect.executed[0].amount is None or not effect.compensated:
+    if len(effect.executed) != 1 or effect.shares_compensation or not effect.compensated:
         return None
     executed, total = effect.executed[0], Decimal(0)
     for each in effect.compensated:
