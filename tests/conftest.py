@@ -1,5 +1,6 @@
 """For all tests."""
 
+import gc
 from collections import Counter
 from collections.abc import Generator
 from functools import cache
@@ -37,6 +38,17 @@ class ModuleScheduling(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         group = super()._split_scope(nodeid)
         return group if group != nodeid else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keeps the garbage collector from what is imported and collected, of which nothing is garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -162,14 +162,14 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: str) -> None:
         NotADatabase: it has tables of another application; nothing was changed.
     """
     done = applied(connection, path)
-    for each in migrations():
-        if each.version in done:
-            continue
+    missing = [each for each in migrations() if each.version not in done]
+    applied_by = version("sagascope") if missing else ""
+    for each in missing:
         connection.begin()
         try:
             connection.execute(SQL["create_migrations"])
             connection.execute(each.text)
-            values = {"version": each.version, "name": each.name, "applied_by": version("sagascope")}
+            values = {"version": each.version, "name": each.name, "applied_by": applied_by}
             connection.execute(SQL["insert_migration"], values)
             connection.commit()
         except BaseException:

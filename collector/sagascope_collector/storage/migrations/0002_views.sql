@@ -4,13 +4,14 @@
 CREATE MACRO utc(nanoseconds) AS make_timestamp(nullif(nanoseconds, 0)::BIGINT // 1000);
 
 -- what JSON cannot say is stored marked, and shown as the HTTP API shows it
+-- (in a lambda: DuckDB would bind the text, which nested macros make long, at each place where it is named)
 CREATE MACRO shown_json(text) AS
-    CASE
-        WHEN NOT contains(text, '{"$') THEN text
+    list_transform([text], lambda stored: CASE
+        WHEN NOT contains(stored, '{"$') THEN stored
         ELSE regexp_replace(
-            regexp_replace(text, '\{"\$double":("[^"]*")\}', '\1', 'g'), '\{"\$bytes":("[^"]*")\}', '{"base64":\1}', 'g'
+            regexp_replace(stored, '\{"\$double":("[^"]*")\}', '\1', 'g'), '\{"\$bytes":("[^"]*")\}', '{"base64":\1}', 'g'
         )
-    END;
+    END)[1];
 
 -- a text as it is, anything else as JSON
 CREATE MACRO body_text(body) AS
