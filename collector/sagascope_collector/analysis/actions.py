@@ -160,7 +160,16 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
     since, item = " since" if effect.compensated else "", " for it" if effect.key else ""
     text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed{}{}."
     check = Action.verify(text, service, step, case.saga.label, compensation, item, since)
-    return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}{item}", key)]
+    condition = f"{step} is in effect and was not compensated"
+    if (pivot := case.saga.passed_pivot) is None:
+        return [check, _compensate(f"Only if {condition}, run {compensation}{item}", key)]
+    text = "Verify in {} whether {} took effect for {}: it is the pivot, after which only forward is possible."
+    return [
+        Action.verify(text, case.service_of(pivot.name) or "its service", pivot.label, case.saga.label),
+        Action.repeat("If it did, compensate nothing: run the steps after it that did not take effect."),
+        check,
+        _compensate(f"Only if {pivot.label} did not take effect, and {condition}, run {compensation}{item}", key),
+    ]
 
 
 def compensation_failed(case: Case, finding: Finding) -> list[Action]:

@@ -271,11 +271,11 @@ def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
     if next_attempt <= case.clock.now:
         return None
     case.clock.reevaluate_at(next_attempt)
-    forward = failed.step.phase is Phase.FORWARD
+    is_reversible = failed.step.phase is Phase.FORWARD and case.saga.passed_pivot is None
     committed = [entry for _, entry in case.effects if entry.state in IN_EFFECT_STATES and entry.compensation]
     compensated = {entry.step for entry in committed} - {failed.step.name}
     ends = _last_attempt_ends(case, failed, next_attempt)
-    return Forecast(next_attempt, ends, len(compensated) if forward else 0)
+    return Forecast(next_attempt, ends, len(compensated) if is_reversible else 0)
 
 
 def forecast_text(case: Case, failed: StepAttempt) -> Text:

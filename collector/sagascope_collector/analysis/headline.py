@@ -288,12 +288,22 @@ def uncompensated(case: Case, finding: Finding) -> Text:
     left = Text(UNREAD_STEPS) if case.has_unread_steps else _uncompensated_part(case, finding)
     if case.saga.ended_at is not None:
         ended, why = ENDED_WORDS[case.saga.status], _reason_of_failure(case.saga)
-        return phrase("{} at {}{}, but {}", ended, case.time_text(case.saga.ended_at), f": {why}" if why else "", left)
+        at = case.time_text(case.saga.ended_at)
+        return sentences(phrase("{} at {}{}, but {}", ended, at, f": {why}" if why else "", left), _pivot(case))
     failed = case.failing
     if failed is None:
-        return phrase("No progress, and {}", left)
+        return sentences(phrase("No progress, and {}", left), _pivot(case))
     ended, name = end_text(case, failed.attempt), failed.step.name
-    return phrase("{} failed for the last time at {}{}, and {}", name, ended, bracketed_error(failed.attempt), left)
+    text = "{} failed for the last time at {}{}, and {}"
+    return sentences(phrase(text, name, ended, bracketed_error(failed.attempt), left), _pivot(case))
+
+
+def _pivot(case: Case) -> str:
+    pivot = case.saga.passed_pivot
+    if pivot is None:
+        return ""
+    state = "is" if pivot.state is StepState.DONE else "may be"
+    return f"The pivot {pivot.label} {state} committed: after it only forward is possible"
 
 
 def _uncompensated_part(case: Case, finding: Finding) -> Text:

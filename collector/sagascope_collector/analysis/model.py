@@ -433,6 +433,18 @@ class Saga:
         return f"{self.type_label} {self.key.id}"
 
     @property
+    def passed_pivot(self) -> Step | None:
+        """The pivot that is, or may be, committed: after it only forward is possible.
+
+        None once the saga itself compensates: it then goes back, whatever was declared.
+        """
+        attempted = [step for step in self.steps if step.attempts]
+        if any(step.phase is Phase.COMPENSATION for step in attempted):
+            return None
+        states = (StepState.DONE, StepState.UNKNOWN, StepState.IN_FLIGHT)
+        return next((step for step in reversed(attempted) if step.pivot and step.state in states), None)
+
+    @property
     def may_have_other_participants(self) -> bool:
         """Whether a two-phase commit may have had a participant of which no decision was received.
 

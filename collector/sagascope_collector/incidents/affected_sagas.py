@@ -170,7 +170,7 @@ def recommended_action(saga: Saga, diagnosis: Diagnosis) -> RecommendedAction:
 def _of_compensation(saga: Saga, verdict: Verdict) -> RecommendedAction:
     """Returns the action for a saga whose steps are to be compensated; nothing is, where none is in effect."""
     if any(each.state in IN_EFFECT_STATES for each in saga.ledger):
-        is_doubtful = verdict.confidence is Confidence.POSSIBLE
+        is_doubtful = verdict.confidence is Confidence.POSSIBLE or saga.passed_pivot is not None
         return RecommendedAction.VERIFY_FIRST if is_doubtful else RecommendedAction.COMPENSATE
     return RecommendedAction.VERIFY_FIRST if verdict.verifies_first else RecommendedAction.RESUME
 

@@ -62,6 +62,11 @@ def test_a_failing_step_has_a_forecast() -> None:
     assert "failed: second" not in texts(answer)
 
 
+def test_behind_the_pivot_no_compensation_is_forecast() -> None:
+    story = FAILING.replace("run wallet.debit", "run wallet.debit pivot=true")
+    assert "the last attempt ends by 11:07:16Z. " in verdict(records(story), 11).headline
+
+
 def test_without_a_limit_of_attempts_no_end_is_forecast() -> None:
     assert "last attempt ends" not in verdict(records(FAILING.replace(" max=5", "")), 11).headline
 

@@ -74,6 +74,18 @@ def test_a_planned_participant_that_was_not_seen_is_verified() -> None:
     assert [(each.step, each.service) for each in work] == [("stock", "stock"), ("wallet", None)]
 
 
+def test_behind_the_pivot_nothing_is_compensated_unverified() -> None:
+    story = """
+        boss-1   0..9  root plan="charge/refund, send, notify" outcome=failed
+        wallet-1 1..2  run charge
+        wallet-1 0..99 beats
+        boss-1   3..4  run send pivot={}
+        boss-1   5..6  run notify error="X: x"
+    """
+    assert advice(story.format("false"))[0] is RecommendedAction.COMPENSATE
+    assert advice(story.format("true"))[0] is RecommendedAction.VERIFY_FIRST
+
+
 def test_nothing_is_compensated_before_the_other_run_was_looked_at() -> None:
     story = """
         boss-1   0..9     root run=a plan="charge/refund, send" trace=1 outcome=failed
