@@ -343,9 +343,12 @@ def _awaited_name(case: Case) -> str | None:
 
 
 def retrying(case: Case) -> Finding | None:
-    """A step keeps failing, and its next attempt is in flight or not overdue."""
+    """A step keeps failing, and its next attempt is in flight in time, or not overdue."""
     for each in deadlines.retried_steps(case):
         if deadlines.is_overdue(case, each) or _is_left_by_caller(case, each.step.attempts[-1]):
+            continue
+        latest, stuck = each.step.attempts[-1], hung(case)
+        if stuck and stuck.subject and stuck.subject.attempt is latest and not latest.is_only_requested:
             continue
         first, service = deadlines.consecutive_failures(each)[0].attempt, case.service_of(each.step.name)
         since = first.finished_at or first.called_at
