@@ -1,13 +1,15 @@
-"""Durations, sizes and times as text: one parser for options, files and query parameters, and one formatter."""
+"""Durations, sizes and times: one parser for options, files and query parameters, one formatter, and conversions."""
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sagascope_collector.errors import BadValue
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 UNIT_BYTES: Final = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
@@ -17,6 +19,17 @@ _LEAP_SECOND: Final = re.compile(r"(?<=:\d\d):60(?!\d)")
 _QUANTITY: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)")
 
 _FORMAT_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def to_datetime(nanoseconds: int) -> datetime:
+    """Returns a time in nanoseconds since 1970 as a datetime in UTC, truncated to microseconds."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1_000)
+
+
+def to_nanoseconds(time: datetime) -> int:
+    """Returns a datetime as nanoseconds since 1970; one without a time zone is in UTC."""
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def parse_duration(text: str) -> float:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from sagascope_collector.attention_codes import AttentionCode
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_datetime
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_datetime, to_datetime, to_nanoseconds
 
 MAX_FILTER_CHARACTERS: Final = 4_096
 
@@ -46,11 +46,10 @@ def parse_time(text: str) -> int:
         raise ValueError("write a moment like 2026-11-22T14:02:11Z; a + in a URL is %2B")
     day, time, fraction, zone = parts.groups()
     try:
-        seconds = int(parse_datetime(f"{day}T{time}{zone.upper()}").timestamp())
+        second = to_nanoseconds(parse_datetime(f"{day}T{time}{zone.upper()}"))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"there is no such moment: {error}") from error
-    nanoseconds = seconds * NANOSECONDS_PER_SECOND + int((fraction or "").ljust(9, "0"))
-    return min(max(nanoseconds, 0), LATEST_NS)
+    return min(max(second + int((fraction or "").ljust(9, "0")), 0), LATEST_NS)
 
 
 def _time(value: Any) -> Any:
@@ -60,8 +59,7 @@ def _time(value: Any) -> Any:
 
 
 def _rfc3339(nanoseconds: int) -> str:
-    seconds, fraction = divmod(nanoseconds, NANOSECONDS_PER_SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    return f"{to_datetime(nanoseconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds % NANOSECONDS_PER_SECOND:09d}Z"
 
 
 def _checked_path(text: str) -> str:

@@ -15,7 +15,7 @@ from sagascope_collector.alerting import messages
 from sagascope_collector.alerting.messages import Message
 from sagascope_collector.alerting.rules import Escape, Receiver, ReceiverType
 from sagascope_collector.client import schemas
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, to_nanoseconds
 from sagascope_collector.incident_records import AlertState, Notification, Pending
 from sagascope_collector.incidents import FAILURE_RATE, Scope
 
@@ -321,7 +321,7 @@ def send_test(receiver: Receiver, environment: Mapping[str, str]) -> None:
         NotDelivered: The receiver did not accept it.
     """
     now = datetime.now(UTC)
-    message = messages.build_test_message(round(now.timestamp() * NANOSECONDS_PER_SECOND))
+    message = messages.build_test_message(to_nanoseconds(now))
     sender = Sender(environment)
     try:
         sender.send(receiver, CHANNELS[receiver.type].body(receiver, message), f"test:{now.isoformat()}")

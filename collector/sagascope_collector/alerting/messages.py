@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sagascope_collector.client import schemas
 from sagascope_collector.config_file import Template
+from sagascope_collector.durations import to_datetime
 from sagascope_collector.incident_records import FailureRate
 from sagascope_collector.incidents import Incident
 
@@ -215,4 +215,4 @@ def _check_field(name: str) -> None:
 
 
 def _time(nanoseconds: int) -> str:
-    return schemas.rfc3339(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=nanoseconds // 1_000))
+    return schemas.rfc3339(to_datetime(nanoseconds))

@@ -5,12 +5,11 @@ The times of a text are kept apart, so that a screen can show them in its reader
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, to_datetime
 from sagascope_collector.records import Process, SagaKey
 
 
@@ -94,20 +93,13 @@ def _merged(parts: Sequence[str | Time]) -> tuple[str | Time, ...]:
     return (*flat, text) if text else tuple(flat)
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 MAX_ERROR_CHARACTERS = 120
 """Maximum number of characters of an error message in a sentence."""
 
 
-def utc_datetime(at: int) -> datetime:
-    """Returns a time as a datetime, truncated to the second."""
-    return _EPOCH + timedelta(seconds=at // NANOSECONDS_PER_SECOND)
-
-
 def time_text(at: int, reference: int) -> Text:
     """Formats a time in UTC: ``14:02:11Z``, with its date unless the reference time has the same date."""
-    then, today = utc_datetime(at), utc_datetime(reference)
+    then, today = to_datetime(at), to_datetime(reference)
     if then.date() == today.date():
         return Text(Time(at, f"{then:%H:%M:%S}Z"))
     year = "" if then.year == today.year else f" {then.year}"
@@ -116,7 +108,7 @@ def time_text(at: int, reference: int) -> Text:
 
 def datetime_text(at: int) -> Text:
     """Formats a time in UTC with its date, for stored sentences: ``21 Nov 2026 14:02:11Z``."""
-    then = utc_datetime(at)
+    then = to_datetime(at)
     return Text(Time(at, f"{then.day} {then:%b %Y %H:%M:%S}Z"))
 
 

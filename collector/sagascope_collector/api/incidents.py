@@ -10,9 +10,10 @@ from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.api.parameters import IncidentsQuery, NoParameters, TasksQuery, new_router
-from sagascope_collector.api.present import amounts_at_risk, moment, parts
+from sagascope_collector.api.present import amounts_at_risk, parts
 from sagascope_collector.api.responses import json_response, responds
 from sagascope_collector.client import schemas
+from sagascope_collector.durations import to_datetime
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incident_records import FailureRate, IncidentChange
 from sagascope_collector.incidents import CommonAttribute, Comparison, Incident, Incidents, SagaAttribute, State
@@ -65,7 +66,7 @@ def _task(saga: model.Saga, diagnosis: Diagnosis) -> schemas.Task | None:
             "phase": verdict.phase.value,
             "step": verdict.step,
             "service": verdict.service,
-            "since": moment(verdict.since),
+            "since": to_datetime(verdict.since),
             "confidence": verdict.confidence.value,
             "headline": verdict.headline,
             "headline_parts": parts(verdict.headline),
@@ -85,7 +86,7 @@ def _verification(verification: incidents.Verification) -> schemas.Verification:
         instance=(attempt.process.instance or None) if attempt else None,
         idempotency_key=attempt.idempotency_key if attempt else None,
         state=attempt.state.value if attempt else None,
-        started_at=moment(attempt.started_at) if attempt else None,
+        started_at=to_datetime(attempt.started_at) if attempt else None,
         trace_id=attempt.trace_id if attempt else None,
         span_id=attempt.span_id if attempt else None,
     )
@@ -153,8 +154,8 @@ def _summary(incident: Incident) -> dict[str, Any]:
         "error_sample": incident.error or None,
         "scope": incident.scope.value,
         "count": incident.count,
-        "since": moment(incident.since),
-        "latest_at": moment(incident.latest_at),
+        "since": to_datetime(incident.since),
+        "latest_at": to_datetime(incident.latest_at),
         "amount_at_risk": amounts_at_risk(incident.amounts),
         "examples": list(incident.examples),
         "state": incident.state.value,
@@ -162,8 +163,8 @@ def _summary(incident: Incident) -> dict[str, Any]:
         "acknowledged_by": incident.acknowledged_by or None,
         "recommended_actions": schemas.RecommendedActions(**incident.recommended_actions),
         "fingerprint": incident.fingerprint or None,
-        "opened_at": moment(incident.opened_at),
-        "changed_at": moment(incident.changed_at),
+        "opened_at": to_datetime(incident.opened_at),
+        "changed_at": to_datetime(incident.changed_at),
         "peak": incident.peak,
         "reopened": incident.reopened,
         "failure_rate": _failure_rate(incident.failure_rate) if incident.failure_rate else None,
@@ -178,7 +179,7 @@ def _failure_rate(rate: FailureRate) -> schemas.FailureRate:
 def _change(change: IncidentChange) -> schemas.IncidentChange:
     return schemas.IncidentChange.model_validate(
         {
-            "at": moment(change.at),
+            "at": to_datetime(change.at),
             "what": change.what,
             "by": change.by,
             "note": change.note or None,

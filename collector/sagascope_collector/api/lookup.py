@@ -15,7 +15,7 @@ from sagascope_collector.api import overview, present
 from sagascope_collector.api.parameters import CountsQuery, SagasQuery
 from sagascope_collector.archives import exports
 from sagascope_collector.client import schemas
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration, to_datetime
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.saga_filters import SagaFilters
@@ -247,7 +247,7 @@ class Lookup:
             commits *= 2 if time.monotonic() - before < TEXT_SEARCH_SECONDS / 8 else 1
             if time.monotonic() > started_at + TEXT_SEARCH_SECONDS:
                 break
-        until = present.moment(since) if since is not None and first > 1 else None
+        until = to_datetime(since) if since is not None and first > 1 else None
         limit = MAX_TEXT_MATCHES if len(sagas) > MAX_TEXT_MATCHES else None
         return TextMatches(list(sagas)[:limit], until, limit, _unassigned(meant, spans, attribute))
 

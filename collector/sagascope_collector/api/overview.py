@@ -8,8 +8,9 @@ from typing import Protocol
 
 from sagascope_collector import analysis
 from sagascope_collector.api import database
-from sagascope_collector.api.present import amounts_at_risk, moment
+from sagascope_collector.api.present import amounts_at_risk
 from sagascope_collector.client import schemas
+from sagascope_collector.durations import to_datetime
 from sagascope_collector.incident_records import AmountAtRisk, PeriodCount
 from sagascope_collector.records import TEST_ENVIRONMENT, BridgeState, Instance
 from sagascope_collector.storage import Storage
@@ -98,10 +99,10 @@ def counts(
             "status": totals["started"],
             "attention": totals["attention"],
             "amount_at_risk": amounts_at_risk(amounts),
-            "since": moment(since),
-            "until": moment(until),
+            "since": to_datetime(since),
+            "until": to_datetime(until),
             "period": period,
-            "series": [{"at": moment(at), **counts} for at, counts in sorted(series.items())],
+            "series": [{"at": to_datetime(at), **counts} for at, counts in sorted(series.items())],
         }
     )
 
@@ -156,7 +157,7 @@ def _step(statistics: StepStatistics) -> schemas.FlowStep:
 
 def _period(period: StepPeriod) -> schemas.FlowPeriod:
     return schemas.FlowPeriod(
-        at=moment(period.at),
+        at=to_datetime(period.at),
         succeeded=period.succeeded,
         failed=period.failed,
         retried=period.retried,
@@ -194,7 +195,7 @@ def _versions(known: Sequence[Instance]) -> list[schemas.ServiceVersion]:
         since, until = seen.get(each.process.version, (each.version_since, each.last_seen))
         seen[each.process.version] = min(since, each.version_since), max(until, each.last_seen)
     return [
-        schemas.ServiceVersion(version=version, first_seen=moment(since), last_seen=moment(until))
+        schemas.ServiceVersion(version=version, first_seen=to_datetime(since), last_seen=to_datetime(until))
         for version, (since, until) in sorted(seen.items(), key=lambda item: (-item[1][0], item[0]))
         if version
     ]
@@ -219,7 +220,7 @@ def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance
     return schemas.Instance(
         instance=instance.process.instance or None,
         version=instance.process.version or None,
-        last_seen=moment(instance.last_seen),
+        last_seen=to_datetime(instance.last_seen),
         alive=analysis.is_alive(instance, context),
         in_flight=len(heartbeat.open_spans) if heartbeat else 0,
         heartbeats=heartbeat is not None,

@@ -3,7 +3,7 @@
 import math
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ from sagascope_collector.analysis import model, plans
 from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.wording import Evidence, Text, Time as TextTime
 from sagascope_collector.client import schemas
+from sagascope_collector.durations import to_datetime
 from sagascope_collector.json_values import non_finite_name
 from sagascope_collector.records import Attributes, Value
 
@@ -25,8 +26,6 @@ MAX_CURRENCIES: int = 100
 
 MAX_ERROR_CHARACTERS: int = 2_000
 """Maximum length of the type, and of the message, of an error in lists."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def summary(saga: model.Saga, diagnosis: Diagnosis) -> schemas.SagaSummary:
@@ -86,11 +85,6 @@ def _clocks(saga: model.Saga) -> Iterator[schemas.Clock]:
                 yield schemas.Clock(service=process.service or None, instance=process.instance or None, seconds=seconds)
 
 
-def moment(nanoseconds: int) -> datetime:
-    """Returns a time in UTC, truncated to microseconds."""
-    return _EPOCH + timedelta(microseconds=nanoseconds // 1_000)
-
-
 def decimal(amount: Decimal) -> str:
     """Formats an amount without an exponent."""
     return format(amount, "f")
@@ -113,9 +107,9 @@ def _summary(saga: model.Saga, diagnosis: Diagnosis) -> dict[str, Any]:
         "phase": verdict and verdict.phase.value,
         "step": diagnosis.step,
         "service": diagnosis.service,
-        "since": verdict and moment(verdict.since),
-        "started_at": moment(saga.started_at),
-        "updated_at": moment(saga.updated_at),
+        "since": verdict and to_datetime(verdict.since),
+        "started_at": to_datetime(saga.started_at),
+        "updated_at": to_datetime(saga.updated_at),
         "ended_at": _moment(saga.ended_at),
         "attempts": diagnosis.attempts,
         "error": diagnosis.error and _listed_error(diagnosis.error),
@@ -147,7 +141,7 @@ def amounts_at_risk(amounts: Iterable[model.AmountAtRisk | incident_records.Amou
 def parts(text: Text) -> schemas.Parts:
     """Returns the parts of a sentence."""
     return [
-        schemas.TimePart(time=moment(part.at)) if isinstance(part, TextTime) else schemas.TextPart(text=part)
+        schemas.TimePart(time=to_datetime(part.at)) if isinstance(part, TextTime) else schemas.TextPart(text=part)
         for part in text.parts
     ]
 
@@ -159,7 +153,7 @@ def _verdict(verdict: Verdict) -> schemas.Verdict:
         step=verdict.step,
         service=verdict.service,
         instance=verdict.instance,
-        since=moment(verdict.since),
+        since=to_datetime(verdict.since),
         headline=verdict.headline,
         headline_parts=parts(verdict.headline),
         evidence=[_evidence(each) for each in verdict.evidence],
@@ -173,7 +167,7 @@ def _evidence(evidence: Evidence) -> schemas.Evidence:
     return schemas.Evidence(
         text=evidence.text,
         text_parts=parts(evidence.text),
-        at=moment(evidence.at),
+        at=to_datetime(evidence.at),
         service=evidence.service,
         trace_id=evidence.trace_id,
         span_id=evidence.span_id,
@@ -220,7 +214,7 @@ def _attempt(attempt: model.Attempt) -> schemas.Attempt:
         instance=attempt.process.instance or None,
         trace_id=attempt.trace_id,
         span_id=attempt.span_id,
-        started_at=moment(attempt.started_at),
+        started_at=to_datetime(attempt.started_at),
         ended_at=_moment(attempt.ended_at),
         state=attempt.state.value,
         error=schemas.AttemptError.model_validate(attempt.error) if attempt.error else None,
@@ -249,7 +243,7 @@ def _span(span: records.Span) -> schemas.Span:
         kind=span.kind,
         service=span.process.service or None,
         instance=span.process.instance or None,
-        started_at=moment(span.start),
+        started_at=to_datetime(span.start),
         ended_at=_moment(span.end or None),
         start_unix_nano=str(span.start if span.sent_start is None else span.sent_start),
         status=span.status,
@@ -263,12 +257,12 @@ def _span(span: records.Span) -> schemas.Span:
 
 
 def _event(event: records.Event) -> schemas.SpanEvent:
-    return schemas.SpanEvent(name=event.name, at=moment(event.at), attributes=json_attributes(event.attributes))
+    return schemas.SpanEvent(name=event.name, at=to_datetime(event.at), attributes=json_attributes(event.attributes))
 
 
 def _log(log: records.Log) -> schemas.Log:
     return schemas.Log(
-        at=moment(log.at),
+        at=to_datetime(log.at),
         severity=log.severity_text or severity(log.severity),
         body=json_value(log.body),
         event_name=log.event_name or None,
@@ -290,7 +284,7 @@ def severity(number: int) -> str | None:
 
 
 def _moment(nanoseconds: int | None) -> datetime | None:
-    return None if nanoseconds is None else moment(nanoseconds)
+    return None if nanoseconds is None else to_datetime(nanoseconds)
 
 
 MAX_JSON_DEPTH: int = 64

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
@@ -35,7 +35,7 @@ from sagascope_collector.cli.options import (
 )
 from sagascope_collector.cli.sagas import Environment, Name, Run
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import to_nanoseconds
 from sagascope_collector.errors import BadValue
 
 MAX_PRINTED_PROBLEMS: Final = 10
@@ -234,8 +234,8 @@ def _export_parquet(
     from sagascope_collector.archives.exports import MAX_TIMESTAMP_NS, export_parquet
     from sagascope_collector.storage import Storage
 
-    start = 0 if since is None else _unix_nanoseconds(since)
-    end = MAX_TIMESTAMP_NS if until is None else _unix_nanoseconds(until)
+    start = 0 if since is None else to_nanoseconds(since)
+    end = MAX_TIMESTAMP_NS if until is None else to_nanoseconds(until)
     with _database(client, db, folder) as path, closing(Storage(str(path))) as storage:
         return export_parquet(storage, folder, start, end)
 
@@ -250,7 +250,3 @@ def _database(client: Client, db: Path | None, folder: Path) -> Iterator[Path]:
         copy = Path(name) / "copy.duckdb"
         backups.save(client.backup(), copy)
         yield copy
-
-
-def _unix_nanoseconds(time: datetime) -> int:
-    return int(time.replace(tzinfo=UTC).timestamp()) * NANOSECONDS_PER_SECOND

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -24,7 +23,7 @@ from sagascope_collector.cli.options import (
 )
 from sagascope_collector.cli.terminal import NOT_FOUND
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import to_datetime
 from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import DEFAULT_DB
 
@@ -89,7 +88,7 @@ def restore(
 def _summary(file: Path, contents: Contents, verb: str) -> str:
     latest = ""
     if contents.latest:
-        at = datetime.fromtimestamp(contents.latest // NANOSECONDS_PER_SECOND, UTC)
+        at = to_datetime(contents.latest)
         latest = f", the latest of {at:%Y-%m-%d %H:%M:%S}Z"
     return f"{safe_text.line(str(file))} {verb} {contents.records:,} records{latest}; {contents.bytes:,} bytes."
 

@@ -4,7 +4,6 @@ A property test verifies that they equal those of the general path. Doubtful cas
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -16,12 +15,10 @@ from sagascope_collector.analysis.headline import ENDED_WORDS
 from sagascope_collector.analysis.ledger_text import completed_line
 from sagascope_collector.analysis.model import UNKNOWN_NAME, Status
 from sagascope_collector.analysis.wording import Time, datetime_text, phrase, sentences
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, to_datetime
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import SagaRow, Storage
 from sagascope_collector.storage.schema import attributes
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FAILURES: Final = (semconv.OUTCOME_COMPENSATED, semconv.OUTCOME_FAILED)
 
@@ -175,7 +172,7 @@ def _moment(at: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _second(at: int) -> str:
-    return (_EPOCH + timedelta(seconds=at)).strftime("%Y-%m-%dT%H:%M:%S")
+    return to_datetime(at * NANOSECONDS_PER_SECOND).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _text(text: str) -> str:

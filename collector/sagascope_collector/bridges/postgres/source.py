@@ -23,7 +23,7 @@ from sagascope_collector.bridges.postgres.telemetry import (
     PreparedTransaction,
     statement_start,
 )
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, to_nanoseconds
 from sagascope_collector.postgres_dsn import dsn_parameters
 
 CONNECTION_OPTIONS: Final[dict[str, Any]] = {
@@ -50,7 +50,6 @@ UNREADABLE_LIMIT_NS: Final = 86_400 * NANOSECONDS_PER_SECOND
 
 XIDS_PER_EPOCH: Final = 2**32
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SQL: Final = {
     name: files("sagascope_collector.bridges.postgres").joinpath(f"queries/{name}.sql").read_text(encoding="utf-8")
@@ -211,7 +210,7 @@ class _DatabasePoll:
         records, gone_since = self._telemetry_of(transaction.prepared), transaction.gone_since or self._now
         status, committed_at = self._status(transaction.prepared.xid)
         if type_ := _TYPE_BY_STATUS.get(status or ""):
-            self.decisions.append(Decision(records, type_, _nanoseconds(committed_at) if committed_at else self._now))
+            self.decisions.append(Decision(records, type_, to_nanoseconds(committed_at) if committed_at else self._now))
             return None
         if self._now - gone_since > UNREADABLE_LIMIT_NS:
             self.decisions.append(Decision(records, "", self._now))
@@ -293,7 +292,7 @@ def _waits(row: Any, relations: Mapping[str, str], xid: int, blocked: Mapping[in
 
 def _prepared_transaction(row: Any) -> PreparedTransaction:
     xid = full_xid(row.xid, row.next_xid)
-    return PreparedTransaction(gid=row.gid, xid=xid, at=_nanoseconds(row.prepared), owner=row.owner)
+    return PreparedTransaction(gid=row.gid, xid=xid, at=to_nanoseconds(row.prepared), owner=row.owner)
 
 
 def full_xid(low: int, near: int) -> int:
@@ -302,11 +301,6 @@ def full_xid(low: int, near: int) -> int:
     if xid - near > XIDS_PER_EPOCH // 2:
         return xid - XIDS_PER_EPOCH
     return xid + XIDS_PER_EPOCH if near - xid > XIDS_PER_EPOCH // 2 else xid
-
-
-def _nanoseconds(time: datetime) -> int:
-    since = time - _EPOCH
-    return (since.days * 86_400 + since.seconds) * NANOSECONDS_PER_SECOND + since.microseconds * 1_000
 
 
 def first_line(error: psycopg.Error) -> str:

@@ -3,22 +3,19 @@
 import logging
 import math
 from collections.abc import Mapping as ReadOnlyDict
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sagascope_collector.bridges.tables.mapping import State, Table, normalized_state_name
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_datetime
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_datetime, to_nanoseconds
 
 MIN_UNIX_MILLISECONDS: Final = 100_000_000_000
 """A smaller number counts seconds since 1970, a number from here on milliseconds."""
 
 MAX_NUMBER: Final = MIN_UNIX_MILLISECONDS * 1_000_000
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 _log: Final = logging.getLogger(__name__)
 
@@ -110,8 +107,7 @@ class RowParser:
             time = parse_datetime(text)
         except (ValueError, OverflowError):
             return 0
-        time = time if time.tzinfo else time.replace(tzinfo=self._zone)
-        return max(0, (time - _EPOCH) // _MICROSECOND * 1_000)
+        return max(0, to_nanoseconds(time if time.tzinfo else time.replace(tzinfo=self._zone)))
 
 
 def _number(text: str) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Self
 
@@ -17,7 +16,7 @@ from sagascope_collector.bridges.temporal.client import Polls, TemporalClient, W
 from sagascope_collector.bridges.temporal.description import DescriptionReader
 from sagascope_collector.bridges.temporal.history import HistoryReader, is_termination, reset_time
 from sagascope_collector.bridges.temporal.telemetry import Checkpoint, Run, RunTelemetry
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, to_datetime
 from sagascope_collector.errors import SourceUnavailable
 
 MAX_RUNS_PER_POLL: Final = 500
@@ -205,6 +204,5 @@ def _list_query(listed_at: int | None) -> str:
     """Returns the query for runs that started or ended since a time; without one, for all open runs."""
     if listed_at is None:
         return "ExecutionStatus = 'Running'"
-    since_seconds = (listed_at - VISIBILITY_OVERLAP_NS) // NANOSECONDS_PER_SECOND
-    since = datetime.fromtimestamp(since_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = to_datetime(listed_at - VISIBILITY_OVERLAP_NS).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"StartTime >= '{since}' OR CloseTime >= '{since}'"

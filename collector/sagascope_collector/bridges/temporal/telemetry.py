@@ -6,7 +6,6 @@ plugin's form of a span takes precedence, since it also identifies the process.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -25,7 +24,7 @@ from sagascope_collector.bridges.otlp import (
     span_id,
     trace_id,
 )
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, to_datetime
 
 
 class PendingCall(BaseModel):
@@ -351,7 +350,7 @@ class RunTelemetry:
 
 def format_time(at: int) -> str:
     """Formats a time for people."""
-    return datetime.fromtimestamp(at // NANOSECONDS_PER_SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return to_datetime(at).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _activity_attributes(call: PendingCall, number: int) -> dict[str, Value]:
