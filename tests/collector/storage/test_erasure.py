@@ -294,7 +294,7 @@ def test_records_of_a_long_running_saga_are_erased_where_they_were_moved_to(
 ) -> None:
     monkeypatch.setattr("sagascope_collector.storage.changes.MERGE_GAP", 0)
     monkeypatch.setattr(maintenance, "LONG_RUNNING_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
+    monkeypatch.setattr(statistics, "COUNT_INTERVAL_SECONDS", 0.0)
     storage = opened(path)
     said = of_saga(GONE[0].id)
     for number in range(1, 20):

@@ -24,7 +24,7 @@ KEEP = RetentionPolicy(seconds=6 * DAY, summary_seconds=3 * DAY)
 def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets each piece of maintenance find something to do at once."""
     monkeypatch.setattr(records, "SNAPSHOT_COMMITS", 1)
-    monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
+    monkeypatch.setattr(statistics, "COUNT_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(changes, "MERGE_GAP", 30)
     monkeypatch.setattr(maintenance, "SCATTERED_INTERVALS", 3)
     monkeypatch.setattr(maintenance, "LONG_RUNNING_INTERVAL_SECONDS", 0.0)

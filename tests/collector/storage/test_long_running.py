@@ -30,7 +30,7 @@ def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets records that lie apart be moved soon."""
     monkeypatch.setattr(changes, "MERGE_GAP", 0)
     monkeypatch.setattr(maintenance, "LONG_RUNNING_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
+    monkeypatch.setattr(statistics, "COUNT_INTERVAL_SECONDS", 0.0)
     NOW[0] = NOON
 
 
