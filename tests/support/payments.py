@@ -114,9 +114,9 @@ def send(collector: RunningCollector, *requests: Request) -> None:
                 assert answer.status_code == httpx.codes.OK, answer.text
 
 
-def soon(asked: Callable[[], Answer], *, seconds: float = 60.0) -> Answer:
+def soon(asked: Callable[[], Answer], *, seconds: float = 60.0, longest_pause: float = 0.25) -> Answer:
     """Ask until the answer is true, and give it; at the deadline the last answer."""
-    pauses, deadline = growing_pauses(), time.monotonic() + seconds
+    pauses, deadline = growing_pauses(longest_pause), time.monotonic() + seconds
     while not (answer := asked()) and time.monotonic() < deadline:
         time.sleep(next(pauses))
     assert answer

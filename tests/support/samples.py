@@ -31,10 +31,10 @@ def wait_until(holds: Callable[[], Any], otherwise: str, seconds: float = DEADLI
     return answer
 
 
-def growing_pauses() -> Iterator[float]:
+def growing_pauses(longest: float = 0.25) -> Iterator[float]:
     """Seconds between questions to another process: it works meanwhile, on the same processors."""
     for number in itertools.count():
-        yield min(0.02 * 1.3**number, 0.1)
+        yield min(0.02 * 1.3**number, longest)
 
 
 @dataclass
