@@ -254,11 +254,14 @@ def _state(effect: StepEffect, status: Status, *, is_not_compensable: bool) -> L
 
 
 def left_open(effect: StepEffect) -> list[Attempt]:
-    """Returns the attempts and votes of unknown effect that no compensation and no rollback was called after."""
-    reversals = _reversals(effect)
+    """Returns the attempts and votes of unknown effect that no compensation and no rollback was called after.
+
+    An attempt with the idempotency key of an earlier success has no effect of its own.
+    """
+    reversals, keys = _reversals(effect), {each.idempotency_key for each in effect.executed if each.idempotency_key}
     votes = [each for each in effect.votes if each.state is AttemptState.OK]
-    unknown = [*votes, *(each for each in effect.attempts if each.state in OPEN_STATES)]
-    return [each for each in unknown if all(called_after(each, one) for one in reversals)]
+    attempts = [each for each in effect.attempts if each.state in OPEN_STATES and each.idempotency_key not in keys]
+    return [each for each in (*votes, *attempts) if all(called_after(each, one) for one in reversals)]
 
 
 def _reversals(effect: StepEffect) -> Sequence[Attempt]:
