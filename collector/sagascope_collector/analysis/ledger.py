@@ -204,6 +204,7 @@ def _entry(effect: StepEffect, status: Status, not_compensable: set[str], *, is_
         is_not_compensable,
         effect.key,
         compensated_amount(effect) if state is LedgerState.COMPENSATED else None,
+        any(each.state is not AttemptState.OK for each in further(effect)),
     )
 
 
@@ -359,16 +360,29 @@ def _at_risk(
     certain: list[Attempt] = []
     possible: list[Attempt] = []
     for effect, entry in zip(effects, entries, strict=True):
+        # a step without a compensation, such as a check, moves the saga's money only if it reports an amount
+        possible += [each for each in further(effect) if each.amount is not None or not entry.is_not_compensable]
         if entry.state in COMMITTED_STATES:
             certain += effect.committed
         elif entry.state is LedgerState.NOT_COMPENSABLE:
-            # a step without a compensation, such as a check, moves the saga's money only if it reports an amount
             certain += [each for each in effect.committed if each.amount is not None]
-        elif entry.state is LedgerState.COMPENSATED:
-            possible += effect.executed[len(effect.compensated) :]  # executed more often than compensated
         elif entry.state in POSSIBLE_STATES:
             possible += effect.committed or _unresolved(effect, entry, status)
     return certain, possible
+
+
+def further(effect: StepEffect) -> Sequence[Attempt]:
+    """Returns the attempts that may be in effect besides what its state tells: no result and no key excludes it.
+
+    Each compensation may have reversed one of them, unless it is still in flight.
+    """
+    keys = {each.idempotency_key for each in effect.executed if each.idempotency_key}
+    unknown = [each for each in effect.attempts if each.state in OPEN_STATES and each.idempotency_key not in keys]
+    if effect.committed:
+        return unknown
+    in_flight = [each for each in unknown if each.state is AttemptState.IN_FLIGHT]
+    is_compensated = effect.compensated and not left_open(effect)
+    return ([*effect.executed, *unknown][len(effect.compensated) :] or in_flight) if is_compensated else ()
 
 
 def _unresolved(effect: StepEffect, entry: LedgerEntry, status: Status) -> list[Attempt]:

@@ -225,7 +225,8 @@ def _verbs(saga: Saga) -> Verbs:
 
 def _clauses(saga: Saga) -> Iterator[str]:
     states = {entry.state for entry in saga.ledger}
-    if saga.status is Status.COMPLETED and states <= CLEAN_STATES:
+    is_repeated = any(entry.may_be_repeated and entry.amount is not None for entry in saga.ledger)
+    if saga.status is Status.COMPLETED and states <= CLEAN_STATES and not is_repeated:
         return
     if any(entry.amount is not None for entry in saga.ledger):
         yield from _of_amounts(saga)
@@ -242,15 +243,16 @@ def _of_amounts(saga: Saga) -> Iterator[str]:
         yield f"{failed}, and the {verbs.refund} failed"
     if compensating := _charged(saga, LedgerState.COMPENSATING):
         yield f"{compensating}, and the {verbs.refund} is in progress"
-    if doubtful := _charged(saga, LedgerState.COMPENSATION_UNKNOWN):
-        yield f"{doubtful}, and it is not known whether the {verbs.refund} was made"
+    if unrefunded := _charged(saga, LedgerState.COMPENSATION_UNKNOWN):
+        yield f"{unrefunded}, and it is not known whether the {verbs.refund} was made"
     if compensated := _amount(saga, LedgerState.COMPENSATED):
         refunded = name_list(_sums(_as_compensated(saga), [LedgerState.COMPENSATED]))
         of_charge = f"any {verbs.charge} of {compensated} was {verbs.refunded}"
         yield of_charge if refunded == compensated else f"only {refunded} of {of_charge}, as far as recorded"
-    if unknown := _sum(saga, LedgerState.UNKNOWN):
-        further = "a further " if _sums(saga, CHARGED_STATES) else ""
-        yield f"it is not known{_yet(saga)} whether {further}{unknown} {verbs.charged}"
+    doubtful = [entry for entry in saga.ledger if entry.state is LedgerState.UNKNOWN or entry.may_be_repeated]
+    if unknown := _with_verb(_totals(doubtful, saga.currency)):
+        is_further = any(entry.may_be_repeated for entry in doubtful) or bool(_sums(saga, CHARGED_STATES))
+        yield f"it is not known{_yet(saga)} whether {'a further ' if is_further else ''}{unknown} {verbs.charged}"
     yield from _not_charged(saga, verbs)
 
 
@@ -298,6 +300,8 @@ def _of_whole_amount(saga: Saga, verbs: Verbs, *, is_reversed: bool) -> str:
     others = {entry.state for entry in saga.ledger if entry.is_not_compensable}
     if LedgerState.UNKNOWN in others or (LedgerState.NOT_COMPENSABLE in others and not is_reversed):
         return f"no record tells whether the amount was {verbs.charged}"
+    if is_reversed and any(entry.may_be_repeated for entry in saga.ledger):
+        return f"it is not known whether every {verbs.charge} was {verbs.refunded}"
     if is_reversed:
         return f"any {verbs.charge} was {verbs.refunded}"
     nothing = f"nothing was {verbs.charged}" if _is_nothing_done(saga) else f"no {verbs.charge} is recorded"
@@ -321,7 +325,9 @@ def _of_each_state(saga: Saga, states: Collection[LedgerState]) -> Iterator[str]
             case LedgerState.COMPENSATED if saga.may_have_other_participants:
                 yield f"{'what is recorded of it' if len(present) == 1 else part} was rolled back"
             case LedgerState.COMPENSATED:
-                yield f"{'everything that was done' if len(present) == 1 else part} was reversed"
+                is_all = not any(entry.may_be_repeated for entry in saga.ledger)
+                whole = "everything that was done" if is_all else "what is recorded of it"
+                yield f"{whole if len(present) == 1 else part} was reversed"
             case LedgerState.UNKNOWN:
                 yield f"it is not known{_yet(saga)} whether {'it' if len(present) == 1 else part} took effect"
 
@@ -379,7 +385,10 @@ def _charged(saga: Saga, *states: LedgerState) -> str:
 
 def _sum(saga: Saga, *states: LedgerState) -> str:
     """The amounts of the steps in these states, with a verb: ``EUR 50.00 was``; ``""`` where there are none."""
-    sums = _sums(saga, states)
+    return _with_verb(_sums(saga, states))
+
+
+def _with_verb(sums: Sequence[str]) -> str:
     return f"{name_list(sums, len(sums))} {'was' if len(sums) == 1 else 'were'}" if sums else ""
 
 

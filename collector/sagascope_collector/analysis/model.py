@@ -246,6 +246,8 @@ class LedgerEntry:
     """The item of a step that runs once per item; ``""`` for other steps."""
     compensated_amount: Decimal | None = None
     """The amount that its compensation reports, where that is another one: a partial refund."""
+    may_be_repeated: bool = False
+    """Whether a further attempt, without a result, may be in effect besides."""
 
     @property
     def label(self) -> str:
