@@ -17,6 +17,7 @@ from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.identity import SagaFacts, facts_by_saga, relate_runs
 from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
+from sagascope_collector.analysis.lifespan import Lifespan, find_lifespan, status_of
 from sagascope_collector.analysis.model import (
     LOST_WORKER,
     UNKNOWN_NAME,
@@ -87,25 +88,6 @@ def _rebuild_with_type(
         return replace(saga, longest_pause=inferred.longest_pause)
     known = _rebuild_saga(key, facts, instances, now, baselines[key.environment, inferred.name])
     return replace(known, inferred_name=inferred.name)
-
-
-STATUS_BY_OUTCOME = {
-    semconv.OUTCOME_COMPLETED: Status.COMPLETED,
-    semconv.OUTCOME_COMPENSATED: Status.COMPENSATED,
-    semconv.OUTCOME_FAILED: Status.FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Lifespan:
-    """The root spans and the end of a saga."""
-
-    roots: tuple[Span, ...]
-    """The latest started first; a root span below another root span is excluded."""
-    closing: Span | None
-    """The span that ended the saga; None while it is open."""
-    restarts: tuple[int, ...] = ()
-    """The times at which a new root span restarted the saga after it had ended, the latest first."""
 
 
 def _rebuild_saga(
@@ -365,40 +347,6 @@ def _span_order(span: Span) -> tuple[int, str, str]:
 
 def _log_order(log: Log) -> tuple[int, int, str, str, str, str]:
     return log.at, log.observed_at, log.trace_id, log.span_id, log.event_name, log.process.identity
-
-
-def find_lifespan(spans: Iterable[Span], tree: SpanTree) -> Lifespan:
-    """Finds the root spans and the end. A later root reopens a saga that an earlier one had ended."""
-    roots, closers = [], []
-    for span in spans:
-        if span.mark.role == semconv.ROLE_SAGA:
-            roots.append(span)
-        elif span.end and values.text(span.attributes.get(semconv.SAGA_OUTCOME)) in STATUS_BY_OUTCOME:
-            closers.append(span)
-    if len(roots) > 1:
-        roots = [
-            span for span in roots if all(each.mark.role != semconv.ROLE_SAGA for each in tree.above(span))
-        ] or roots
-        roots.sort(key=lambda span: (span.start, span.span_id), reverse=True)
-    if roots:
-        closing = roots[0] if roots[0].end else None
-        restarts = tuple(new.start for new, old in pairwise(roots) if 0 < old.end <= new.start)
-        return Lifespan(tuple(roots), closing, restarts)
-    return Lifespan((), max(closers, key=lambda span: (span.end, span.span_id), default=None))
-
-
-def status_of(lifespan: Lifespan, steps: Sequence[Step]) -> Status:
-    """The saga's status. A reported outcome takes precedence over the status of the span that reports it."""
-    if lifespan.closing is not None:
-        outcome = lifespan.closing.attributes.get(semconv.SAGA_OUTCOME)
-        if isinstance(outcome, str) and outcome in STATUS_BY_OUTCOME:
-            return STATUS_BY_OUTCOME[outcome]
-        return Status.FAILED if lifespan.closing.status == "error" else Status.COMPLETED
-    restarted_at = lifespan.restarts[0] if lifespan.restarts else 0
-    for step in steps:
-        if step.type == semconv.TYPE_COMPENSATION and any(each.called_at >= restarted_at for each in step.attempts):
-            return Status.COMPENSATING
-    return Status.RUNNING
 
 
 LATE_DELIVERY_NS: Final = 5 * NANOSECONDS_PER_SECOND
