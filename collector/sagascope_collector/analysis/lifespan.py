@@ -47,7 +47,9 @@ def find_lifespan(spans: Sequence[Span], tree: SpanTree) -> Lifespan:
         closing = roots[0] if roots[0].end else None
         restarts = tuple(new.start for new, old in pairwise(roots) if 0 < old.end <= new.start)
         return Lifespan(tuple(roots), closing, restarts)
-    return Lifespan((), max(closers, key=lambda span: (span.end, span.span_id), default=None))
+    # a message that is delivered again, and refused, ends nothing either
+    effective = [span for span in closers if _may_have_effect(span)] or closers
+    return Lifespan((), max(effective, key=lambda span: (span.end, span.span_id), default=None))
 
 
 def _without_refused(roots: list[Span], spans: Iterable[Span], tree: SpanTree) -> list[Span]:

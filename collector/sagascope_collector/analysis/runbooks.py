@@ -28,7 +28,7 @@ class Runbook:
     def applies(self, fields: Mapping[str, str]) -> bool:
         """Whether the runbook applies to a saga with these fields."""
         return all(
-            any(fnmatchcase(fields.get(field, ""), pattern) for pattern in patterns)
+            any(fnmatchcase(fields.get(field, ""), _OTHER_WILDCARDS.sub(r"[\1]", pattern)) for pattern in patterns)
             for field, patterns in self.when.items()
         )
 
@@ -37,6 +37,9 @@ class Runbook:
         parts = [as_text(self.do, fields) if self.do else "", as_link(self.link, fields) if self.link else ""]
         return " ".join(filter(None, parts))
 
+
+_OTHER_WILDCARDS: Final = re.compile(r"([?\[])")
+"""What `fnmatch` expands besides ``*``; in a runbook it stands for itself, as in a step ``pick[1]``."""
 
 FIELDS: Final = (
     "id",

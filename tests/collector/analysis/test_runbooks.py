@@ -78,6 +78,8 @@ def test_a_runbook_for_a_missing_step_has_no_idempotency_key_of_another_step(fil
         ("{reason: [instance_lost, hung]}", True),
         ("{step: 'led*'}", True),
         ("{step: led}", False),
+        ("{step: 'ledger[.]*'}", False),
+        ("{step: 'ledger?record'}", False),
         ("{service: wallet}", False),
         ("{phase: compensation}", False),
         ("{environment: prod}", False),
