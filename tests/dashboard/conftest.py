@@ -5,10 +5,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from support import staged
-from support.browser import Watched, at_a_desk, running_browser, running_dashboard
+from support.browser import Watched, at_a_desk, free_port, running_browser, running_dashboard
 from support.collector import RunningCollector, running_collector
 from support.payments import soon
 
@@ -47,26 +47,48 @@ def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFact
         yield address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def own_port() -> int:
+    """The port of dashboards that modules start for collectors of their own: the browser keeps what it has loaded."""
+    return free_port()
+
+
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Headless Chromium. Not for the whole session: while its driver runs, no other test may have an event loop."""
     with running_browser() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def desk(browser: Browser) -> Iterator[BrowserContext]:
+@pytest.fixture(scope="package")
+def desk(browser: Browser) -> BrowserContext:
     """A browser at a desk in Berlin; it keeps what it has loaded once."""
-    context = at_a_desk(browser)
-    yield context
-    context.close()
+    return at_a_desk(browser)
+
+
+@pytest.fixture(scope="package")
+def tab(desk: BrowserContext) -> Page:
+    """The page that tests share: a new one costs a second of processor time."""
+    return desk.new_page()
+
+
+@pytest.fixture(scope="module")
+def _module_watched(tab: Page, dashboard: str) -> Iterator[Watched]:
+    yield Watched(dashboard, tab)
+    tab.goto("about:blank")
 
 
 @pytest.fixture
-def watched(desk: BrowserContext, dashboard: str) -> Iterator[Watched]:
-    """A page at the desk; at the end nothing may have gone wrong on it, or left for another host."""
-    page = Watched(dashboard, desk.new_page())
-    yield page
-    page.page.close()
-    assert page.console_errors == []
-    assert page.foreign == []
+def watched(_module_watched: Watched, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """The page at the desk, as the module's last test left it; a new session after a test that failed.
+
+    At the end nothing may have gone wrong on it, or left for another host.
+    """
+    failed = request.session.testsfailed
+    _module_watched.console_errors.clear()
+    _module_watched.foreign.clear()
+    yield _module_watched
+    if request.session.testsfailed > failed:
+        _module_watched.page.goto("about:blank")
+    assert _module_watched.console_errors == []
+    assert _module_watched.foreign == []

@@ -29,8 +29,8 @@ HOSTILE = 'x"];n0 [label=<b>hacked</b>];"\\N&lt;'
 
 
 @pytest.fixture(scope="module")
-def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_dashboard(collector.api, tmp_path_factory.mktemp("flows")) as address:
+def dashboard(collector: RunningCollector, own_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_dashboard(collector.api, tmp_path_factory.mktemp("flows"), port=own_port) as address:
         yield address
 
 

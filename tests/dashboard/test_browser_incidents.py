@@ -3,16 +3,13 @@
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from support.browser import Grid, Watched, bars, running_dashboard
+from support.browser import Grid, Watched, bars, running_dashboard, violations
 from support.collector import RunningCollector, running_collector
 from support.payments import DONE, Tried, saga, send
-
-axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -43,8 +40,8 @@ def collector() -> Iterator[RunningCollector]:
 
 
 @pytest.fixture(scope="module")
-def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_dashboard(collector.api, tmp_path_factory.mktemp("incidents")) as address:
+def dashboard(collector: RunningCollector, own_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_dashboard(collector.api, tmp_path_factory.mktemp("incidents"), port=own_port) as address:
         yield address
 
 
@@ -62,9 +59,7 @@ def test_one_row_for_all_that_stand_still_for_one_cause(watched: Watched) -> Non
 
     incidents.choose(str(MANY))
     expect(page.locator("h1")).to_contain_text(f"{MANY} payment transactions are stuck at ledger.record")
-    page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text())
-    found = page.evaluate("axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })")
-    assert [(wrong["id"], [node["target"] for node in wrong["nodes"]]) for wrong in found["violations"]] == []
+    assert violations(page) == []
 
     expect(page.get_by_role("button", name="Reopen")).to_have_count(0)
     page.get_by_label("Your name").fill("Anna")
@@ -138,9 +133,7 @@ def test_what_is_new_announces_itself_and_moves_nothing(watched: Watched, collec
     watched.keep("overview-news")
     assert table.texts("Transaction") == drawn
     assert table.root.bounding_box() == place
-    page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text())
-    found = page.evaluate("axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })")
-    assert [(wrong["id"], [node["target"] for node in wrong["nodes"]]) for wrong in found["violations"]] == []
+    assert violations(page) == []
 
     news.get_by_role("button", name="Show").click()
     expect(table.rows("late-1")).to_be_attached()

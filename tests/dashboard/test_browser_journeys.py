@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from support import staged
 from support.browser import PHONE, Grid, Watched, at_a_desk, running_dashboard
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 
 
 def test_from_the_start_page_to_the_verdict_with_one_field_and_one_key(watched: Watched) -> None:
-    page = watched.open("/")
+    page = watched.load("/")
     field = page.get_by_role("textbox", name="Find a transaction")
     expect(field).to_be_focused()
     field.fill("8492")
@@ -56,7 +56,7 @@ def test_the_overview_leads_to_the_worst(watched: Watched) -> None:
 
 
 def test_a_deep_link_opens_the_saga(watched: Watched) -> None:
-    page = watched.open("/saga?name=payment&id=8492")
+    page = watched.load("/saga?name=payment&id=8492")
     expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
     expect(page).to_have_title("8492 · Sagascope")
 
@@ -238,29 +238,11 @@ def test_the_list_is_downloaded_as_csv_with_its_filters(watched: Watched, tmp_pa
     assert {row["attention"] for row in rows if row["id"] == "8492"} == {"instance_lost"}
 
 
-def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserContext, tmp_path: Path) -> None:
-    page = watched.open("/saga?name=payment&id=8492")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save as one HTML file").click()
-    assert download.value.suggested_filename == "payment-8492.html"
-    assert download.value.url.startswith("blob:")  # a refresh must not delete it before the browser has it
-    download.value.save_as(tmp_path / "saved.html")
-    saved = Watched("file://", desk.new_page())
-    saved.page.goto(f"file://{tmp_path}/saved.html")
-    expect(saved.page.locator(".headline")).to_contain_text("Stuck in ledger.record")
-    expect(saved.page.locator(".bar.k-action")).to_have_count(3)
-    expect(saved.page.locator(".tl-now")).to_have_text("saved")
-    saved.page.close()
-    assert saved.console_errors == []
-    assert saved.foreign == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str) -> None:
-    context = at_a_desk(browser, color_scheme=scheme, **PHONE)
+def test_every_screen_fits_a_phone(browser: Browser, dashboard: str) -> None:
+    context = at_a_desk(browser, **PHONE)
     watched = Watched(dashboard, context.new_page())
-    watched.open("/")
     screens = {
+        "/": "need",
         "/transactions": "Transactions",
         "/incidents": "Incidents",
         "/flows": "Flows",
@@ -270,20 +252,18 @@ def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str
         "/compare?name=payment&id=8492": "beside",
         "/saga?name=payment&id=8492": "8492",
     }
-    for path, title in {"/": "need", **screens}.items():
+    for path, title in screens.items():
         page = watched.go(path, title)
         expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
-        watched.keep(f"phone-{scheme}{re.sub('[^a-z0-9]+', '-', path)}")
     context.close()
     assert watched.console_errors == []
 
 
-def test_the_first_look_after_embedding(browser: Browser, tmp_path: Path) -> None:
+def test_the_first_look_after_embedding(tab: Page, own_port: int, tmp_path: Path) -> None:
     """Nothing is there; then the first transaction comes, and the page shows it, and what its service could send."""
-    with running_collector(tmp_path) as fresh, running_dashboard(fresh.api, tmp_path) as address:
-        context = at_a_desk(browser)
-        watched = Watched(address, context.new_page())
+    with running_collector(tmp_path) as fresh, running_dashboard(fresh.api, tmp_path, port=own_port) as address:
+        watched = Watched(address, tab)
         page = watched.open("/")
         expect(page.locator(".no-attention")).to_contain_text("No transaction has been received yet")
         staged.completed(fresh, "first-1")
@@ -296,5 +276,5 @@ def test_the_first_look_after_embedding(browser: Browser, tmp_path: Path) -> Non
         page.get_by_text(re.compile(r"^No heartbeats are sent\. \(\d services\)$")).click()
         expect(page.get_by_text('sagascope.configure(service_name="ledger")')).to_be_visible()
         watched.keep("first-look")
-        context.close()
+        page.goto("about:blank")
         assert watched.console_errors == []

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from support import staged
-from support.browser import Watched, at_a_desk, running_dashboard
+from support.browser import Watched, running_dashboard
 from support.collector import RunningCollector, running_collector
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -24,23 +24,24 @@ def collector() -> Iterator[RunningCollector]:
 
 
 @pytest.fixture(scope="module")
-def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_dashboard(collector.api, tmp_path_factory.mktemp("large")) as address:
+def dashboard(collector: RunningCollector, own_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_dashboard(collector.api, tmp_path_factory.mktemp("large"), port=own_port) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def desk(browser: Browser) -> Iterator[BrowserContext]:
-    context = at_a_desk(browser, viewport={"width": 1440, "height": 900})
-    yield context
-    context.close()
 
 
 @pytest.fixture
 def page(watched: Watched) -> Page:
-    page = watched.open(LARGE)
-    expect(page.locator(".bar.k-action").first).to_be_attached()
-    return page
+    """The page of the large transaction, as it is at first: each test leaves it so."""
+    if LARGE not in watched.page.url:
+        watched.open(LARGE)
+    expect(watched.page.get_by_label("Filter steps")).to_have_value("")
+    expect(watched.page.locator(".bar.folded")).to_have_count(180)
+    return watched.page
+
+
+def filter_steps(page: Page, text: str) -> None:
+    page.get_by_label("Filter steps").fill(text)
+    page.keyboard.press("Enter")
 
 
 def test_the_timeline_starts_within_the_first_screen(page: Page) -> None:
@@ -65,34 +66,30 @@ def test_the_plan_is_short_and_opens_at_a_click(page: Page) -> None:
     page.get_by_text("All 200 steps").click()
     expect(page.locator(".plan-step")).to_have_count(200)
     expect(page.locator(".plan-step").first).to_be_visible()
+    page.get_by_text("All 200 steps").click()
 
 
-def test_repeated_attempts_are_one_bar_that_unfolds(page: Page) -> None:
-    expect(page.locator(".bar.folded")).to_have_count(180)
+def test_repeated_attempts_are_one_bar_and_one_row_that_unfold(page: Page) -> None:
     expect(page.locator(".bar.k-action")).to_have_count(179 * 4 + 3)  # first, folded, last failure, success
-    page.get_by_label("Filter steps").fill("step-179")
-    page.keyboard.press("Enter")
-    folded = page.locator(".bar.folded")
+    filter_steps(page, "step-179")
+    folded, attempts = page.locator(".bar.folded"), page.locator(".bar.k-action")
     expect(folded).to_have_count(1)
     expect(folded).to_have_attribute("aria-label", re.compile("^service-3.step-179, attempts 2 to 9: same error in"))
     folded.click()
-    expect(page.locator(".bar.k-action")).to_have_count(10)
+    expect(attempts).to_have_count(10)
     expect(page.locator(".bar:focus")).to_have_attribute("aria-label", re.compile("attempt 2 "))
     page.get_by_role("button", name="Fold attempts").click()
-    expect(page.locator(".bar.k-action")).to_have_count(3)
+    expect(attempts).to_have_count(3)
 
-
-def test_the_table_folds_as_the_timeline_does(page: Page) -> None:
-    page.get_by_label("Filter steps").fill("step-179")
-    page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Attempts (10)")).to_be_visible()
     rows = page.locator(".st-key-saga-attempts tbody tr")
     expect(rows).to_have_count(3)
     rows.nth(1).get_by_role("button", name="attempts 2 to 9: same error").click()
     expect(rows).to_have_count(10)
-    expect(page.locator(".bar.k-action")).to_have_count(10)
+    expect(attempts).to_have_count(10)
     rows.first.get_by_role("button", name="fold").click()
     expect(rows).to_have_count(3)
+    filter_steps(page, "")
 
 
 LOSE_NEXT_CHOICE = """() => {
@@ -106,8 +103,7 @@ LOSE_NEXT_CHOICE = """() => {
 
 
 def test_a_choice_that_is_lost_on_its_way_is_sent_again(page: Page) -> None:
-    page.get_by_label("Filter steps").fill("step-179")
-    page.keyboard.press("Enter")
+    filter_steps(page, "step-179")
     expect(page.locator(".bar.folded")).to_have_count(1)
     page.evaluate(LOSE_NEXT_CHOICE)
     page.locator(".bar.folded").click()
@@ -115,6 +111,8 @@ def test_a_choice_that_is_lost_on_its_way_is_sent_again(page: Page) -> None:
     assert page.evaluate("window.lost")
     page.wait_for_timeout(4_000)  # it is not handled again
     expect(page.locator(".bar.k-action")).to_have_count(10)
+    page.get_by_role("button", name="Fold attempts").click()
+    filter_steps(page, "")
 
 
 def test_evidence_leads_to_attempts_that_are_folded(page: Page) -> None:
@@ -123,14 +121,12 @@ def test_evidence_leads_to_attempts_that_are_folded(page: Page) -> None:
 
 
 def test_a_filter_leaves_the_steps_that_contain_it_and_stays(page: Page) -> None:
-    field = page.get_by_label("Filter steps")
-    field.fill("SERVICE-5")
-    field.press("Enter")
+    filter_steps(page, "SERVICE-5")
     expect(page.locator(".tl-collapse")).to_have_text(["service-5"])
     expect(page.get_by_text("All 25 steps")).to_be_visible()
-    field.fill("no such step")
-    field.press("Enter")
+    filter_steps(page, "no such step")
     expect(page.locator(".bar.k-action")).to_have_count(0)
+    filter_steps(page, "")
 
 
 def test_lanes_are_collapsed_one_by_one_and_together(page: Page) -> None:
@@ -143,6 +139,7 @@ def test_lanes_are_collapsed_one_by_one_and_together(page: Page) -> None:
     expect(name).to_have_attribute("aria-expanded", "true")
     page.get_by_role("button", name="Collapse lanes").click()
     expect(page.locator(".tl-collapse[aria-expanded=false]")).to_have_count(9)
+    page.get_by_role("button", name="Expand lanes").click()
 
 
 def test_the_critical_path_is_marked(page: Page) -> None:

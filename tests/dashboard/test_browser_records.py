@@ -25,10 +25,10 @@ def collector() -> Iterator[RunningCollector]:
 
 
 @pytest.fixture(scope="module")
-def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dashboard(collector: RunningCollector, own_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     logs, jaeger = "Logs of a step=https://logs.example/{service}?q={step}", "Jaeger=https://j.example/{trace_id}"
     links = (f"--link={logs}", f"--link={jaeger}")
-    with running_dashboard(collector.api, tmp_path_factory.mktemp("records"), *links) as address:
+    with running_dashboard(collector.api, tmp_path_factory.mktemp("records"), *links, port=own_port) as address:
         yield address
 
 
@@ -37,7 +37,7 @@ def page(watched: Watched) -> Page:
     return watched.open("/saga?name=payment&id=logged")
 
 
-def test_log_lines_are_the_services_own_and_filtered(page: Page) -> None:
+def test_from_filtered_log_lines_to_a_span_and_to_the_timeline(page: Page) -> None:
     page.get_by_role("tab", name="Logs (3)").click()  # the start record of the transaction itself is none
     table = Grid(page, "Log lines")
     expect(table.rows()).to_have_count(3)
@@ -51,14 +51,9 @@ def test_log_lines_are_the_services_own_and_filtered(page: Page) -> None:
     expect(table.rows()).to_have_count(1)
     table.choose("nearly full")
     expect(page.locator(".record")).to_contain_text("pool.size")
-
-
-def test_from_a_line_to_its_span_and_to_the_timeline(page: Page) -> None:
-    page.get_by_role("tab", name="Logs (3)").click()
-    Grid(page, "Log lines").choose("nearly full")
     expect(page.locator(".record h3")).to_have_text("the pool is nearly full")
     page.get_by_role("button", name="Show its span").click()
-    shown = page.locator(".record")
+    shown = page.locator(".st-key-saga-span .record")
     expect(shown.locator("h3")).to_have_text("INSERT wallet_entries")
     expect(shown).to_contain_text("INSERT INTO entries")
     shown.get_by_role("button", name="Show on the timeline").click()
@@ -113,7 +108,7 @@ def test_calls_are_arrows_between_services(page: Page) -> None:
     assert abs(box["x"] - middles[0]) < 2
     assert abs(box["x"] + box["width"] - middles[2]) < 2
     arrow.click()
-    expect(page.locator(".record h3")).to_have_text("wallet.debit")
+    expect(page.locator(".st-key-saga-sequence-span h3")).to_have_text("wallet.debit")
     page.get_by_role("radio", name="Timeline").click()
     expect(page.locator(".bar.k-action")).to_have_count(2)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import Page, expect
 
 from support import staged
 from support.browser import Watched, running_dashboard
@@ -20,13 +20,13 @@ def places(collector: RunningCollector) -> dict[str, str]:
     }
 
 
-def test_an_open_page_keeps_what_it_knew_and_goes_on_by_itself(desk: BrowserContext, tmp_path: Path) -> None:
+def test_an_open_page_keeps_what_it_knew_and_goes_on_by_itself(tab: Page, own_port: int, tmp_path: Path) -> None:
     before, after, folder = (tmp_path / name for name in ("before", "after", "dashboard"))
     for each in (before, after, folder):
         each.mkdir()
-    with running_collector(before) as first, running_dashboard(first.api, folder) as address:
+    with running_collector(before) as first, running_dashboard(first.api, folder, port=own_port) as address:
         staged.lost(first)
-        watched = Watched(address, desk.new_page())
+        watched = Watched(address, tab)
         page = watched.open("/saga?name=payment&id=8492")
         expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
         where, db = places(first), first.db
@@ -43,5 +43,5 @@ def test_an_open_page_keeps_what_it_knew_and_goes_on_by_itself(desk: BrowserCont
         with running_collector(after, db=db, addresses=where):
             expect(page.locator(".notice")).to_have_count(0, timeout=30_000)
             expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
-        page.close()
+        page.goto("about:blank")
     assert watched.console_errors == []

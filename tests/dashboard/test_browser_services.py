@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from support import day, staged
-from support.browser import PHONE, Grid, Watched, at_a_desk, running_dashboard
+from support.browser import PHONE, Grid, Watched, running_dashboard
 from support.collector import RunningCollector, running_collector
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -25,8 +25,8 @@ def collector() -> Iterator[RunningCollector]:
 
 
 @pytest.fixture(scope="module")
-def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_dashboard(collector.api, tmp_path_factory.mktemp("services")) as address:
+def dashboard(collector: RunningCollector, own_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_dashboard(collector.api, tmp_path_factory.mktemp("services"), port=own_port) as address:
         yield address
 
 
@@ -42,12 +42,14 @@ def test_the_map_shows_who_calls_whom_and_what_fails(watched: Watched) -> None:
     watched.keep("services")
 
 
-def test_on_a_phone_the_map_keeps_a_size_that_can_be_read(browser: Browser, dashboard: str) -> None:
-    page = Watched(dashboard, at_a_desk(browser, **PHONE).new_page()).open("/services")
+def test_on_a_phone_the_map_keeps_a_size_that_can_be_read(watched: Watched) -> None:
+    page = watched.open("/services")
+    desk = page.viewport_size
+    page.set_viewport_size(PHONE["viewport"])
     name = page.get_by_test_id("stGraphVizChart").locator(".node text").first
     expect(name).to_be_attached()
     assert (name.bounding_box() or {"height": 0})["height"] >= 10
-    page.context.close()
+    page.set_viewport_size(desk)
 
 
 def test_a_process_leads_to_what_needs_attention_in_its_service(watched: Watched) -> None:

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
-from support.browser import Grid, Watched, at_a_desk, running_dashboard
+from support.browser import Grid, Watched, running_dashboard
 from support.collector import running_collector
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -53,18 +53,15 @@ def test_an_example_is_a_line_over_time(watched: Watched) -> None:
     expect(page.get_by_label("p95 by hour (UTC)", exact=True)).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("query", "reason"),
-    [
+def test_an_error_is_the_one_of_the_api(watched: Watched) -> None:
+    page = watched.open("/sql")
+    for query, reason in (
         ("DROP TABLE sagas", "This query is refused: it is not one SELECT statement."),
         ("SELECT nothing FROM sagas", "This query cannot be run."),
         ("SELECT * FROM read_csv('/etc/passwd')", "refused"),
-    ],
-)
-def test_an_error_is_the_one_of_the_api(watched: Watched, query: str, reason: str) -> None:
-    page = watched.open("/sql")
-    ask(page, query)
-    expect(page.get_by_role("alert")).to_contain_text(reason)
+    ):
+        ask(page, query)
+        expect(page.get_by_role("alert")).to_contain_text(reason)
 
 
 def test_what_was_received_stays_text(watched: Watched) -> None:
@@ -76,7 +73,7 @@ def test_what_was_received_stays_text(watched: Watched) -> None:
 
 
 def test_a_reader_needs_a_token_of_their_own(
-    desk: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tab: Page, own_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The dashboard's own token shows the other pages, and permits no query."""
     (tmp_path / "token").write_text(OPERATORS_TOKEN)
@@ -85,9 +82,9 @@ def test_a_reader_needs_a_token_of_their_own(
     monkeypatch.setenv("SAGASCOPE_TOKEN_FILE", str(tmp_path / "token"))
     with (
         running_collector(tmp_path, environment=tokens) as collector,
-        running_dashboard(collector.api, tmp_path / "dashboard") as address,
+        running_dashboard(collector.api, tmp_path / "dashboard", port=own_port) as address,
     ):
-        watched = Watched(address, desk.new_page())
+        watched = Watched(address, tab)
         page = watched.open("/")
         page.get_by_role("link", name="SQL", exact=True).click()
         field = page.get_by_role("textbox", name="Your token")
@@ -99,33 +96,15 @@ def test_a_reader_needs_a_token_of_their_own(
         field.press("Enter")
         ask(page, "SELECT 41 + 1 AS answer")
         expect(Grid(page, "Result").rows("42")).to_be_attached()
-        other = Watched(address, desk.new_page())
-        expect(other.open("/sql").get_by_role("textbox", name="Your token")).to_be_visible()
-        page.close()
-        other.page.close()
-    assert watched.console_errors == other.console_errors == []
-
-
-def test_where_sql_is_off_there_is_no_such_page(desk: BrowserContext, tmp_path: Path) -> None:
-    (tmp_path / "dashboard").mkdir()
-    with (
-        running_collector(tmp_path, "--no-sql") as collector,
-        running_dashboard(collector.api, tmp_path / "dashboard") as address,
-    ):
-        watched = Watched(address, desk.new_page())
-        page = watched.open("/")
-        expect(page.get_by_role("link", name="Data health")).to_be_visible()
-        expect(page.get_by_role("link", name="SQL", exact=True)).to_have_count(0)
-        watched.go("/sql", "SQL")
-        expect(page.locator(".error-state")).to_contain_text("sagascope serve --sql")
-        page.close()
+        expect(watched.load("/sql").get_by_role("textbox", name="Your token")).to_be_visible()
+        page.goto("about:blank")
     assert watched.console_errors == []
 
 
-def test_a_reader_elsewhere_cannot_use_a_collector_without_tokens(browser: Browser, dashboard: str) -> None:
-    context = at_a_desk(browser, extra_http_headers={"X-Forwarded-For": "192.0.2.7"})
-    watched = Watched(dashboard, context.new_page())
-    page = watched.open("/sql")
+def test_a_reader_elsewhere_cannot_use_a_collector_without_tokens(watched: Watched) -> None:
+    watched.page.set_extra_http_headers({"X-Forwarded-For": "192.0.2.7"})
+    page = watched.load("/sql")
     expect(page.locator(".error-state")).to_contain_text("requires no token")
     expect(page.get_by_role("link", name="SQL", exact=True)).to_have_count(0)
-    context.close()
+    page.set_extra_http_headers({})
+    page.goto("about:blank")

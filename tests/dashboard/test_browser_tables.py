@@ -26,8 +26,8 @@ def collector() -> Iterator[RunningCollector]:
 
 
 @pytest.fixture(scope="module")
-def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_dashboard(collector.api, tmp_path_factory.mktemp("tables")) as address:
+def dashboard(collector: RunningCollector, own_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_dashboard(collector.api, tmp_path_factory.mktemp("tables"), port=own_port) as address:
         yield address
 
 

@@ -17,11 +17,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 SAGA = "/saga?name=payment&id=8492"
 
 
-@pytest.fixture(autouse=True)
-def _without_earlier_choice(desk: BrowserContext) -> None:
-    desk.clear_cookies(name="sagascope_utc")
-
-
 @pytest.fixture
 def since(collector: RunningCollector) -> datetime:
     """When the payment stopped, in UTC."""
@@ -58,24 +53,16 @@ def test_sentences_are_in_the_readers_zone_and_in_utc_at_a_click(watched: Watche
     expect(headline).to_contain_text(berlin(since))
 
 
-def test_the_choice_holds_on_every_page_and_in_tables(watched: Watched, desk: BrowserContext, since: datetime) -> None:
+def test_the_choice_holds_on_every_page_once_it_is_loaded_again_and_in_a_new_tab(
+    watched: Watched, desk: BrowserContext, since: datetime
+) -> None:
     page = watched.open("/transactions?status=running&name=payment")
-    table = Grid(page, "Transactions")
+    table, headline = Grid(page, "Transactions"), page.locator(".headline")
     offset = f"{since.astimezone(ZoneInfo('Europe/Berlin')):%z}"[:3]
     expect(table.rows("8492")).to_contain_text(offset)
     switch(page)
     expect(table.rows("8492")).not_to_contain_text(offset)
     table.choose("8492")
-    expect(page.locator(".headline")).to_contain_text(utc(since))
-
-
-def test_the_choice_is_kept_when_the_page_is_loaded_again_and_in_a_new_tab(
-    watched: Watched, desk: BrowserContext, since: datetime
-) -> None:
-    page = watched.open(SAGA)
-    headline = page.locator(".headline")
-    expect(headline).to_contain_text(berlin(since))
-    switch(page)
     expect(headline).to_contain_text(utc(since))
     page.reload()
     expect(headline).to_contain_text(utc(since))
@@ -90,17 +77,24 @@ def test_the_choice_is_kept_when_the_page_is_loaded_again_and_in_a_new_tab(
     assert "sagascope_utc" not in {cookie["name"] for cookie in desk.cookies()}
 
 
-def test_a_saved_page_has_the_switch_too(
+def test_a_saved_page_opens_without_any_network_and_has_the_switch(
     watched: Watched, desk: BrowserContext, since: datetime, tmp_path: Path
 ) -> None:
     page = watched.open(SAGA)
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as one HTML file").click()
+    assert download.value.suggested_filename == "payment-8492.html"
+    assert download.value.url.startswith("blob:")  # a refresh must not delete it before the browser has it
     download.value.save_as(tmp_path / "saved.html")
-    saved = desk.new_page()
-    saved.goto(f"file://{tmp_path}/saved.html")
-    expect(saved.locator(".headline")).to_contain_text(berlin(since))
-    saved.get_by_role("button", name="Times in UTC").click()
-    expect(saved.locator(".headline")).to_contain_text(utc(since))
-    expect(saved.locator(".bar.k-action")).to_have_count(3)
-    saved.close()
+    saved = Watched("file://", desk.new_page())
+    saved.page.goto(f"file://{tmp_path}/saved.html")
+    headline = saved.page.locator(".headline")
+    expect(headline).to_contain_text("Stuck in ledger.record")
+    expect(headline).to_contain_text(berlin(since))
+    saved.page.get_by_role("button", name="Times in UTC").click()
+    expect(headline).to_contain_text(utc(since))
+    expect(saved.page.locator(".bar.k-action")).to_have_count(3)
+    expect(saved.page.locator(".tl-now")).to_have_text("saved")
+    saved.page.close()
+    assert saved.console_errors == []
+    assert saved.foreign == []

@@ -15,7 +15,7 @@ from sagascope_dashboard import URL_VARIABLE, data
 from sagascope_dashboard.screens import login
 from sagascope_dashboard.urls import Filters
 from support.browser import free_port
-from support.collector import RunningCollector
+from support.collector import RunningCollector, running_collector
 
 pytestmark = pytest.mark.xdist_group("dashboard")
 
@@ -60,6 +60,12 @@ def compare_screen() -> None:
     from sagascope_dashboard.screens import compare
 
     compare.page()
+
+
+def sql_screen() -> None:
+    from sagascope_dashboard.screens import sql
+
+    sql.page()
 
 
 def services_screen() -> None:
@@ -343,6 +349,14 @@ def test_the_header_does_not_wait_for_whether_sql_is_on(monkeypatch: pytest.Monk
     AppTest.from_file(Path(sagascope_dashboard.__file__).with_name("app.py"), default_timeout=30).run()
     data._last_access.clear()
     assert done == ["header", "asked"]
+
+
+def test_where_sql_is_off_there_is_no_such_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_collector(None, "--no-sql") as collector:
+        monkeypatch.setenv(URL_VARIABLE, collector.api)
+        app = AppTest.from_file(Path(sagascope_dashboard.__file__).with_name("app.py"), default_timeout=30).run()
+        assert [each.proto.label for each in app.main if each.type == "page_link"][-1] == "Data health"
+        assert "sagascope serve --sql" in text(run(sql_screen))
 
 
 def test_the_list_gives_the_reason_for_an_empty_search() -> None:

@@ -99,6 +99,21 @@ def running_browser() -> Iterator[Browser]:
             browser.close()
 
 
+FOLLOW_LINK = """(path) => {
+  const link = document.querySelector(".brand").parentElement.appendChild(document.createElement("a"));
+  link.href = path;
+  link.click();
+  link.remove();
+}"""
+
+HAS_RUN = """(before) => {
+  const { pageRun } = document.querySelector("[data-page-run]")?.dataset ?? {};
+  const isRunning = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState !== "notRunning";
+  return document.querySelector(".sagascope-elements h1") && pageRun !== before && !isRunning;
+}"""
+"""Whether a run of the script other than the one before has ended."""
+
+
 @dataclass
 class Watched:
     """A page of the dashboard at `address`, and what went wrong on it or left for another host."""
@@ -113,27 +128,38 @@ class Watched:
         self.page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         self.page.on("request", self._asked)
 
-    def open(self, path: str) -> Page:
-        """Load a page and wait for what it draws."""
+    def load(self, path: str) -> Page:
+        """Load a page, which begins a session, and wait until it has run."""
         self.page.goto(self.address + path)
-        self.page.wait_for_selector(".sagascope-elements h1", timeout=30_000)
+        self._wait_for_run("")
+        return self.page
+
+    def open(self, path: str) -> Page:
+        """Follow a link within the dashboard, and wait until its page has run; load it if no page is open."""
+        if not self.page.url.startswith(self.address):
+            return self.load(path)
+        before = self.page.locator("[data-page-run]").get_attribute("data-page-run") or ""
+        self.page.evaluate(FOLLOW_LINK, path)
+        self._wait_for_run(before)
         return self.page
 
     def go(self, path: str, title: str) -> Page:
-        """Follow a link within the dashboard, without loading it anew; `title` is the heading there."""
-        self.page.evaluate(
-            "(to) => { history.pushState({}, '', to); dispatchEvent(new PopStateEvent('popstate')); }", path
-        )
-        self.page.locator(".sagascope-elements h1", has_text=title).wait_for(timeout=30_000)
+        """Open a page as `open` does, and wait for its heading."""
+        self.open(path).locator(".sagascope-elements h1", has_text=title).wait_for(timeout=30_000)
         return self.page
+
+    def _wait_for_run(self, before: str) -> None:
+        self.page.wait_for_function(HAS_RUN, arg=before, polling=50, timeout=60_000)
 
     def keep(self, name: str) -> None:
         """A screenshot of the whole page among the run's artefacts."""
         ARTEFACTS.mkdir(exist_ok=True)
-        width = (self.page.viewport_size or {"width": 1280})["width"]
+        size = self.page.viewport_size
+        assert size is not None
         height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-        self.page.set_viewport_size({"width": width, "height": min(int(height) + 20, 6000)})
+        self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 20, 6000)})
         self.page.screenshot(path=ARTEFACTS / f"{name}.png")
+        self.page.set_viewport_size(size)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         asked = urlsplit(message.location.get("url", "")).path
@@ -144,6 +170,35 @@ class Watched:
         host = urlsplit(self.address).netloc
         if not request.url.startswith(("data:", "blob:")) and urlsplit(request.url).netloc != host:
             self.foreign.append(request.url)
+
+
+AXE_RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+
+FIND_VIOLATIONS = """async (rules) => {
+  const { violations } = await axe.run(document, { runOnly: rules, resultTypes: ["violations"] });
+  return violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => target)]);
+}"""
+
+
+def violations(page: Page) -> list[Any]:
+    """What axe-core finds on the page, in both themes: rules, with the elements that break them."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text())
+    found = page.evaluate(FIND_VIOLATIONS, AXE_RULES)
+    with dark(page):
+        return found + page.evaluate(FIND_VIOLATIONS, ["color-contrast"])
+
+
+@contextmanager
+def dark(page: Page) -> Iterator[None]:
+    """The page in the dark theme."""
+    app = page.get_by_test_id("stApp")
+    page.emulate_media(color_scheme="dark")
+    expect(app).to_have_css("color-scheme", "dark")
+    yield
+    page.emulate_media(color_scheme="light")
+    expect(app).to_have_css("color-scheme", "light")
 
 
 ROW_PIXELS = 38

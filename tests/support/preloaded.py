@@ -33,6 +33,8 @@ LATE_IMPORTS = (
 """What commands, FastAPI and uvicorn import late."""
 
 DASHBOARD = (
+    "altair",
+    "httpcore",
     "sagascope_collector.client",
     "sagascope_collector.http_server.connections",
     "sagascope_dashboard.viewmodels",
@@ -41,6 +43,9 @@ DASHBOARD = (
     "streamlit.starlette",
     "streamlit.web.server.starlette.starlette_server",
     "pandas",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
 )
 """What the dashboard imports that does not depend on its environment."""
 
