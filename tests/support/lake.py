@@ -83,7 +83,8 @@ class LakePlace:
                 process.wait(120)
             finally:
                 process.kill()
-        said = log.read_text()
+        # DuckDB shows progress in a process whose main module is no file
+        said = "".join(line for line in log.read_text().splitlines() if "elapsed)" not in line)
         assert process.returncode == 0, said
         assert is_failing or not said, said
 

@@ -17,7 +17,6 @@ import duckdb
 import orjson
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import CannotStart, StorageUnavailable
@@ -82,6 +81,9 @@ MAX_ERASURE_SECONDS: Final = 600.0
 STALE_NS: Final = 5 * NANOSECONDS_PER_SECOND
 
 Interval = tuple[int, int]
+
+Snapshot = tuple[int, Sequence[str], str]
+"""The number of a snapshot, the tables to which it appended records, and what it says of processes."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -279,17 +281,18 @@ class Follower:
 
     def _scan(self) -> bool:
         """Copies all missing records; returns whether there may be more: not while an erasure is under way."""
-        ((latest,),) = self._session.execute(SQL["select_latest"]).fetchall()
+        latest = self._latest()
         erasures = self._erasures()
-        if any(each.last_snapshot is None and each.first_snapshot <= latest for each in erasures):
+        if any(each.last_snapshot is None and each.first_snapshot <= latest.snapshot for each in erasures):
             self._report()
             return False
         for each in erasures:
             self._erase(each)
-        self._advance(scan(self._lake_connection(), self._session, self._storage, self._position, latest))
+        scan(self._lake_connection(), self._session, self._storage, self._position, latest)
+        self._advance(latest)
         return True
 
-    def _follow_erasure(self, found: Sequence[tuple[int, bool, str]], erasure: ErasureRecord) -> bool:
+    def _follow_erasure(self, found: Sequence[Snapshot], erasure: ErasureRecord) -> bool:
         """Copies up to the end of an erasure, and erases; returns whether there may be more: not while it is under way.
 
         Records that a receiver committed between two attempts of an interrupted erasure are erased by the second.
@@ -322,24 +325,31 @@ class Follower:
             self._session.execute(SQL["put_follower"], {"follower": self._name, "snapshot": self._position.snapshot})
             self._reported = self._position.snapshot, time.monotonic()
 
-    def _copy(self, found: Sequence[tuple[int, bool, str]]) -> None:
+    def _copy(self, found: Sequence[Snapshot]) -> None:
         """Copies snapshots. Those of maintenance are skipped: rewritten rows would be read as inserted ones."""
         observations = [each for *_, text in found if text for each in load_observations(text)]
-        runs = [list(run) for appends, run in groupby(found, lambda each: each[1]) if appends]
+        runs = [list(run) for appends, run in groupby(found, lambda each: bool(each[1])) if appends]
         for run in runs:
+            names = {name for _, tables, _ in run for name in tables}
             spans, logs, links = (
                 self._lake_connection()
                 .execute(f"FROM lake.table_insertions('{table}', {run[0][0]}, {run[-1][0]})")
                 .to_arrow_table()
+                if table in names  # of an empty table, DuckLake reads statistics column by column
+                else None
                 for table in TABLES
             )
             self._storage.records.append(to_batch(spans, logs, links, observations if run is runs[-1] else ()))
 
     def _store_row_ids(self) -> None:
         """Stores the next row ids, if all snapshots were copied."""
-        ((latest, *rows),) = self._session.execute(SQL["select_end"]).fetchall()
-        if latest == self._position.snapshot:
-            self._advance(Position(self._position.lake, latest, *rows))
+        if (latest := self._latest()).snapshot == self._position.snapshot:
+            self._advance(latest)
+
+    def _latest(self) -> Position:
+        """Returns the position after the latest snapshot."""
+        (found,) = self._session.execute(SQL["select_end"]).fetchall()
+        return Position(self._position.lake, *found)
 
     def _advance(self, position: Position) -> None:
         self._cursor.write(position)
@@ -352,9 +362,9 @@ class Follower:
 
 
 def scan(
-    connection: duckdb.DuckDBPyConnection, session: Any, storage: Storage, position: Position, latest: int
-) -> Position:
-    """Appends all rows with higher row ids than those of `position`; returns the position after them.
+    connection: duckdb.DuckDBPyConnection, session: Any, storage: Storage, position: Position, until: Position
+) -> None:
+    """Appends all rows between two positions.
 
     Row ids grow with each commit, and survive merging and rewriting. After an interruption, the scan starts again:
     records that were appended before are not stored twice.
@@ -364,7 +374,7 @@ def scan(
         session: a session with its catalog.
         storage: the local database.
         position: the position up to which it is complete.
-        latest: the snapshot to copy.
+        until: the position after a snapshot.
 
     Raises:
         duckdb.Error: the lake cannot be read.
@@ -372,16 +382,19 @@ def scan(
         StorageUnavailable: the local database cannot be written.
     """
     storage.instances.adopt(document for (document,) in session.execute(SQL["select_instances"]).fetchall())
-    _observe(session, storage, position.snapshot, latest)
-    connection.execute(_at(latest, "create_links_since"), {"first": position.linked_spans})
-    ((links,),) = connection.execute(SQL["select_last_link"]).fetchall()
+    _observe(session, storage, position.snapshot, until.snapshot)
+    has_links = until.linked_spans > position.linked_spans
+    if has_links:
+        connection.execute(_at(until.snapshot, "create_links_since"), {"first": position.linked_spans})
     try:
-        spans = _append(connection, storage, "spans", position.spans, latest)
-        logs = _append(connection, storage, "logs", position.logs, latest)
+        if until.spans > position.spans:
+            _append(connection, storage, "spans", position.spans, until.snapshot, has_links=has_links)
+        if until.logs > position.logs:
+            _append(connection, storage, "logs", position.logs, until.snapshot)
     finally:
-        connection.execute(SQL["drop_links_since"])
+        if has_links:
+            connection.execute(SQL["drop_links_since"])
     storage.records.write_snapshot()  # otherwise a restart would lose the instances, which are in no commit
-    return Position(position.lake, latest, spans, logs, max(position.linked_spans, links))
 
 
 def _at(snapshot: int, name: str) -> str:
@@ -396,19 +409,23 @@ def _observe(session: Any, storage: Storage, after: int, until: int) -> None:
         after = found[-1][0] if found else until
 
 
-def _append(connection: duckdb.DuckDBPyConnection, storage: Storage, kind: str, first: int, snapshot: int) -> int:
-    """Appends the spans or log records; returns the row id after the last."""
-    end = first
+def _append(
+    connection: duckdb.DuckDBPyConnection,
+    storage: Storage,
+    kind: str,
+    first: int,
+    snapshot: int,
+    *,
+    has_links: bool = False,
+) -> None:
+    """Appends the spans or log records from a row id on."""
     with connection.cursor() as other, connection.cursor() as reading:
         statement = _at(snapshot, f"select_{kind}_since")
         for part in reading.sql(statement, params={"first": first}).to_arrow_reader(SCAN_ROWS):
-            rows = pa.Table.from_batches([part])
-            if kind == "spans":
+            rows, links = pa.Table.from_batches([part]), None
+            if has_links:
                 other.register("batch", rows)
                 links = other.execute(SQL["select_links_of_spans"]).to_arrow_table()
                 other.unregister("batch")
-                storage.records.append(to_batch(rows, None, links, ()))
-            else:
-                storage.records.append(to_batch(None, rows, None, ()))
-            end = max(end, int(pc.max(rows["row_number"]).as_py()) + 1)
-    return end
+            spans, logs = (rows, None) if kind == "spans" else (None, rows)
+            storage.records.append(to_batch(spans, logs, links, ()))

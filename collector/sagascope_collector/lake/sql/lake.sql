@@ -105,10 +105,14 @@ SELECT (extract(epoch FROM started_at) * 1000000000)::bigint, (extract(epoch FRO
 FROM sagascope_outages ORDER BY started_at
 
 -- name: select_snapshots
--- the next snapshots, whether each appended records, and what it says of processes
+-- the next snapshots, the tables to which each appended records, and what it says of processes
 SELECT
     snapshot_id,
-    changes_made LIKE '%%inserted_into_table%%' AND commit_message IS DISTINCT FROM 'erasure',
+    ARRAY(
+        SELECT table_name FROM ducklake_table
+        WHERE changes_made ~ concat('inserted_into_table:', table_id, '(,|$)')
+            AND commit_message IS DISTINCT FROM 'erasure'
+    ),
     coalesce(commit_extra_info, '')
 FROM ducklake_snapshot_changes WHERE snapshot_id > %(after)s
 ORDER BY snapshot_id LIMIT %(limit)s
@@ -274,10 +278,7 @@ SELECT id FROM lake.current_snapshot()
 -- name: create_links_since
 -- a table in memory is visible to all its cursors
 CREATE OR REPLACE TABLE memory.links_since AS
-SELECT rowid AS row_number, * FROM lake.linked_spans AT (VERSION => $snapshot) WHERE rowid >= $first
-
--- name: select_last_link
-SELECT coalesce(max(row_number) + 1, 0) FROM memory.links_since
+SELECT * FROM lake.linked_spans AT (VERSION => $snapshot) WHERE rowid >= $first
 
 -- name: drop_links_since
 DROP TABLE memory.links_since
@@ -286,10 +287,10 @@ DROP TABLE memory.links_since
 FROM memory.links_since SEMI JOIN batch USING (trace_id, span_id)
 
 -- name: select_spans_since
-SELECT rowid AS row_number, * FROM lake.spans AT (VERSION => $snapshot) WHERE rowid >= $first
+SELECT * FROM lake.spans AT (VERSION => $snapshot) WHERE rowid >= $first
 
 -- name: select_logs_since
-SELECT rowid AS row_number, * FROM lake.logs AT (VERSION => $snapshot) WHERE rowid >= $first
+SELECT * FROM lake.logs AT (VERSION => $snapshot) WHERE rowid >= $first
 
 -- name: disable_file_systems
 -- cannot be taken back
