@@ -15,7 +15,7 @@ from typing import Final
 from sagascope_collector import analysis
 from sagascope_collector.analysis.model import UNKNOWN_NAME
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.projection.baseline_learner import BaselineChange, BaselineLearner
+from sagascope_collector.projection.baseline_learner import BaselineChange, BaselineLearner, Name
 from sagascope_collector.projection.summaries import Summaries, Summarise
 from sagascope_collector.projection.system_state import SystemState
 from sagascope_collector.records import SagaId
@@ -25,7 +25,8 @@ from sagascope_collector.storage import Storage
 AT_START: Final = (SagaFilters(status="running"), SagaFilters(status="compensating"), SagaFilters(attention="any"))
 """Sagas whose verdict a restart may change: settings may differ, or records were not received meanwhile."""
 
-OPEN: Final[tuple[SagaStatus, ...]] = ("running", "compensating")
+FIRST_ID: Final = SagaId("", "")
+
 NOT_COMPLETED: Final[tuple[SagaStatus, ...]] = ("failed", "compensated")
 
 
@@ -34,6 +35,10 @@ class ReevaluationQueue:
 
     def __init__(self) -> None:
         self._pending: deque[tuple[SagaFilters, str | None]] = deque((each, None) for each in AT_START)
+        self._changed: set[Name] = set()
+        self._types: set[Name] = set()
+        """The types whose open sagas are being read, from `_after` on."""
+        self._after = FIRST_ID
 
     def add_changes(self, changes: Iterable[BaselineChange]) -> None:
         """Queues the sagas that changed baselines affect: open ones and, if compensations changed, failed ones.
@@ -41,14 +46,11 @@ class ReevaluationQueue:
         Open sagas without a name are queued as well, because their type may be inferred now.
         """
         for (environment, name), has_compensations in changes:
-            for status in (*OPEN, *(NOT_COMPLETED if has_compensations else ())):
-                self._enqueue(SagaFilters(environment=environment, name=name, status=status))
-            for status in OPEN:
-                self._enqueue(SagaFilters(environment=environment, name=UNKNOWN_NAME, status=status))
-
-    def _enqueue(self, filters: SagaFilters) -> None:
-        if (filters, None) not in self._pending:
-            self._pending.append((filters, None))
+            self._changed |= {(environment, name), (environment, UNKNOWN_NAME)}
+            for status in NOT_COMPLETED if has_compensations else ():
+                filters = SagaFilters(environment=environment, name=name, status=status)
+                if (filters, None) not in self._pending:
+                    self._pending.append((filters, None))
 
     def next_ids(self, storage: Storage, limit: int) -> list[SagaId]:
         """Returns the next ids to re-evaluate; empty if none are left."""
@@ -60,7 +62,18 @@ class ReevaluationQueue:
                 self._pending.appendleft((filters, page.next_cursor))
             if page.rows:
                 return list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in page.rows))
-        return []
+        return self._next_open(storage, limit)
+
+    def _next_open(self, storage: Storage, limit: int) -> list[SagaId]:
+        """Returns the next open sagas of changed types. All types are read together, which costs as much as one."""
+        if not self._types:
+            self._types, self._changed, self._after = self._changed, set(), FIRST_ID
+        found = storage.sagas.open_of(self._types, self._after, limit) if self._types else []
+        if len(found) < limit:
+            self._types = set()
+        else:
+            self._after = found[-1]
+        return found
 
 
 logger = logging.getLogger(__name__)

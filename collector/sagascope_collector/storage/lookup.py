@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sagascope_collector.records import Facts, Log, Mark, SagaId, Span
 from sagascope_collector.storage import changes, schema, summaries
@@ -135,13 +136,14 @@ class Lookup:
 
     def _facts(self, where: Mapping[SagaId, Bounds]) -> dict[SagaId, Facts]:
         large = {saga for saga, each in where.items() if each.records > MAX_RECORDS}
+        environments = {saga.environment for saga in where}
         spans: defaultdict[SagaId, list[Span]] = defaultdict(list)
         logs: defaultdict[SagaId, list[Log]] = defaultdict(list)
         for table in self._tables("spans", where, large):
-            for saga, span in schema.spans(table, self._origins):
+            for saga, span in schema.spans(self._origins.rows_within(table, environments), self._origins):
                 spans[saga].append(span)
         for table in self._tables("logs", where, large):
-            for saga, log in schema.logs(table, self._origins):
+            for saga, log in schema.logs(self._origins.rows_within(table, environments), self._origins):
                 logs[saga].append(log)
         for saga, linked in self._linked(where).items():
             spans[saga] += linked
@@ -193,6 +195,7 @@ class Lookup:
             if not self._records.may_be_linked(first, last):
                 continue
             links = self._rows("links", {saga.id for saga in where}, first, last)
+            links = links.filter(pc.is_in(links["environment"], pa.array({saga.environment for saga in where})))
             if not links.num_rows:
                 continue
             wanted = links.select(["trace_id", "span_id"])

@@ -358,6 +358,12 @@ class Sagas:
                 self._next_due = math.inf if at is None else at
         return due
 
+    def open_of(self, types: Iterable[tuple[str, str]], after: SagaId, limit: int) -> list[SagaId]:
+        """Returns the ids of running and compensating sagas of types (environment, name), in order, after an id."""
+        wanted = schema.table("environment name", types)
+        found = self._database.rows(SQL["select_open_of"], {**after._asdict(), "limit": limit}, wanted=wanted)
+        return [SagaId(*row) for row in found]
+
     def flow_counts(self) -> list[tuple[Any, ...]]:
         """Returns (name, environment, status, sagas, of them needing attention)."""
         return self._database.rows(SQL["count_flows"])

@@ -12,13 +12,14 @@ once, and columns are accessed by position.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sagascope import semconv
 from sagascope_collector import json_values, records
@@ -185,6 +186,12 @@ class Origins:
             return [
                 number for number, each in enumerate(self._of_id) if each and each.process.environment == environment
             ]
+
+    def rows_within(self, table: pa.Table, environments: Collection[str]) -> pa.Table:
+        """Returns the rows of a table whose origins are in one of these environments."""
+        known = table["origin_id"].unique().to_pylist()
+        wanted = [number for number in known if self[number].process.environment in environments]
+        return table if wanted == known else table.filter(pc.is_in(table["origin_id"], pa.array(wanted, pa.uint32())))
 
     def environments(self) -> list[str]:
         """Returns the environment of each origin, by number; "" for an unused number."""

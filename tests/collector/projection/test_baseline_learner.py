@@ -8,7 +8,7 @@ from sagascope_collector.analysis import Context, SagaSample, load_sample
 from sagascope_collector.analysis.baseline import MAX_SAMPLES, StepSample
 from sagascope_collector.api import present
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.projection import BaselineLearner, Projection, baseline_learner
+from sagascope_collector.projection import BaselineLearner, Projection, baseline_learner, thread
 from sagascope_collector.projection.baseline_learner import MAX_EXTRA_SAMPLES, PAUSE_SECONDS
 from sagascope_collector.records import SagaKey
 from sagascope_collector.saga_filters import SagaFilters
@@ -72,6 +72,20 @@ def test_one_finished_saga_shows_what_is_missing_in_another(store: Storage, hand
     settle(projection)
     assert learner.baselines[NAME].plan("") is not None
     assert attention_of(store, "stuck") == ("next_step_missing", "ledger.record")
+
+
+def test_all_open_sagas_of_a_changed_type_are_evaluated_again_in_pages(
+    store: Storage, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projection, _ = projected(store, hands)
+    stuck = [f"stuck {number}" for number in range(5)]
+    for each in stuck:
+        put(store, *saga(each, DONE[:1], now=NOON, ended=False, root=UNPLANNED))
+    settle(projection)
+    monkeypatch.setattr(thread, "BATCH_SAGAS", 2)
+    put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
+    settle(projection)
+    assert {attention_of(store, each) for each in stuck} == {("next_step_missing", "ledger.record")}
 
 
 def test_what_was_learned_outlives_the_process(store: Storage, hands: Hands) -> None:

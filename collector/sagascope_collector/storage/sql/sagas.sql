@@ -43,6 +43,12 @@ WHERE id_hash = $hash::UBIGINT AND id = $id
         SELECT batch FROM recent_ended_terms WHERE term_hash = $hash::UBIGINT
     )
 
+-- name: select_open_of
+SELECT DISTINCT environment, id
+FROM open_sagas SEMI JOIN wanted USING (environment, name)
+WHERE status IN ('running', 'compensating') AND (environment, id) > ($environment, $id)
+ORDER BY environment, id LIMIT $limit
+
 -- name: select_scattered
 SELECT environment, id, any_value(bounds)
 FROM open_sagas
