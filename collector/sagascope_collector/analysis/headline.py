@@ -18,6 +18,7 @@ from sagascope_collector.analysis.model import (
     TWO_PHASE_TYPES,
     Attempt,
     AttemptState,
+    Confidence,
     LedgerState,
     Saga,
     Status,
@@ -339,17 +340,17 @@ def compensation_failed(case: Case, finding: Finding) -> Text:
 
 def applied_twice(case: Case, finding: Finding) -> Text:
     """The fact of `applied_twice`."""
-    second, first = subject_of(finding), finding.other
+    second = subject_of(finding)
+    first, is_doubtful = finding.other or second, finding.confidence is Confidence.POSSIBLE
     again = phrase("at {} by {}", end_text(case, second.attempt), process_label(second.attempt.process))
-    if first is None:
-        return phrase("{} was executed twice, the second time {}", second.step.label, again)
     before = end_text(case, first.attempt)
     if first.step.type != second.step.type:
-        text = "{} was executed {}, after its compensation {} at {}"
-        return phrase(text, second.step.label, again, first.step.name, before)
+        text = "{} was executed {}, {}after its compensation {} at {}"
+        return phrase(text, second.step.label, again, "possibly " if is_doubtful else "", first.step.name, before)
     why = messages.duplicate_cause(case, first.attempt, second.attempt)
-    text = "{} was executed twice: at {} by {} and {}"
-    fact = phrase(text, second.step.label, before, process_label(first.attempt.process), again)
+    text = "{} {} executed twice: at {} by {} and {}"
+    verb = "may have been" if is_doubtful else "was"
+    fact = phrase(text, second.step.label, verb, before, process_label(first.attempt.process), again)
     return sentences(fact, capitalized(why))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from sagascope import semconv
 from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
@@ -69,7 +70,7 @@ def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> _Pair | None
         ):
             return _Pair(between[-1], each, is_proven and not restarts and is_proven_after(each, between[-1]))
         if earlier is not None and not any(took_effect_after(one, earlier) for one in between):
-            return _Pair(earlier, each, is_proven)
+            return _Pair(earlier, each, is_proven and _are_reported_alike(earlier, each))
         earlier = each
     return None
 
@@ -88,8 +89,21 @@ def _compensated_twice(step: Step, items: Sequence[StepEffect]) -> _Pair | None:
     for index, each in enumerate(compensated[1:]):
         earlier = compensated[index]
         if not any(took_effect_after(one, earlier) and took_effect_after(each, one) for one in executed):
-            return _Pair(earlier, each, len(possible) < 2 or not _may_any_be_between(possible, earlier, each))
+            is_proven = len(possible) < 2 or not _may_any_be_between(possible, earlier, each)
+            return _Pair(earlier, each, is_proven and _are_reported_alike(earlier, each))
     return None
+
+
+def _are_reported_alike(one: Attempt, other: Attempt) -> bool:
+    """Whether the same service reports both as steps.
+
+    If only one was reported by its executor, the other may be an answer that the executor kept from the first.
+    """
+    services = [
+        [view.process.service for view in each.views if view.mark.role == semconv.ROLE_STEP][-1:]
+        for each in (one, other)
+    ]
+    return services[0] == services[1]
 
 
 def _may_any_be_between(attempts: Iterable[Attempt], earlier: Attempt, later: Attempt) -> bool:
