@@ -382,7 +382,7 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
         check = Action.verify(text, service, compensated, case.saga.label, step, item)
         text = "Only if {} is in effect, {} {}{}{}."
         return [check, Action.repeat(text, compensated, going, step, item, _with_key(key), key=key)]
-    attempts = [each for each in case.step_attempts if each.step.name == step and not each.step.is_done]
+    attempts = case.unsuccessful(step)
     items, key = {each.step.label for each in attempts}, _open_key(attempts)
     wanted_item = items.pop() if len(items) == 1 else step
     seen = "success" if attempts else "record"
@@ -425,8 +425,9 @@ def _find_what_followed(case: Case, finding: Finding, subject: StepAttempt) -> A
 def _find_cause(case: Case, finding: Finding) -> Action:
     step = _step(finding)
     if finding.process is not None:
-        text = "Verify in {} that it no longer works on {}, and find out why {} did not start."
-        return Action.verify(text, process_label(finding.process), case.saga.label, step)
+        text = "Verify in {} that it no longer works on {}, and find out why {} did not {}."
+        what = "succeed" if case.unsuccessful(step) else "start"
+        return Action.verify(text, process_label(finding.process), case.saga.label, step, what)
     if finding.service:
         return Action.inspect(
             "Check in {} whether it was requested to run {}, and in its caller why not.", finding.service, step

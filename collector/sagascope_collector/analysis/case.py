@@ -408,3 +408,7 @@ class Case:
         """The step of this name with the latest attempt."""
         attempted = [each.step for each in self.step_attempts if each.step.name == name]
         return attempted[-1] if attempted else None
+
+    def unsuccessful(self, name: str) -> list[StepAttempt]:
+        """The attempts of this step, or of those of its items, of which no success was received."""
+        return [each for each in self.step_attempts if each.step.name == name and not each.step.is_done]

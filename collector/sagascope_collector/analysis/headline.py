@@ -259,8 +259,9 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
         return phrase(
             "Stopped after {}, which succeeded at {}: nothing further was received{}", last.step.name, end, due
         )
-    text = "Stopped after {}, which succeeded at {}: no start of {} was received{}"
-    return phrase(text, last.step.name, end, finding.step, due)
+    text = "Stopped after {}, which succeeded at {}: no {} of {} was received{}"
+    what = "success" if case.unsuccessful(finding.step) else "start"
+    return phrase(text, last.step.name, end, what, finding.step, due)
 
 
 def never_closed(case: Case, finding: Finding) -> Text:
