@@ -66,11 +66,11 @@ def open_lake(settings: Settings) -> "Lake":
     Raises:
         CannotStart: a package or setting is missing, or the lake cannot be opened.
     """
+    lake = lake_of(settings.lake, settings.lake_data, settings.s3_endpoint, settings.memory_bytes)
     if not (settings.scrub_key_file or os.environ.get(KEY_VARIABLE)):
         raise CannotStart(
             f"All processes of a lake need the same key for pseudonyms: set --scrub-key-file or {KEY_VARIABLE}."
         )
-    lake = lake_of(settings.lake, settings.lake_data, settings.s3_endpoint, settings.memory_bytes)
     lake.create(serving.pseudonyms(settings).of("lake", "key"))
     return lake
 
