@@ -1,4 +1,4 @@
-"""How the demo ends, and when it does not begin."""
+"""How the demo ends when a part of it dies, and when it does not begin; `test_story.py` ends one with Ctrl-C."""
 
 import signal
 import socket
@@ -24,15 +24,6 @@ def test_a_demo_whose_ports_are_taken_names_them_and_the_options(tmp_path: Path)
         f"{api} is in use, so the collector's API cannot listen there. Choose another address with --api"
         in second.stderr
     )
-
-
-def test_the_demo_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
-    with running_demo(tmp_path) as demo:
-        parts = demo.parts()
-        assert len(parts) == 8
-        assert demo.stop() == 0
-        assert "Stopping all processes." in demo.output_text()
-        assert not psutil.wait_procs(parts, timeout=5)[1]
 
 
 def test_the_demo_ends_and_names_a_part_that_dies(tmp_path: Path) -> None:

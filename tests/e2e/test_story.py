@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -91,40 +91,37 @@ def asked(demo: RunningDemo, *words: str) -> str:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("how", [{}, PHONE], ids=["desk", "phone"])
-def test_8492_is_found_by_typing_it(browser: Browser, demo: RunningDemo, how: dict[str, Any]) -> None:
-    seen = look(browser, demo, **how)
+def test_8492_is_found_on_a_phone_by_typing_it(browser: Browser, demo: RunningDemo) -> None:
     wait_until(lambda: needing(demo) >= {"8492"}, "8492 is not listed", FOUND_WITHIN)
-    page = seen.open("/")
-    field = page.get_by_role("textbox").first
-    field.fill("8492")
-    field.press("Enter")
-    shows_the_story(page, demo)
-    assert re.search(r"/saga\?.*\bid=8492", page.url)
-    kept(seen, f"demo-8492-{'phone' if how else 'desk'}")
+    seen = Watched(demo.addresses.dashboard.url, at_a_desk(browser, **PHONE).new_page())
+    seen.open("/")
+    finds_8492(seen, demo)
+    kept(seen, "demo-8492-phone")
 
 
 @pytest.mark.browser
-def test_the_deep_link_leads_there_at_once(browser: Browser, demo: RunningDemo) -> None:
-    seen = look(browser, demo)
-    shows_the_story(seen.open("/saga?name=payment&id=8492"), demo)
-    kept(seen, "demo-8492-link")
-
-
-@pytest.mark.browser
-def test_the_overview_lists_what_is_stuck_and_nothing_else(browser: Browser, demo: RunningDemo) -> None:
+def test_the_overview_lists_what_is_stuck_and_nothing_else_and_leads_to_8492(
+    browser: Browser, demo: RunningDemo
+) -> None:
     wait_until(lambda: needing(demo) == STUCK, "not every fault is listed", FOUND_WITHIN)
-    seen = look(browser, demo)
+    seen = Watched(demo.addresses.dashboard.url, at_a_desk(browser).new_page())
     page = seen.open("/")
     expect(page.locator("body")).to_contain_text("4 transactions need attention", timeout=30_000)
     table = Grid(page, "Transactions that need attention")
     expect(table.rows()).to_have_count(len(STUCK))
     assert set(table.texts("Transaction")) == STUCK
-    kept(seen, "demo-overview")
+    seen.keep("demo-overview")
+    finds_8492(seen, demo)
+    shows_the_story(seen.load("/saga?name=payment&id=8492"), demo)  # the link that the demo prints
+    kept(seen, "demo-8492-desk")
 
 
-def look(browser: Browser, demo: RunningDemo, **how: Any) -> Watched:
-    return Watched(demo.addresses.dashboard.url, at_a_desk(browser, **how).new_page())
+def finds_8492(seen: Watched, demo: RunningDemo) -> None:
+    field = seen.page.get_by_role("textbox").first
+    field.fill("8492")
+    field.press("Enter")
+    shows_the_story(seen.page, demo)
+    assert re.search(r"/saga\?.*\bid=8492", seen.page.url)
 
 
 def shows_the_story(page: Page, demo: RunningDemo) -> None:
@@ -144,3 +141,12 @@ def kept(seen: Watched, name: str) -> None:
     seen.page.context.close()
     assert seen.console_errors == []
     assert seen.foreign == []
+
+
+def test_the_demo_ends_in_order_at_ctrl_c(demo: RunningDemo) -> None:
+    """The last test: the demo is over then."""
+    parts = demo.parts()
+    assert len(parts) == 8
+    assert demo.stop() == 0
+    assert "Stopping all processes." in demo.output_text()
+    assert not psutil.wait_procs(parts, timeout=5)[1]
