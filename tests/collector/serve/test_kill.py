@@ -8,7 +8,7 @@ from support.kills import kill_repeatedly
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 20
+ROUNDS = 8
 
 
 def test_nothing_acknowledged_is_lost_or_doubled_by_kills(tmp_path: Path) -> None:
