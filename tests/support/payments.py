@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from support.collector import RunningCollector
 from support.otlp import SECOND, of_saga, resource, span, traces
-from support.samples import growing_pauses
+from support.waiting import growing_pauses
 
 Request = ExportTraceServiceRequest | ExportLogsServiceRequest
 Answer = TypeVar("Answer")

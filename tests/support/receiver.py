@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-DEADLINE = 60.0
+from support.waiting import DEADLINE, wait_until
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,7 @@ def _has(got: Got, attributes: dict[str, Any]) -> bool:
 
 def wait_for(condition: Callable[[], Any], otherwise: str = "it never came", seconds: float = DEADLINE) -> Any:
     """Look until there is something true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, otherwise
-        threading.Event().wait(0.005)
-    return found
+    return wait_until(condition, otherwise, seconds)
 
 
 def plain(pairs: Any) -> dict[str, Any]:

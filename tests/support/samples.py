@@ -1,11 +1,9 @@
 """The sample services as real processes on free ports, without the demo around them."""
 
 import contextlib
-import itertools
 import signal
 import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,25 +14,10 @@ from sagascope_samples.calls import KEY_HEADER, Order
 from sagascope_samples.chassis import Settings
 from sagascope_samples.demo import SERVICES, Address, Addresses
 from support import preloaded
+from support.waiting import DEADLINE, wait_until
 
-DEADLINE = 60.0
 CLOSED = "http://127.0.0.1:9"
 """Where no collector listens: the services must work all the same."""
-
-
-def wait_until(holds: Callable[[], Any], otherwise: str, seconds: float = DEADLINE) -> Any:
-    """Ask until the answer is true, and return it."""
-    pauses, deadline = growing_pauses(), time.monotonic() + seconds
-    while not (answer := holds()):
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(next(pauses))
-    return answer
-
-
-def growing_pauses(longest: float = 0.25) -> Iterator[float]:
-    """Seconds between questions to another process: it works meanwhile, on the same processors."""
-    for number in itertools.count():
-        yield min(0.02 * 1.3**number, longest)
 
 
 @dataclass

@@ -21,10 +21,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from support.collector import running_collector
 from support.lake import LakePlace, LakeProcess, needs_extensions
 from support.postgres import running_postgres
-from support.samples import growing_pauses, wait_until
 from support.scenario import CASES, Scenario, read
 from support.storied_otlp import requests
 from support.telemetry import SECOND
+from support.waiting import growing_pauses, wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
 
