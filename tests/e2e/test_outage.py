@@ -14,7 +14,7 @@ from support.samples import running_samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
-PAYMENTS = 240
+PAYMENTS = 96
 FOUND_WITHIN = 90.0
 
 CAUSES = {
