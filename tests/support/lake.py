@@ -99,18 +99,18 @@ class LakePlace:
 
     def with_clock(self, wrong_by_seconds: int) -> "LakePlace":
         """Returns the same lake for processes whose clock is wrong."""
-        return self._changed("wrong_clock", WRONG_BY=str(wrong_by_seconds))
+        path = f"{ROOT / 'tests' / 'support' / 'wrong_clock'}:{preloaded.LAKE_PATH}"
+        return self._changed(PYTHONPATH=path, WRONG_BY=str(wrong_by_seconds))
 
     def with_migrations(self, number: int) -> "LakePlace":
         """Returns the same lake for processes of a later version, which knows so many further migrations: two at most.
 
         The first one adds columns, which the processes write; the second one excludes processes that do not know it.
         """
-        return self._changed("later_version", FURTHER_MIGRATIONS=str(number))
+        return self._changed(PYTHONPATH=preloaded.LATER_PATH, FURTHER_MIGRATIONS=str(number))
 
-    def _changed(self, folder: str, **variables: str) -> "LakePlace":
-        paths = f"{ROOT / 'tests' / 'support' / folder}:{preloaded.LAKE_PATH}"
-        return replace(self, environment={**self.environment, "PYTHONPATH": paths, **variables})
+    def _changed(self, **variables: str) -> "LakePlace":
+        return replace(self, environment={**self.environment, **variables})
 
     @contextmanager
     def running(self, command: str, folder: Path, *options: str) -> Iterator["LakeProcess"]:

@@ -67,6 +67,9 @@ OTHER_DUCKDB = Path(__file__).parents[2] / ".duckdb-other"
 LAKE_PATH = f"{OTHER_DUCKDB}:{Path(__file__).parents[1]}"
 """`PYTHONPATH` of the processes of a lake: they run on the other DuckDB."""
 
+LATER_PATH = f"{Path(__file__).parent / 'later_version'}:{LAKE_PATH}"
+"""`PYTHONPATH` of the processes of a lake that have a later version."""
+
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it before a forked process could set it
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -223,7 +226,9 @@ def is_possible(environment: Mapping[str, str] | None) -> bool:
     """Whether a process with these variables may be forked: some are read when Python starts."""
     changed = {name: value for name, value in (environment or {}).items() if os.environ.get(name) != value}
     path = changed.pop("PYTHONPATH", LAKE_PATH)
-    return path == LAKE_PATH and not any(name.startswith("PYTHON") and name != "PYTHONIOENCODING" for name in changed)
+    return path in (LAKE_PATH, LATER_PATH) and not any(
+        name.startswith("PYTHON") and name != "PYTHONIOENCODING" for name in changed
+    )
 
 
 def _become(words: Sequence[str], streams: Sequence[Path], variables: Mapping[str, str], folder: Path) -> None:

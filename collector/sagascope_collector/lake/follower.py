@@ -420,8 +420,8 @@ def _append(
 ) -> None:
     """Appends the spans or log records from a row id on."""
     with connection.cursor() as other, connection.cursor() as reading:
-        statement = _at(snapshot, f"select_{kind}_since")
-        for part in reading.sql(statement, params={"first": first}).to_arrow_reader(SCAN_ROWS):
+        found: Any = reading.execute(_at(snapshot, f"select_{kind}_since"), {"first": first})
+        for part in found.to_arrow_reader(SCAN_ROWS):
             rows, links = pa.Table.from_batches([part]), None
             if has_links:
                 other.register("batch", rows)

@@ -98,8 +98,6 @@ RETRY_INTERVAL_SECONDS: Final = 0.005
 
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 
-Linked = Mapping[SagaId, Sequence[Span]]
-
 
 @dataclass(eq=False)
 class Lookup:
@@ -188,7 +186,7 @@ class Lookup:
         spans, logs = (self._database.rows(SQL[f"count_{kind}_of_one"], values)[0][0] for kind in ("spans", "logs"))
         return int(spans), int(logs)
 
-    def _linked(self, where: Mapping[SagaId, Bounds]) -> Linked:
+    def _linked(self, where: Mapping[SagaId, Bounds]) -> dict[SagaId, list[Span]]:
         """Returns the spans that links make part of sagas, each with the mark of its link."""
         found: defaultdict[SagaId, dict[tuple[str, str, Mark, int], Span]] = defaultdict(dict)
         for first, last in changes.covering(where.values()):

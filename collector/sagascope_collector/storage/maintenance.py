@@ -221,7 +221,8 @@ class LongRunning:
         return False
 
     def _move(self, saga: SagaId, where: Bounds) -> bool:
-        origins = self._origins.within(saga.environment)
+        environments = self._origins.environments()
+        origins = [number for number, each in enumerate(environments) if each == saga.environment]
         with self._sagas.writing:
             if self._sagas.bounds_of_open(saga) != where:
                 return False

@@ -180,13 +180,6 @@ class Origins:
             raise KeyError(number)
         return found
 
-    def within(self, environment: str) -> list[int]:
-        """Returns the numbers of the origins of an environment."""
-        with self._lock:
-            return [
-                number for number, each in enumerate(self._of_id) if each and each.process.environment == environment
-            ]
-
     def rows_within(self, table: pa.Table, environments: Collection[str]) -> pa.Table:
         """Returns the rows of a table whose origins are in one of these environments."""
         known = table["origin_id"].unique().to_pylist()
