@@ -424,10 +424,14 @@ def _find_what_followed(case: Case, finding: Finding, subject: StepAttempt) -> A
 
 def _find_cause(case: Case, finding: Finding) -> Action:
     step = _step(finding)
+    is_last = case.last is not None and case.last.attempt.state is AttemptState.OK and step == case.last.step.name
     if finding.process is not None:
-        text = "Verify in {} that it no longer works on {}, and find out why {} did not {}."
-        what = "succeed" if case.unsuccessful(step) else "start"
-        return Action.verify(text, process_label(finding.process), case.saga.label, step, what)
+        what = f"{step} did not {'succeed' if case.unsuccessful(step) else 'start'}"
+        text = "Verify in {} that it no longer works on {}, and find out why {}."
+        what = f"nothing followed {step}" if is_last else what
+        return Action.verify(text, process_label(finding.process), case.saga.label, what)
+    if is_last:
+        return Action.inspect("Find out which service should have continued after {}, and why it did not.", step)
     if finding.service:
         return Action.inspect(
             "Check in {} whether it was requested to run {}, and in its caller why not.", finding.service, step

@@ -16,8 +16,8 @@ from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Process, Span
 
-UNKNOWN_TYPE_PAUSE_SECONDS = 600.0
-"""Minimum seconds without progress after which a saga of unknown type without a plan needs attention."""
+MIN_PAUSE_SECONDS = 600.0
+"""Minimum seconds without progress after which a saga without a plan needs attention, if it must go on."""
 
 RETRY_IN_TRANSIT_SECONDS = 2.0
 """Seconds after the shutdown of an executor in which its caller may start a retry whose record is still in transit."""
@@ -249,20 +249,27 @@ def next_step_missing(case: Case) -> Finding | None:
 
 
 def _no_progress(case: Case) -> Finding | None:
-    """A saga without a known plan exceeds its own timeout; without a known type, the pauses of finished sagas."""
+    """A saga without a known plan exceeds its own timeout; without a known type, the pauses of finished sagas.
+
+    One whose root is open must also go on after a last allowed attempt, an event that it awaited, and a compensation.
+    """
     pause, waits, timeout = case.saga.longest_pause, case.saga.awaited_event is not None, case.saga.timeout
+    is_given_up = case.failing is not None and ledger.is_last_allowed(case.failing.attempt)
+    if case.root is not None and (is_given_up or case.is_compensating or case.saga.resumed_at > 0):
+        pause = pause or 0.0
     if (pause is None and timeout is None and not waits) or case.in_flight or ledger.has_ended(case.saga.status):
         return None
     deadline = deadlines.of_next(case, None, case.since)
     if not deadline.known and pause is not None and not waits:
-        deadline = Deadline(case.since, max(pause, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
+        deadline = deadline._replace(seconds=max(pause, MIN_PAUSE_SECONDS))
     elif timeout is not None:
         whole = Deadline(case.started_at, timeout)
         deadline = max(deadline, whole, key=lambda each: case.clock.moment(each.start, each.seconds))
     if not deadlines.is_late(case, deadline):
         return None
-    step = case.last.step.name if case.last else None
-    finding = _missing(case, AttentionCode.NEXT_STEP_MISSING, Awaited(None, deadline, unknown=True), step)
+    latest = case.failing or case.last
+    wanted = Awaited(None, deadline, case.failing, unknown=True)
+    finding = _missing(case, AttentionCode.NEXT_STEP_MISSING, wanted, latest.step.name if latest else None)
     return replace(finding, confidence=Confidence.POSSIBLE)
 
 
