@@ -11,7 +11,7 @@ import pytest
 
 from support.failing_store import Mode, running_proxy
 from support.lake import LakePlace, LakeProcess, needs_extensions, object_store, request, shown_by, stored_numbers
-from support.postgres import running_postgres
+from support.postgres import Server, running_postgres
 from support.samples import wait_until
 
 pytestmark = [needs_extensions, pytest.mark.slow, pytest.mark.xdist_group("lake")]
@@ -56,15 +56,14 @@ def test_what_was_acknowledged_survives_the_death_of_all_processes_at_once(tmp_p
 
 
 @pytest.mark.parametrize("mode", ["hang", "500"])
-def test_an_object_store_that_does_not_answer_loses_nothing(mode: Mode, tmp_path: Path) -> None:
+def test_an_object_store_that_does_not_answer_loses_nothing(mode: Mode, server: Server, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        server = stack.enter_context(running_postgres())
         store = stack.enter_context(object_store(tmp_path / "store"))
         proxy = stack.enter_context(running_proxy(int(store.endpoint.rpartition(":")[2])))
-        server.create("failing")
+        server.create(f"failing_{mode}")
         keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
         options = ("--s3-endpoint", f"http://127.0.0.1:{proxy.port}")
-        lake = LakePlace(server, "failing", "s3://lake/records", options, keys)
+        lake = LakePlace(server, f"failing_{mode}", "s3://lake/records", options, keys)
         receiver = stack.enter_context(lake.running("receive", tmp_path / "receiver"))
         collector = stack.enter_context(lake.running("serve", tmp_path / "collector"))
         assert receiver.send("/v1/traces", request(1))

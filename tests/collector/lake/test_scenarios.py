@@ -20,7 +20,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from support.collector import running_collector
 from support.lake import LakePlace, LakeProcess, needs_extensions
-from support.postgres import running_postgres
 from support.scenario import CASES, Scenario, read
 from support.storied_otlp import requests
 from support.telemetry import SECOND
@@ -54,46 +53,39 @@ WHAT_CLOCKS_DO_NOT_CHANGE = (
 )
 
 
-def test_cases_are_answered_as_by_a_collector_without_a_lake(tmp_path: Path) -> None:
+def test_cases_are_answered_as_by_a_collector_without_a_lake(lake: LakePlace, tmp_path: Path) -> None:
     with (
-        running_postgres() as server,
         httpx.Client(headers=PROTOBUF, trust_env=False, timeout=60) as client,
         running_collector(tmp_path, *OPTIONS) as plain,
+        lake.running("receive", tmp_path / "receiver") as receiver,
+        lake.with_clock(-60).running("receive", tmp_path / "behind") as behind,
+        lake.with_clock(60).running("serve", tmp_path / "one", *OPTIONS) as one,
+        lake.running("serve", tmp_path / "two", *OPTIONS) as two,
     ):
-        server.create("lake")
-        lake = LakePlace(server, "lake", str(tmp_path / "data"))
-        with (
-            lake.running("receive", tmp_path / "receiver") as receiver,
-            lake.with_clock(-60).running("receive", tmp_path / "behind") as behind,
-            lake.with_clock(60).running("serve", tmp_path / "one", *OPTIONS) as one,
-            lake.running("serve", tmp_path / "two", *OPTIONS) as two,
-        ):
-            shuffled = random.Random(8492).sample(SCENARIOS, len(SCENARIOS))
-            batches = [shuffled[first : first + CASES_A_REQUEST] for first in range(0, len(shuffled), CASES_A_REQUEST)]
-            receivers = itertools.cycle((receiver, behind))
-            sent = [(to, *each) for batch in batches for each in requests_for(batch) for to in (plain, next(receivers))]
-            with ThreadPoolExecutor(len(sent)) as pool:
-                for answer in pool.map(
-                    lambda each: client.post(f"{each[0].otlp_http}{each[1]}", content=each[2]), sent
-                ):
-                    answer.raise_for_status()
-            wait_until(
-                lambda: stored(client, plain.api) == stored(client, one.api) == stored(client, two.api), "lag", 30
-            )
+        shuffled = random.Random(8492).sample(SCENARIOS, len(SCENARIOS))
+        batches = [shuffled[first : first + CASES_A_REQUEST] for first in range(0, len(shuffled), CASES_A_REQUEST)]
+        receivers = itertools.cycle((receiver, behind))
+        sent = [(to, *each) for batch in batches for each in requests_for(batch) for to in (plain, next(receivers))]
+        with ThreadPoolExecutor(len(sent)) as pool:
+            for answer in pool.map(lambda each: client.post(f"{each[0].otlp_http}{each[1]}", content=each[2]), sent):
+                answer.raise_for_status()
+        number = stored(client, plain.api)
+        for each in (one, two):
+            wait_until(lambda each=each: stored(client, each.api) == number, "a collector lags", 60)
 
-            def check(case: Scenario, collector: LakeProcess) -> None:
-                # again, where they differ: a collector of a lake judges as of a moment ago
-                pauses, ends, is_late = growing_pauses(), time.monotonic() + 20, False
-                while True:
-                    wanted, given = (answers(client, each.api, case, is_late) for each in (plain, collector))
-                    if wanted == given:
-                        return
-                    assert time.monotonic() < ends, (case.name, differences(wanted, given))
-                    time.sleep(next(pauses))
-                    is_late = any(had_outage(client, each.api) for each in (plain, collector))
+        def check(case: Scenario, collector: LakeProcess) -> None:
+            # again, where they differ: a collector of a lake judges as of a moment ago
+            pauses, ends, is_late = growing_pauses(), time.monotonic() + 20, False
+            while True:
+                wanted, given = (answers(client, each.api, case, is_late) for each in (plain, collector))
+                if wanted == given:
+                    return
+                assert time.monotonic() < ends, (case.name, differences(wanted, given))
+                time.sleep(next(pauses))
+                is_late = is_late or any(had_outage(client, each.api) for each in (plain, collector))
 
-            with ThreadPoolExecutor(4) as pool:
-                list(pool.map(check, SCENARIOS, itertools.cycle((one, two))))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(check, SCENARIOS, itertools.cycle((one, two))))
 
 
 def requests_for(cases: list[Scenario]) -> list[tuple[str, bytes]]:
