@@ -9,6 +9,7 @@ from typing import Final
 from sagascope import semconv
 from sagascope_collector import engines
 from sagascope_collector.analysis import anomalies, attempts, clocks, ledger, plans, steps, values
+from sagascope_collector.analysis.amounts import amounts_at_risk
 from sagascope_collector.analysis.anomalies import AnomalyContext, orphans
 from sagascope_collector.analysis.attempts import AttemptContext
 from sagascope_collector.analysis.baseline import Baseline, infer_type
@@ -16,7 +17,7 @@ from sagascope_collector.analysis.clocks import Edge, Skew
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.identity import SagaFacts, facts_by_saga, relate_runs
-from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
+from sagascope_collector.analysis.ledger import StepEffect, step_effects
 from sagascope_collector.analysis.lifespan import Lifespan, find_lifespan, status_of
 from sagascope_collector.analysis.model import (
     LOST_WORKER,

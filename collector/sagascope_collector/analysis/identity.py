@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagascope import semconv
-from sagascope_collector.analysis.ledger import amounts_at_risk, has_ended, step_effects
+from sagascope_collector.analysis.amounts import amounts_at_risk
+from sagascope_collector.analysis.ledger import has_ended, step_effects
 from sagascope_collector.analysis.model import (
     COMMITTED_STATES,
     IN_EFFECT_STATES,
