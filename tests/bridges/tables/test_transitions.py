@@ -54,6 +54,12 @@ def test_an_update_without_a_change_of_state_reports_nothing() -> None:
     assert attempts(transitions(table(), row("started", "a"), row("started", "a", 9))[1]) == []
 
 
+@pytest.mark.parametrize("earlier", ["null", "5", "[1]", "[[1]]", "{"])
+def test_earlier_steps_that_cannot_be_read_are_ignored(earlier: str) -> None:
+    (found,) = transitions(table("steps"), row("succeeded", "undo_a", earlier=earlier))
+    assert (attempts(found), found.attempts[0].attempt.compensates) == ([("undo_a", 1, "ok")], "")
+
+
 def test_a_pending_saga_is_at_a_step_named_after_its_state() -> None:
     first, second = transitions(table(), row("pending", state_name="NEW"), row("started", "a", 2))
     assert (attempts(first), first.is_new) == ([("NEW", 1, "open")], True)

@@ -9,13 +9,15 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from sagascope_collector.bridges.tables.mapping import State, Table, normalized_state_name
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_datetime, to_nanoseconds
+from sagascope_collector.durations import parse_datetime, to_nanoseconds
 
-MIN_UNIX_MILLISECONDS: Final = 100_000_000_000
-"""A smaller number counts seconds since 1970, a number from here on milliseconds."""
+UNIX_UNITS: Final = ((1e11, 1_000_000_000), (1e15, 1_000_000), (1e18, 1_000), (math.inf, 1))
+"""The unit in nanoseconds of a number that counts time since 1970, and below which number it applies."""
 
-MAX_NUMBER: Final = MIN_UNIX_MILLISECONDS * 1_000_000
+MAX_NUMBER: Final = 1e20
 
+MAX_TIME_NS: Final = 2**63 - 1
+"""The latest time that OTLP and the store can hold, in 2262."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -99,15 +101,18 @@ class RowParser:
         return self._states.get(name, State.STARTED)
 
     def _time(self, text: str) -> int:
-        """Returns nanoseconds since 1970; 0 for an invalid time or ``infinity``."""
+        """Returns nanoseconds since 1970; 0 for an invalid time, ``infinity`` or one beyond `MAX_TIME_NS`."""
         if number := _number(text):
-            is_milliseconds = number >= MIN_UNIX_MILLISECONDS
-            return round(number * (NANOSECONDS_PER_SECOND // 1_000 if is_milliseconds else NANOSECONDS_PER_SECOND))
+            return _valid_time(round(number * next(unit for below, unit in UNIX_UNITS if number < below)))
         try:
             time = parse_datetime(text)
         except (ValueError, OverflowError):
             return 0
-        return max(0, to_nanoseconds(time if time.tzinfo else time.replace(tzinfo=self._zone)))
+        return _valid_time(to_nanoseconds(time if time.tzinfo else time.replace(tzinfo=self._zone)))
+
+
+def _valid_time(time: int) -> int:
+    return time if 0 < time <= MAX_TIME_NS else 0
 
 
 def _number(text: str) -> float:

@@ -187,7 +187,7 @@ def _compensated_by_name(row: Row) -> str:
     """Returns the step that a row compensates by its name; ``""``: none, or the steps before it are unknown."""
     try:
         earlier = [(str(name), bool(succeeded)) for name, succeeded in json.loads(row.earlier or "[]")]
-    except ValueError:
+    except (TypeError, ValueError):  # a value of the table, which may be any JSON
         return ""
     works = [
         Work(name, start, start if succeeded else 0, is_attempted=True, is_declared=False)
