@@ -193,7 +193,9 @@ class WebhookChannel:
     def deliver(self) -> None:
         """Delivers due notifications until one fails."""
         for each in self._connection.pending():
-            if each.next_attempt_at > self._connection.clock() or not self._attempt(each):
+            wait_ns = each.next_attempt_at - self._connection.clock()
+            # longer than any backoff: the clock was set back since
+            if 0 < wait_ns <= MAX_BACKOFF_SECONDS * NANOSECONDS_PER_SECOND or not self._attempt(each):
                 return
 
     def _attempt(self, pending: Pending) -> bool:
@@ -213,7 +215,7 @@ class WebhookChannel:
     def _failed(self, pending: Pending, error: NotDelivered) -> bool:
         receiver, _, records, _, clock = self._connection
         now, notification = clock(), pending.notification
-        if error.is_final or now - notification.at > GIVE_UP_AFTER_SECONDS * NANOSECONDS_PER_SECOND:
+        if _is_given_up(notification, error, now):
             _log.error("Receiver %r was not notified (%s): %s.", receiver.name, notification.event, error)
             records.failed(notification.id, None, str(error))
             return True
@@ -264,8 +266,8 @@ class AlertmanagerChannel:
         receiver, sender, records, _, clock = self._connection
         now, pending = clock(), self._connection.pending()
         since = now - self._sent_at
-        is_due = pending or not 0 <= since < REPEAT_INTERVAL_SECONDS * NANOSECONDS_PER_SECOND
-        if since < self._backoff_ns or not is_due:
+        wait_ns = self._backoff_ns if pending or self._backoff_ns else REPEAT_INTERVAL_SECONDS * NANOSECONDS_PER_SECOND
+        if 0 <= since < wait_ns:  # it is negative after the clock was set back
             return
         # before the attempt, because the backoff after a failure counts from here
         self._sent_at = now
@@ -274,10 +276,13 @@ class AlertmanagerChannel:
             if alerts:
                 sender.send(receiver, alerts, f"{receiver.name}:{now}")
         except NotDelivered as error:
+            if not self._failures:
+                _log.warning("Notifying receiver %r failed and will be retried: %s.", receiver.name, error)
             self._backoff_ns = round(backoff_seconds(self._failures) * NANOSECONDS_PER_SECOND)
             self._failures += 1
             for each in pending:
-                records.failed(each.notification.id, now + self._backoff_ns, str(error))
+                is_last = _is_given_up(each.notification, error, now)
+                records.failed(each.notification.id, None if is_last else now + self._backoff_ns, str(error))
             return
         self._failures = self._backoff_ns = 0
         for each in pending:
@@ -327,6 +332,10 @@ def send_test(receiver: Receiver, environment: Mapping[str, str]) -> None:
         sender.send(receiver, CHANNELS[receiver.type].body(receiver, message), f"test:{now.isoformat()}")
     finally:
         sender.close()
+
+
+def _is_given_up(notification: Notification, error: NotDelivered, now: int) -> bool:
+    return error.is_final or now - notification.at > GIVE_UP_AFTER_SECONDS * NANOSECONDS_PER_SECOND
 
 
 def backoff_seconds(attempts: int) -> float:
