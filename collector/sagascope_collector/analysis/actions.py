@@ -11,8 +11,9 @@ from sagascope_collector.analysis import deadlines, messages, plans, progress_ru
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import consecutive_failures, is_retrier_lost
 from sagascope_collector.analysis.headline import bracketed_error, subject_of
-from sagascope_collector.analysis.ledger import StepEffect, called_after, is_for_good
+from sagascope_collector.analysis.ledger import StepEffect, is_for_good
 from sagascope_collector.analysis.model import AttemptState, BlockReport, LedgerState, Phase, StepState
+from sagascope_collector.analysis.order import called_after
 from sagascope_collector.analysis.wording import (
     Action,
     Text,
@@ -156,7 +157,7 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
     if entry.state is LedgerState.COMPENSATION_UNKNOWN:
         what = f"{compensation} of {step}" if effect.key else compensation
         check = Action.verify("Verify in {} whether {} took effect for {}.", service, what, case.saga.label)
-        return [check, _compensate("Only if it did not take effect, run it", key)]
+        return [check, _compensate("Only if it did not and can no longer take effect, run it", key)]
     since, item = " since" if effect.compensated else "", " for it" if effect.key else ""
     text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed{}{}."
     check = Action.verify(text, service, step, case.saga.label, compensation, item, since)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from sagascope import semconv
 from sagascope_collector.analysis import plans
 from sagascope_collector.analysis.clocks import Edge, is_answered_call
-from sagascope_collector.analysis.ledger import StepEffect, called_after, compensated_amount, ended_before
+from sagascope_collector.analysis.ledger import StepEffect, compensated_amount
 from sagascope_collector.analysis.model import (
     COMPENSATING_TYPES,
     FORWARD_TYPES,
@@ -23,6 +23,7 @@ from sagascope_collector.analysis.model import (
     Status,
     Step,
 )
+from sagascope_collector.analysis.order import called_after, ended_before
 from sagascope_collector.analysis.values import ROUNDING_TOLERANCE_NS, ImpossibleTime
 from sagascope_collector.analysis.wording import datetime_text, money, name_list, process_label, time_text
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND

@@ -197,7 +197,7 @@ class _Assembly:
         lifespan, attempted, plan = self.lifespan, self.attempted, self.plan
         root = lifespan.roots[0] if lifespan.roots else None
         status = status_of(lifespan, attempted)
-        effects = step_effects(attempted, plan)
+        effects = step_effects(attempted, plan, lifespan.closing.end if lifespan.closing else None)
         entries = ledger.entries_with_attempts(effects, plan, status, is_complete=not self.may_lack_telemetry)
         amount, currency = self._amount_and_currency(
             lifespan.roots or [span for span in self.spans if not span.mark.step]

@@ -9,7 +9,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import ledger, plans
 from sagascope_collector.analysis.baseline import Baseline
 from sagascope_collector.analysis.context import Context, EvaluationClock, Liveness, StepSuccess
-from sagascope_collector.analysis.ledger import StepEffect, called_after, step_effects
+from sagascope_collector.analysis.ledger import StepEffect, step_effects
 from sagascope_collector.analysis.model import (
     Attempt,
     AttemptState,
@@ -22,6 +22,7 @@ from sagascope_collector.analysis.model import (
     Step,
     StepState,
 )
+from sagascope_collector.analysis.order import called_after
 from sagascope_collector.analysis.spans import SpanTree, keyed, process_key, processes
 from sagascope_collector.analysis.wording import Text, time_text
 from sagascope_collector.attention_codes import AttentionCode
@@ -118,7 +119,7 @@ class Case:
     @cached_property
     def step_effects(self) -> list[StepEffect]:
         """The effects of each step, in the order in which they took effect."""
-        return step_effects(self.saga.steps, self.saga.plan)
+        return step_effects(self.saga.steps, self.saga.plan, self.saga.ended_at)
 
     @cached_property
     def effects(self) -> list[tuple[StepEffect, LedgerEntry]]:

@@ -232,7 +232,9 @@ def _relied_on(run: Saga, runs: Iterable[Saga]) -> Saga:
             relying |= {name: other.key for name in in_effect if _is_one_effect(run, other, name)}
     if not relying:
         return run
-    attempted = zip(step_effects(run.steps, run.plan), run.ledger, strict=False)  # entries without attempts come last
+    attempted = zip(
+        step_effects(run.steps, run.plan, run.ended_at), run.ledger, strict=False
+    )  # entries without attempts come last
     left = [(effect, entry) for effect, entry in attempted if effect.name not in relying]
     effects, entries = [effect for effect, _ in left], [entry for _, entry in left]
     amounts = amounts_at_risk(effects, entries, run.status, run.amount, run.currency)

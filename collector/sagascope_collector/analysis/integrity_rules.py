@@ -9,13 +9,7 @@ from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import is_overdue
-from sagascope_collector.analysis.ledger import (
-    StepEffect,
-    effective_attempts,
-    effects_by_name,
-    is_proven_after,
-    took_effect_after,
-)
+from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, effects_by_name
 from sagascope_collector.analysis.model import (
     IN_EFFECT_STATES,
     Attempt,
@@ -26,6 +20,7 @@ from sagascope_collector.analysis.model import (
     Step,
     StepState,
 )
+from sagascope_collector.analysis.order import is_proven_after, took_effect_after
 from sagascope_collector.attention_codes import AttentionCode
 
 
@@ -204,6 +199,11 @@ def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
     superseded = case.saga.superseded_by is not None
     for effect, entry in reversed(case.effects):
         if effect.name in case.saga.relied_on or (superseded and effect.name not in case.saga.repeated_by_newer):
+            continue
+        retried = effect.retried
+        if retried and not case.clock.is_late(
+            retried.finished_at or 0, (retried.retry_in or 0) + case.context.default_timeout
+        ):
             continue
         if effect.compensation and entry.state in IN_EFFECT_STATES and not ledger.is_pending(effect, case.saga.status):
             yield effect, entry.state

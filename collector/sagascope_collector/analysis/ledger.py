@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from sagascope import semconv
-from sagascope_collector.analysis.clocks import UNBOUNDED_NS, UNKNOWN_SKEW_NS
 from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerEntry, LedgerState, Plan, Status, Step
-from sagascope_collector.analysis.spans import process_key
-from sagascope_collector.records import Process, Span
+from sagascope_collector.analysis.order import called_after, took_effect_after
 
 
 @dataclass(slots=True)
@@ -34,6 +32,8 @@ class StepEffect:
     """The compensations that took effect."""
     committed: Sequence[Attempt] = ()
     """The attempts that took effect and were not compensated afterwards."""
+    retried: Attempt | None = None
+    """A failed compensation that started after the saga's end and announced a retry: it goes on without the saga."""
     at: int = 0
     """The time at which it last took effect, else started. Compensations run in the reverse of this order."""
 
@@ -43,7 +43,7 @@ class StepEffect:
         return f"{self.name} ({self.key})" if self.key else self.name
 
 
-def step_effects(steps: Sequence[Step], plan: Plan) -> list[StepEffect]:
+def step_effects(steps: Sequence[Step], plan: Plan, ended_at: int | None) -> list[StepEffect]:
     """Returns one record for each step and key that was attempted, in the order in which they took effect."""
     effects = _effects_of(steps)
     _add_compensations(steps, effects)
@@ -51,6 +51,10 @@ def step_effects(steps: Sequence[Step], plan: Plan) -> list[StepEffect]:
     for effect in effects.values():
         effect.compensation = compensations.get(effect.name) or effect.compensation
         _find_effective(effect)
+        for each in effect.compensation_attempts[-1:]:
+            is_retried = each.retry_in is not None and not is_last_allowed(each)
+            if each.state is AttemptState.ERROR and is_retried and ended_at and each.called_at > ended_at:
+                effect.retried = each
     return sorted(effects.values(), key=lambda each: (each.at, each.name, each.key))
 
 
@@ -259,6 +263,8 @@ def _reversals(effect: StepEffect) -> Sequence[Attempt]:
 
 
 def _state_of_committed(effect: StepEffect, status: Status, *, is_not_compensable: bool) -> LedgerState:
+    if effect.retried is not None and not effect.compensated:
+        return LedgerState.COMPENSATING
     if effect.compensation_attempts and not effect.compensated:
         return _state_of_compensation(effect.compensation_attempts, status)
     return LedgerState.NOT_COMPENSABLE if is_not_compensable else LedgerState.COMMITTED
@@ -349,82 +355,3 @@ def effective_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
             seen.add(each.idempotency_key)
         effective.append(each)
     return effective
-
-
-def took_effect_after(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` took effect after ``other``; both succeeded. False if uncertain."""
-    if _executor(one) == _executor(other):
-        return _end(one) > _end(other)
-    if _was_answered_before(one, other):
-        return False
-    return _end(one) > _end(other) + (
-        0 if _was_answered_before(other, one) else _uncertainty_ns(one, one.process, other.process)
-    )
-
-
-def is_proven_after(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` took effect after ``other`` by one clock, by what their caller knew, or within bounded skew."""
-    if _was_answered_before(other, one, is_proof=True):
-        return True
-    executor, earlier = _executor(one), _executor(other)
-    if executor == earlier:
-        return bool(one.process.identity) and _end(one) > _end(other)
-    skew = one.skew.uncertainty_ns(executor, earlier, is_proof=True) if one.skew is not None else UNBOUNDED_NS
-    return not _was_answered_before(one, other) and _end(one) > _end(other) + skew
-
-
-def _executor(attempt: Attempt) -> tuple[str, str]:
-    return process_key(attempt.process)
-
-
-def _end(attempt: Attempt) -> int:
-    return (attempt.ended_at or attempt.started_at) + attempt.offset
-
-
-def _was_answered_before(one: Attempt, other: Attempt, *, is_proof: bool = False) -> bool:
-    """Whether a caller of both knew that ``one`` had succeeded before it called ``other``.
-
-    ``is_proof``: indistinguishable processes may have two clocks.
-    """
-    return any(
-        known.end
-        and known.status != "error"
-        and _is_same_process(known, called)
-        and known.end <= called.start
-        and (known.process.identity or not is_proof)
-        for known in one.views
-        for called in other.views
-    )
-
-
-def _is_same_process(one: Span, other: Span) -> bool:
-    return process_key(one.process) == process_key(other.process)
-
-
-def called_after(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` was called after ``other``; False if uncertain."""
-    return one.called_at > other.called_at + _uncertainty_ns(one, one.views[0].process, other.views[0].process)
-
-
-def ended_before(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` had ended when ``other`` was called; False if clock skew leaves this uncertain.
-
-    Any view may have reported the last end, so the least exact comparison counts.
-    """
-    if one.finished_at is None:
-        return False
-    caller = other.views[0].process
-    uncertainty = (
-        0
-        if _is_same_process(one.views[0], other.views[0])
-        else max(_uncertainty_ns(one, caller, view.process) for view in one.views)
-    )
-    return one.finished_at + uncertainty <= other.called_at
-
-
-def _uncertainty_ns(attempt: Attempt, later: Process, earlier: Process) -> int:
-    """Nanoseconds by which an event of one process must follow an event of another to be later for certain."""
-    one, other = process_key(later), process_key(earlier)
-    if one == other:
-        return 0
-    return attempt.skew.uncertainty_ns(one, other) if attempt.skew is not None else UNKNOWN_SKEW_NS
