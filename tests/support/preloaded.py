@@ -67,6 +67,9 @@ OTHER_DUCKDB = Path(__file__).parents[2] / ".duckdb-other"
 LAKE_PATH = f"{OTHER_DUCKDB}:{Path(__file__).parents[1]}"
 """`PYTHONPATH` of the processes of a lake: they run on the other DuckDB."""
 
+COLLECTOR = ("pytest", *(each.module for each in COMMANDS.values()), *LATE_IMPORTS)
+"""What every other process imports."""
+
 LATER_PATH = f"{Path(__file__).parent / 'later_version'}:{LAKE_PATH}"
 """`PYTHONPATH` of the processes of a lake that have a later version."""
 
@@ -91,9 +94,7 @@ class _ForkServer(forkserver.ForkServer):
 
 
 @cache
-def _server(package: str, path: str) -> _ForkServer:
-    commands = ("pytest", *(each.module for each in COMMANDS.values()), *LATE_IMPORTS)
-    modules = {"sagascope_dashboard": DASHBOARD, "sagascope_samples": SAMPLES}.get(package, commands)
+def _server(modules: tuple[str, ...], path: str) -> _ForkServer:
     return _ForkServer([*modules], path)
 
 
@@ -163,7 +164,8 @@ def start(
     variables = {**os.environ, **(environment or {})}
     words = [module, *arguments]
     process = _CONTEXT.Process(target=_become, args=(words, streams, variables, folder or Path.cwd()), daemon=True)
-    server = _server(module.partition(".")[0], (environment or {}).get("PYTHONPATH", ""))
+    modules = {"sagascope_dashboard": DASHBOARD, "sagascope_samples": SAMPLES}.get(module.partition(".")[0], COLLECTOR)
+    server = _server(modules, (environment or {}).get("PYTHONPATH", ""))
     with (
         patch.object(forkserver, "connect_to_new_process", server.connect_to_new_process),
         # multiprocessing would run this process's main module there, and Streamlit's tests put a screen in its place
