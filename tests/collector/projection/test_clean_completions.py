@@ -22,7 +22,7 @@ from support.payloads import requests
 
 pytestmark = pytest.mark.slow
 
-SAGAS = 1_000
+SAGAS = 400
 NOW = NOON + 3600 * SECOND
 STEPS = ("fraud.check", "wallet.debit", "ledger.record", "shipping.book", "wallet.refund")
 SERVICES = ("orchestrator", "wallet", "ledger", "shipping")
@@ -179,7 +179,7 @@ def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
     teller = Teller(seed)
     told = [each for number in range(SAGAS) for each in teller.saga(f"{number}")]
     teller.shuffle(told)
-    for part in batches_of(teller, told, [1_200, 5_000]):
+    for part in batches_of(teller, told, [500, 2_000]):
         append(storage, part)
     ids = storage.changes.claim(10_000)
     clean = clean_completions.rows(storage, ids)
@@ -200,7 +200,7 @@ def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
 def test_summaries_plans_and_durations_do_not_depend_on_how_records_were_batched(seed: int, sizes: list[int]) -> None:
     """The general path alone is the reference: it evaluates each saga once, when everything has come."""
     teller = Teller(seed)
-    told = [each for number in range(150) for each in teller.saga(f"{number}")]
+    told = [each for number in range(100) for each in teller.saga(f"{number}")]
     reference, batched = Storage(clock=lambda: NOW), Storage(clock=lambda: NOW)
     try:
         append(reference, told)

@@ -84,7 +84,7 @@ def moved(storage: Storage) -> int:
 
 
 def test_facts_are_the_same_before_during_and_after_records_are_moved(storage: Storage) -> None:
-    retry(storage, 1, 20)
+    retry(storage, 1, 15)
     before, failed, stopping = found(storage), list[BaseException](), threading.Event()
     reads = [0]
 
@@ -108,13 +108,13 @@ def test_facts_are_the_same_before_during_and_after_records_are_moved(storage: S
     stopping.set()
     reader.join()
     assert not failed
-    assert moved(storage) > 30
+    assert moved(storage) > 2 * 14
     assert found(storage) == before
     assert len(storage.sagas.bounds([SAGA])[SAGA].intervals) < 12
 
 
 def test_only_readers_of_a_saga_wait_while_its_records_are_moved(storage: Storage) -> None:
-    retry(storage, 1, 20)
+    retry(storage, 1, 15)
     before, where = found(storage), storage.sagas.bounds([SAGA])[SAGA]
     with ThreadPoolExecutor(2) as readers:
         with storage.sagas.writing, storage.sagas.moving(SAGA, where):
@@ -129,17 +129,17 @@ def test_only_readers_of_a_saga_wait_while_its_records_are_moved(storage: Storag
 
 def test_records_are_moved_again_with_those_that_came_since(storage: Storage, path: Path) -> None:
     for part in range(3):
-        retry(storage, 20 * part + 1, 20 * part + 20)
+        retry(storage, 14 * part + 1, 14 * part + 14)
         before = found(storage)
         maintain(storage)
         assert found(storage) == before
-    assert len(before[SAGA][0]) == 3 * 19 + len([number for number in (7, 16, 25, 34, 43, 52) if number % 20])
+    assert len(before[SAGA][0]) == 3 * 13 + len([number for number in (7, 16, 25, 34) if number % 14])
     storage.close()
     reopened = Storage(str(path))
     assert found(reopened) == before
     assert reopened.search(f"{1:032x}", limit=5)[0][1].key.id == SAGA.id
     exported = [id_ for table in reopened.lookup.between("spans", 0, 2**63) for id_ in table["saga_id"].to_pylist()]
-    assert exported.count(SAGA.id) == 2 * 57
+    assert exported.count(SAGA.id) == 2 * 39
     reopened.close()
 
 
@@ -198,7 +198,7 @@ def test_a_span_without_its_saga_s_name_counts_for_the_type_of_the_summary(stora
 
 
 def test_nothing_is_left_of_a_moved_saga_that_expired(storage: Storage) -> None:
-    retry(storage, 1, 20)
+    retry(storage, 1, 15)
     maintain(storage)
     assert moved(storage)
     storage.sagas.put(list(ALL), [row(each, is_ended=True) for each in ALL])
@@ -210,14 +210,14 @@ def test_nothing_is_left_of_a_moved_saga_that_expired(storage: Storage) -> None:
 
 
 def test_nothing_is_left_of_a_moved_saga_that_was_erased(storage: Storage) -> None:
-    retry(storage, 1, 20)
+    retry(storage, 1, 15)
     maintain(storage)
     before = found(storage)
     storage.erasure.erase([SAGA], [])
     after = found(storage)
     assert after.keys() == before.keys() - {SAGA, LINKED}  # of which all records were spans of the other
     assert [after[each] for each in (BESIDE, NAMESAKE)] == [before[each] for each in (BESIDE, NAMESAKE)]
-    assert storage.database.rows("SELECT count(*) FROM long_running_spans WHERE saga_id = '8492'") in ([(0,)], [(19,)])
+    assert storage.database.rows("SELECT count(*) FROM long_running_spans WHERE saga_id = '8492'") in ([(0,)], [(14,)])
 
 
 def test_a_saga_that_cannot_be_moved_stops_neither_others_nor_maintenance(storage: Storage) -> None:
