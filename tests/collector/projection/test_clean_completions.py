@@ -22,7 +22,7 @@ from support.payloads import requests
 
 pytestmark = pytest.mark.slow
 
-SAGAS = 400
+SAGAS = 600
 NOW = NOON + 3600 * SECOND
 STEPS = ("fraud.check", "wallet.debit", "ledger.record", "shipping.book", "wallet.refund")
 SERVICES = ("orchestrator", "wallet", "ledger", "shipping")
@@ -179,7 +179,7 @@ def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
     teller = Teller(seed)
     told = [each for number in range(SAGAS) for each in teller.saga(f"{number}")]
     teller.shuffle(told)
-    for part in batches_of(teller, told, [500, 2_000]):
+    for part in batches_of(teller, told, [700, 3_000]):
         append(storage, part)
     ids = storage.changes.claim(10_000)
     clean = clean_completions.rows(storage, ids)

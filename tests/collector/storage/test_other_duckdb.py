@@ -55,10 +55,7 @@ CHOSEN = {
         "test_records_are_moved_again_with_those_that_came_since",
         "test_statistics_count_moved_spans_once",
     ],
-    "storage/test_lookup.py": [
-        "test_of_a_saga_with_very_many_records_the_first_and_the_last_are_read",
-        "test_readers_see_every_saga_once_while_sagas_are_moved_and_opened_again",
-    ],
+    "storage/test_lookup.py": ["test_of_a_saga_with_very_many_records_the_first_and_the_last_are_read"],
     "storage/test_opening.py": ["test_the_time_between_two_runs_is_an_ingest_outage"],
     "storage/test_ordering.py": [],
     "storage/test_remapping.py": [],
