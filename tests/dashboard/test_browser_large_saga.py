@@ -19,7 +19,7 @@ LARGE = "/saga?name=fulfilment&id=large"
 def collector() -> Iterator[RunningCollector]:
     """Its own: other tests know what the shared one holds."""
     with running_collector() as running:
-        staged.large(running, below=250)
+        staged.large(running, attempts=7, below=250)
         yield running
 
 
@@ -69,29 +69,6 @@ def test_the_plan_is_short_and_opens_at_a_click(page: Page) -> None:
     page.get_by_text("All 200 steps").click()
 
 
-def test_repeated_attempts_are_one_bar_and_one_row_that_unfold(page: Page) -> None:
-    expect(page.locator(".bar.k-action")).to_have_count(179 * 4 + 3)  # first, folded, last failure, success
-    filter_steps(page, "step-179")
-    folded, attempts = page.locator(".bar.folded"), page.locator(".bar.k-action")
-    expect(folded).to_have_count(1)
-    expect(folded).to_have_attribute("aria-label", re.compile("^service-3.step-179, attempts 2 to 9: same error in"))
-    folded.click()
-    expect(attempts).to_have_count(10)
-    expect(page.locator(".bar:focus")).to_have_attribute("aria-label", re.compile("attempt 2 "))
-    page.get_by_role("button", name="Fold attempts").click()
-    expect(attempts).to_have_count(3)
-
-    expect(page.get_by_role("tab", name="Attempts (10)")).to_be_visible()
-    rows = page.locator(".st-key-saga-attempts tbody tr")
-    expect(rows).to_have_count(3)
-    rows.nth(1).get_by_role("button", name="attempts 2 to 9: same error").click()
-    expect(rows).to_have_count(10)
-    expect(attempts).to_have_count(10)
-    rows.first.get_by_role("button", name="fold").click()
-    expect(rows).to_have_count(3)
-    filter_steps(page, "")
-
-
 LOSE_NEXT_CHOICE = """() => {
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (message) {
@@ -102,15 +79,33 @@ LOSE_NEXT_CHOICE = """() => {
 }"""
 
 
-def test_a_choice_that_is_lost_on_its_way_is_sent_again(page: Page) -> None:
+def test_repeated_attempts_are_one_bar_and_one_row_that_unfold_though_the_choice_is_lost_once(page: Page) -> None:
+    expect(page.locator(".bar.k-action")).to_have_count(179 * 4 + 3)  # first, folded, last failure, success
     filter_steps(page, "step-179")
-    expect(page.locator(".bar.folded")).to_have_count(1)
+    folded, attempts = page.locator(".bar.folded"), page.locator(".bar.k-action")
+    expect(folded).to_have_count(1)
+    expect(folded).to_have_attribute("aria-label", re.compile("^service-3.step-179, attempts 2 to 6: same error in"))
+    folded.click()
+    expect(attempts).to_have_count(7)
+    expect(page.locator(".bar:focus")).to_have_attribute("aria-label", re.compile("attempt 2 "))
+    page.get_by_role("button", name="Fold attempts").click()
+    expect(attempts).to_have_count(3)
+
+    expect(page.get_by_role("tab", name="Attempts (7)")).to_be_visible()
+    rows = page.locator(".st-key-saga-attempts tbody tr")
+    expect(rows).to_have_count(3)
+    rows.nth(1).get_by_role("button", name="attempts 2 to 6: same error").click()
+    expect(rows).to_have_count(7)
+    expect(attempts).to_have_count(7)
+    rows.first.get_by_role("button", name="fold").click()
+    expect(rows).to_have_count(3)
+
     page.evaluate(LOSE_NEXT_CHOICE)
-    page.locator(".bar.folded").click()
-    expect(page.locator(".bar.k-action")).to_have_count(10)
+    folded.click()
+    expect(attempts).to_have_count(7)  # it was sent again
     assert page.evaluate("window.lost")
-    page.wait_for_timeout(4_000)  # it is not handled again
-    expect(page.locator(".bar.k-action")).to_have_count(10)
+    page.wait_for_timeout(4_000)  # and is not handled again
+    expect(attempts).to_have_count(7)
     page.get_by_role("button", name="Fold attempts").click()
     filter_steps(page, "")
 
