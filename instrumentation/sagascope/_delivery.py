@@ -173,6 +173,9 @@ def _seconds(header: str | None) -> float | None:
 ABANDONED_AFTER_SECONDS = 60.0
 """Age after which another process may send the files of a process that ended."""
 
+SCAN_PAUSE_FACTOR = 50
+"""Pause before the size of the folder, which may hold many files, is read again, as a multiple of the time it takes."""
+
 FILE_SUFFIX = ".otlp"
 FILE_NAME = re.compile(r"\d{20}-\d+-(?P<records>\d+)-(?P<signal>traces|logs)-(?P<owner>[0-9a-f]{32})\.otlp")
 """Time of writing, a sequence number, number of records, signal, and owner."""
@@ -191,6 +194,8 @@ class Spool:
         self._max_bytes = max_bytes
         self._owner = owner
         self._sequence = count()
+        self._used_bytes = 0
+        self._next_scan = 0.0
 
     def write(self, request: Request) -> bool:
         """Writes a request to disk; returns False if there is no space, or writing fails."""
@@ -208,12 +213,16 @@ class Spool:
                 claimed = self._claim(file)
                 if claimed is not None and not _deliver_file(claimed, deliver):
                     return False
+                self._next_scan = 0.0
         return True
 
     def _write(self, request: Request) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
-        used = sum(file.stat().st_size for file in self._files())
-        if used + len(request.body) > self._max_bytes:
+        started = monotonic()
+        if started >= self._next_scan:
+            self._used_bytes = sum(file.stat().st_size for file in self._files())
+            self._next_scan = monotonic() + SCAN_PAUSE_FACTOR * (monotonic() - started)
+        if self._used_bytes + len(request.body) > self._max_bytes:
             return False
         name = f"{time.time_ns():020}-{next(self._sequence)}-{request.records}-{request.signal}-{self._owner}"
         partial = self._folder / f"{name}.part"
@@ -224,6 +233,7 @@ class Spool:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+        self._used_bytes += len(request.body)
         return True
 
     def _files(self) -> list[Path]:

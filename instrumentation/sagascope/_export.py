@@ -243,9 +243,12 @@ class Exporter(BackgroundThread):
     def _send(self) -> Result | None:
         """Sends what is queued in memory, then what is on disk; returns the first result that asks to retry."""
         self._failed = None
-        if all(queue.drain(self._post) for queue in self._queues) and self._spool is not None:
+        if self._send_queued() and self._spool is not None:
             self._spool.drain(self._post_spooled)
         return self._failed
+
+    def _send_queued(self) -> bool:
+        return all(queue.drain(self._post) for queue in self._queues)
 
     def _post(self, request: Request) -> bool:
         result = self._sender.post(request)
@@ -256,7 +259,8 @@ class Exporter(BackgroundThread):
         return True
 
     def _post_spooled(self, request: Request) -> bool:
-        if not self._post(request):
+        # what is queued goes first: a long spool must not delay it, nor let the queue overflow
+        if not (self._send_queued() and self._post(request)):
             return False
         self._counters.count_spooled(-request.records)
         return True

@@ -131,7 +131,8 @@ class InFlightReporter(BackgroundThread):
                 self._announced.pop(span_id, None)
 
     def _is_start_due(self, span: SagaSpan, now: int) -> bool:
-        return (span.start_time or 0) + self._announce_after <= now
+        # also of a span that seems to start in the future: the clock was set back
+        return abs(now - (span.start_time or 0)) >= self._announce_after
 
     def _oldest(self) -> tuple[int, SagaSpan] | None:
         """Returns the unannounced span that has been open longest."""
@@ -140,8 +141,10 @@ class InFlightReporter(BackgroundThread):
                 return next(iter(self._unannounced.items()), None)
 
     def _is_heartbeat_due(self, now: int) -> bool:
+        # later than was announced: the clock was set back
+        is_in_time = 0 < self._next_heartbeat - now <= self._promised_interval * NANOSECONDS_PER_SECOND
         # a process that announced its next heartbeat in 60 s and now has open spans announces an earlier one
-        return now >= self._next_heartbeat or (self._is_busy(now) and self._promised_interval > self._interval)
+        return not is_in_time or (self._is_busy(now) and self._promised_interval > self._interval)
 
     def _is_busy(self, now: int) -> bool:
         return bool(self._announced) or now < self._retries_expected_until

@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from time import monotonic, sleep
+from time import monotonic, monotonic_ns, sleep
 from typing import Any
 from uuid import uuid4
 
@@ -111,7 +111,7 @@ class Pipeline(Runtime):
         self._ids = service.id_generator if service is not None else RandomIdGenerator()
         self._detached_resource = resource_without_process(resource)
         self._instance_id = default_instance_id()
-        self._forked_at = 0
+        self._forked_at = self._forked_at_monotonic = 0
         # one for each of the two threads
         self._senders = Sender(settings), Sender(settings)
         self._log_capture = LogCapture(
@@ -207,9 +207,12 @@ class Pipeline(Runtime):
         self._add_span(span)
 
     def _add_span(self, span: ReadableSpan | SagaSpan) -> None:
-        # a span that was open at a fork belongs to the parent process
-        if (span.start_time or 0) >= self._forked_at:
+        if not self._was_open_at_fork(span.start_time or 0, span.end_time or 0):
             self._exporter.add_span(span)
+
+    def _was_open_at_fork(self, start: int, end: int) -> bool:
+        """Returns whether a span belongs to the parent process, also if the clock was set back since the fork."""
+        return start < self._forked_at and end - start > monotonic_ns() - self._forked_at_monotonic
 
     # --- life cycle --------------------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ class Pipeline(Runtime):
 
     def reset_after_fork(self) -> None:
         """Starts again in a forked child, as a process of its own; the parent sends what was queued before."""
-        self._forked_at = self._clock()
+        self._forked_at, self._forked_at_monotonic = self._clock(), monotonic_ns()
         for sender in self._senders:
             sender.reset_after_fork()
         self._create_exporters(InstanceRename(self._instance_id, default_instance_id()))

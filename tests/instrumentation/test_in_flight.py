@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from typing import Any
 
 import sagascope
 from sagascope import Saga, Step
@@ -128,3 +129,16 @@ def test_heartbeats_become_rare_after_an_attempt_without_a_retry(receiver: Recei
             raise ConnectionError("503")
     receiver.span("wallet.debit")
     receiver.event("sagascope.heartbeat", lambda got: got.attributes["sagascope.heartbeat.interval"] == 60)
+
+
+def test_open_spans_are_reported_although_the_clock_was_set_back(receiver: Receiver) -> None:
+    behind = [0]
+    options: Any = {"announce_after": 0.05, "heartbeat_interval": 0.2, "clock": lambda: time.time_ns() - behind[0]}
+    sagascope.configure("ledger", endpoint=receiver.endpoint, **options)
+    with payment.begin("1") as saga:
+        receiver.event("sagascope.span.start")
+        behind[0] = 3_600_000_000_000
+        before = len(receiver.events("sagascope.heartbeat"))
+        wait_for(lambda: len(receiver.events("sagascope.heartbeat")) >= before + 3)
+        with saga.step("ledger.record"):
+            receiver.event("sagascope.span.start", lambda got: "saga.step.name" in got.attributes)

@@ -172,6 +172,26 @@ def test_forked_children_are_separate_processes(receiver: Receiver) -> None:
     assert not parents_spans & listed
 
 
+SET_BACK = """
+    from time import time_ns
+    ahead = 3_600_000_000_000
+    sagascope.configure("wallet", endpoint=sys.argv[1], clock=lambda: time_ns() + ahead)
+    child = os.fork()
+    if not child:
+        ahead = 0
+        with payment.begin("8492"):
+            pass
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_forked_child_sends_its_spans_although_the_clock_was_set_back(receiver: Receiver) -> None:
+    with running(receiver, SET_BACK) as process:
+        assert process.wait(60) == 0
+    receiver.span("payment")
+
+
 def test_child_of_multiprocessing_sends_its_records(receiver: Receiver) -> None:
     script = """
         import multiprocessing, warnings

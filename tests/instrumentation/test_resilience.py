@@ -18,6 +18,7 @@ import pytest
 
 import sagascope
 from sagascope import Saga, Step, _delivery, _errors
+from sagascope._delivery import Request, Spool
 from support.receiver import Receiver, running_receiver, wait_for
 
 payment = Saga("payment", [Step("wallet.debit")])
@@ -413,6 +414,39 @@ def test_spooled_records_are_sent_by_another_process(tmp_path: Any, monkeypatch:
     assert len({span.resource["sagascope.process.id"] for span in receiver.spans}) == 1
 
 
+def test_new_records_do_not_wait_until_a_long_spool_is_sent(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
+    with refusing() as endpoint:
+        spooling(endpoint, tmp_path, 0)
+    for number in range(20):
+        for file in list(tmp_path.glob("*-traces-*")):
+            (tmp_path / f"{number:020}-{file.name.partition('-')[2]}").write_bytes(file.read_bytes())
+    monkeypatch.setattr("sagascope._delivery.ABANDONED_AFTER_SECONDS", -1.0)
+
+    def pay(_: BaseHTTPRequestHandler) -> bool:
+        receiver.misbehave = None
+        with payment.begin("new"):
+            pass
+        return False
+
+    receiver.misbehave = pay
+    sagascope.configure("wallet", endpoint=receiver.endpoint, spool=str(tmp_path), heartbeat_interval=1e9)
+    wait_for(lambda: not list(tmp_path.iterdir()))
+    sagascope.flush()
+    assert [span.attributes["saga.id"] for span in receiver.spans].index("new") <= 100
+
+
+def test_full_spool_is_not_listed_for_every_request(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = []
+    files = Spool._files
+    monkeypatch.setattr(Spool, "_files", lambda self: listed.append(1) or files(self))
+    spool = Spool(str(tmp_path), 10_000, "a" * 32)
+    written = sum(spool.write(Request("traces", 1, b"x" * 40)) for _ in range(300))
+    assert written == 250
+    assert len(listed) < 150
+
+
 def test_file_size_limit_has_no_effect_on_the_service(tmp_path: Any) -> None:
     with refusing() as endpoint:
         assert spooling(endpoint, tmp_path, 1000) == "done\n"
@@ -464,8 +498,6 @@ def test_log_lines_about_telemetry_are_not_sent(
 
 
 def test_spool_is_bounded(tmp_path: Any) -> None:
-    from sagascope._delivery import Request, Spool
-
     spool = Spool(str(tmp_path), 100, "a" * 32)
     other = tmp_path / "00000000000000000000-0-1-metrics-other.otlp"
     other.write_bytes(b"not ours")
