@@ -62,7 +62,7 @@ def test_a_new_version_is_announced_when_it_can_be_read(storage: Storage) -> Non
     reader = threading.Thread(target=look)
     reader.start()
     try:
-        for number in range(1, 31):
+        for number in range(1, 11):
             keep(storage, stuck(str(number)))
             soon(lambda: storage.incidents.version in seen)
             assert seen[storage.incidents.version] == number
