@@ -183,6 +183,12 @@ class SpanScope:
     ) -> None:
         self.__exit__(kind, error, trace)
 
+    def leave(self) -> None:
+        """Restores the context, as the end of the block does, but leaves the span open until `__exit__`."""
+        if self._span is not None:
+            with self._closing:
+                restore(self._entered, self._previous, ended=True)
+
     def _open(self, runtime: Runtime, context: Context) -> None:
         """Starts what the block stands for, in `context`."""
 

@@ -214,6 +214,7 @@ class RunningSaga(SpanScope):
     def context_for_step(self, context: Context) -> Context:
         """Returns the context in which to open a step of this saga from `context`, which is outside the saga."""
         if self._context is None:
+            warn(f"A saga {self.name} is not entered, so nothing is reported: use it in a with statement.")
             return context
         root: SagaContext = self._context[SAGA_CONTEXT_KEY]  # type: ignore[assignment]
         saga_context = SagaContext(self.identity, root.span_context, saga=self)
@@ -294,11 +295,13 @@ def declared_plan(name: str) -> Plan | None:
 
 def current() -> RunningSaga | None:
     """Returns the saga that this code runs in, also one that a caller started; None outside any saga."""
-    saga_context = get_saga_context(get_current())
+    context = get_current()
+    saga_context = get_saga_context(context)
     if saga_context is None:
         return next((saga for find in engine_sagas if (saga := find()) is not None), None)
     if isinstance(saga_context.saga, RunningSaga):
         return saga_context.saga
     identity = saga_context.identity
     saga = saga_context.saga = RunningSaga(identity, declared_plan(identity.name), {}, stays_open=True, is_new=False)
+    saga._context = context  # noqa: SLF001 - for its steps in other threads, which OpenTelemetry's context does not follow
     return saga

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
+from inspect import isasyncgenfunction, iscoroutine, iscoroutinefunction, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from opentelemetry.context import Context, get_current
@@ -293,7 +293,10 @@ def _decorated(function: Callable[P, R], attempt: Attempt) -> Callable[P, R]:
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         with new_attempt(*args, **kwargs):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            if iscoroutine(result):
+                warn(f"{attempt.name} returned a coroutine, and ends before its work: decorate the async function.")
+            return result
 
     return called
 

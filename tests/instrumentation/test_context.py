@@ -14,6 +14,7 @@ from opentelemetry import propagate, trace
 
 import sagascope
 from sagascope import Saga, Step
+from sagascope.testing import record
 from support.receiver import Receiver, wait_for
 
 payment = Saga("payment", ["fraud.check", "wallet.debit", "ledger.record"])
@@ -278,3 +279,23 @@ def test_step_that_a_saga_opens_after_its_end_is_sent(configured: Receiver) -> N
         assert sagascope.current() is saga
     assert sagascope.current() is None
     assert configured.span("wallet.debit").attributes["saga.id"] == "1"
+
+
+def test_current_saga_of_a_caller_has_its_steps_in_another_thread() -> None:
+    with record() as recorder:
+        with payment.begin("1"):
+            headers: dict[str, str] = {}
+            sagascope.inject(headers)
+        with sagascope.extract(headers):
+            saga = sagascope.current()
+        assert saga is not None
+
+        def work() -> None:
+            with saga.step("ledger.record"):
+                pass
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    (attempt,) = recorder.saga("1").attempts
+    assert attempt.span.parent_id == next(span for span in recorder.spans if span.name == "payment").context.span_id

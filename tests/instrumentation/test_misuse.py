@@ -70,6 +70,17 @@ def configured_again() -> None:
     sagascope.configure("wallet", endpoint="http://127.0.0.1:9")
 
 
+def returns_a_coroutine() -> None:
+    async def work() -> None: ...
+
+    coroutine = work()
+    try:
+        with payment.begin("9"):
+            sagascope.step("wallet.debit")(lambda: coroutine)()
+    finally:
+        coroutine.close()
+
+
 MISUSES: dict[str, Callable[[], Any]] = {
     "has no id": lambda: payment.begin(""),
     "A saga payment has no id": lambda: payment.begin(None),  # type: ignore[arg-type]
@@ -88,6 +99,9 @@ MISUSES: dict[str, Callable[[], Any]] = {
     "option attempt of a step has an invalid value": step_with(attempt="second"),
     "option idempotency_key of a step has an invalid value": step_with(idempotency_key=Unprintable()),
     "The keys are not a mapping": lambda: payment.begin("8", keys=["A-17"]),  # type: ignore[arg-type]
+    "A saga payment is not entered": lambda: payment.resume("10").complete(),
+    "is not entered, so nothing is reported": lambda: payment.begin("11").step("wallet.debit").__enter__(),
+    "wallet.debit returned a coroutine": returns_a_coroutine,
     "configured again with other settings": configured_again,
 }
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import sagascope
 from sagascope import Saga
 from sagascope.testing import record
 
@@ -71,6 +72,38 @@ def test_error_that_is_not_retried_has_no_planned_wait() -> None:
     with record() as recorder, pytest.raises(KeyError):
         pay()
     assert recorded_attempts(recorder) == [(1, "error", None, None)]
+
+
+def test_result_that_is_retried_is_a_failed_attempt() -> None:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda result: result is None), wait=tenacity.wait_fixed(7), sleep=lambda _: None
+    )
+    with record() as recorder, payment.begin("1"):
+        results = iter((None, None, "settled"))
+        for attempt in integration.attempts("wallet.debit", retrying):
+            with attempt:
+                result = next(results)
+            assert sagascope.current() is not None
+            attempt.retry_state.set_result(result)
+    assert recorded_attempts(recorder) == [(1, "error", None, 7.0), (2, "error", None, 7.0), (3, "ok", None, None)]
+    recorder.saga("1").assert_completed()
+
+
+def test_attempt_ends_with_its_loop_although_its_result_may_be_retried() -> None:
+    def pay() -> None:
+        with payment.begin("1"):
+            for attempt in integration.attempts("wallet.debit", retrying):
+                with attempt:
+                    return
+
+    retrying = tenacity.Retrying(retry=tenacity.retry_if_result(bool) | tenacity.retry_if_exception_type())
+    with record() as recorder:
+        pay()
+    assert recorded_attempts(recorder) == [(1, "ok", None, None)]
+    root, attempt = recorder.spans
+    assert attempt.ended_at is not None
+    assert root.ended_at is not None
+    assert attempt.ended_at < root.ended_at
 
 
 def test_asynchronous_retries() -> None:

@@ -9,11 +9,21 @@ it failed and another attempt follows. With `AsyncRetrying`, use ``async for``.
 """
 
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import closing
 from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Unpack
 
-from tenacity import AsyncRetrying, AttemptManager, BaseRetrying, RetryCallState, Retrying, stop_after_attempt
+from tenacity import (
+    AsyncRetrying,
+    AttemptManager,
+    BaseRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    retry_unless_exception_type,
+    stop_after_attempt,
+)
 
 from sagascope._errors import Guard
 from sagascope._saga import RunningSaga
@@ -53,13 +63,15 @@ class Attempts:
         if not isinstance(self._retrying, Retrying):
             raise TypeError("use async for with AsyncRetrying")
         for manager in self._retrying:
-            yield self._attempt(manager)
+            with closing(self._attempt(manager)) as attempt:
+                yield attempt
 
     async def __aiter__(self) -> "AsyncIterator[RetriedAttempt]":
         if not isinstance(self._retrying, AsyncRetrying):
             raise TypeError("use for with Retrying")
         async for manager in self._retrying:
-            yield self._attempt(manager)
+            with closing(self._attempt(manager)) as attempt:
+                yield attempt
 
     def _attempt(self, manager: AttemptManager) -> "RetriedAttempt":
         options = {**self._options, "attempt": manager.retry_state.attempt_number}
@@ -67,14 +79,22 @@ class Attempts:
         return RetriedAttempt(manager, attempt, self._retrying, self._wait)
 
 
+class ResultRetried(Exception):
+    """Tenacity retries because of the result of an attempt, which raised no error."""
+
+
 class RetriedAttempt:
-    """Tenacity's attempt and Sagascope's, as one context manager."""
+    """Tenacity's attempt and Sagascope's, as one context manager.
+
+    Tenacity's condition may depend on the result, which is set after the block. Then the attempt ends when it is known.
+    """
 
     def __init__(self, manager: AttemptManager, attempt: Attempt, retrying: BaseRetrying, wait: "_PlannedWait") -> None:
         self._manager = manager
         self._attempt = attempt
         self._retrying = retrying
         self._wait = wait
+        self._awaits_result = False
 
     @property
     def retry_state(self) -> RetryCallState:
@@ -89,11 +109,26 @@ class RetriedAttempt:
     ) -> bool | None:
         # first: it sets the outcome, which the conditions for a retry read
         suppressed = self._manager.__exit__(kind, error, trace)
+        self._awaits_result = error is None and _depends_on_result(self._retrying.retry)
+        if self._awaits_result:
+            self._attempt.leave()
+            return suppressed
         if error is not None:
             with _PLANNING:
                 self._attempt.retry_in = self._retry_in()
         self._attempt.__exit__(kind, error, trace)
         return suppressed
+
+    def close(self) -> None:
+        """Ends an attempt that awaits its result."""
+        if not self._awaits_result:
+            return
+        error = None
+        with _PLANNING:
+            if _unless_awaitable(self._retrying.retry(self.retry_state)):
+                error = ResultRetried("its result is retried")
+                self._attempt.retry_in = self._retry_in()
+        self._attempt.__exit__(type(error) if error else None, error, None)
 
     def _retry_in(self) -> float | None:
         """Returns the seconds until the next attempt; None if there is none, or only a coroutine can tell."""
@@ -126,6 +161,11 @@ class _PlannedWait:
         if planned is not None and planned[0] == state.attempt_number:
             return planned[1]
         return self._wait(state)
+
+
+def _depends_on_result(retry: Any) -> bool:
+    """Returns whether a condition may ask for a retry after an attempt without an error."""
+    return not isinstance(retry, retry_if_exception) or isinstance(retry, retry_unless_exception_type)
 
 
 def _max_attempts(stop: Any) -> int | None:
