@@ -148,6 +148,8 @@ class Projection:
         self._system_state = system_state or SystemState()
         self._summaries = Summaries(storage, summarise, self._learner, self._system_state)
         self._reevaluations = ReevaluationQueue()
+        self._reevaluating: Sequence[SagaId] = ()
+        """Taken from the queue, and kept until they are re-evaluated: the store may be unavailable."""
         self._quiet = quiet
         self._services_checked_at = 0
         self._next_candidates = -math.inf
@@ -253,8 +255,9 @@ class Projection:
         if not 0 <= context.now - self._services_checked_at < SERVICE_CHECK_INTERVAL_NS:
             self._check_services(context)
             self._services_checked_at = context.now
-        part = self._reevaluations.next_ids(self._storage, BATCH_SAGAS)
+        part = self._reevaluating = self._reevaluating or self._reevaluations.next_ids(self._storage, BATCH_SAGAS)
         self._summaries.renew(part, context, self._stopping)
+        self._reevaluating = ()
         return bool(part)
 
     def _check_services(self, context: analysis.Context) -> None:

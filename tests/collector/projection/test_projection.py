@@ -270,3 +270,23 @@ def test_a_restart_diagnoses_open_sagas_by_its_own_settings(store: Storage, cloc
     assert [row.attention for row in listed(store)] == [None, None]
     settle(projected(store, clock))
     assert None not in [row.attention for row in listed(store)]
+
+
+def test_what_could_not_be_written_is_reevaluated_when_it_can(
+    store: Storage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, *saga("1", STUCK[:1], now=NOON, ended=False))
+    settle(projected(store, clock, default_timeout=1_000))
+    restarted = projected(store, clock)
+    put_rows = store.sagas.put
+
+    def fail_once(ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
+        if ids:
+            monkeypatch.setattr(store.sagas, "put", put_rows)
+            raise StorageUnavailable("the disk is full")
+
+    monkeypatch.setattr(store.sagas, "put", fail_once)
+    with pytest.raises(StorageUnavailable):
+        settle(restarted)
+    settle(restarted)
+    assert [row.attention for row in listed(store)] != [None]
