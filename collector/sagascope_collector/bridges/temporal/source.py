@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Self
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
@@ -93,7 +92,7 @@ class TemporalSource:
         """Lists new and ended runs, and reads up to `MAX_RUNS_PER_POLL` runs that are due.
 
         Raises:
-            SourceUnavailable: no namespace could be listed, or reading a run failed.
+            SourceUnavailable: no namespace could be listed, or no run could be read.
         """
         ended = {run: at for run, at in checkpoint.ended.items() if at > now - 2 * VISIBILITY_OVERLAP_NS}
         runs, listed_at = dict(checkpoint.runs), dict(checkpoint.listed_at)
@@ -103,15 +102,26 @@ class TemporalSource:
         telemetry = Telemetry()
         workers = Workers(self._client, dict(checkpoint.unpolled_since), self._polls, now)
         batch, remaining = due[:MAX_RUNS_PER_POLL], due[MAX_RUNS_PER_POLL:]
-        for read in self._executor.map(partial(self._read, over=over), [runs[id_] for id_ in batch]):
-            run = self._apply(read, telemetry, workers, now, len(runs))
+        unread = list[str]()
+        reads = [self._executor.submit(self._read, runs[id_], over) for id_ in batch]
+        for number, (id_, reading) in enumerate(zip(batch, reads, strict=True), 1):
+            try:
+                run = self._apply(reading.result(), telemetry, workers, now, len(runs))
+            except SourceUnavailable as reason:
+                unread.append(f"The run {id_} of {runs[id_].workflow_id} cannot be read: {reason}")
+                self._next_read_at[id_] = now + MIN_IDLE_INTERVAL_NS
+                if len(unread) == number >= MAX_CONCURRENT_CALLS:  # the server does not respond, not one run
+                    for each in reads:
+                        each.cancel()
+                    raise
+                continue
             if run is None or run.is_over:
-                self._forget(runs, ended, read.run.run_id, now)
+                self._forget(runs, ended, id_, now)
             else:
-                runs[run.run_id] = run
+                runs[id_] = run
         is_behind = bool(remaining) and self._due(remaining[0]) < now - MIN_IDLE_INTERVAL_NS
         after = Checkpoint(listed_at=listed_at, runs=runs, ended=ended, unpolled_since=workers.unpolled_since)
-        error = " ".join(errors.values())
+        error = " ".join([*errors.values(), *unread[:1]])
         return PollResult(telemetry, after, len(runs), error, is_behind=is_behind, poll_again=bool(remaining))
 
     def _due(self, run_id: str) -> int:
