@@ -4,12 +4,13 @@ import csv
 import re
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
 from support.browser import Grid, Watched, bars, running_dashboard, violations
 from support.collector import RunningCollector, running_collector
-from support.payments import DONE, Tried, saga, send
+from support.payments import DONE, Tried, saga, send, soon
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -36,7 +37,14 @@ def collector() -> Iterator[RunningCollector]:
         for number in range(1, ALONE + 1):
             own = [Tried(f"other.{number}", "shipping", each + 0.3, each + 0.5, "no such port") for each in range(4)]
             send(running, *saga(f"alone-{number}", (DONE[0], *own), ago=60, ended=False))
+        soon(lambda: affected(running) == [1] * ALONE + [MANY])
         yield running
+
+
+def affected(running: RunningCollector) -> list[int]:
+    """The number of transactions of each incident."""
+    items = httpx.get(f"{running.api}/api/v1/incidents", timeout=30, trust_env=False).json()["items"]
+    return sorted(item["count"] for item in items)
 
 
 @pytest.fixture(scope="module")
