@@ -37,6 +37,12 @@ def test_a_session_gives_up_only_after_the_limit_of_its_statements(lake: LakePla
         os.kill(pid, signal.SIGCONT)
 
 
+@needs_extensions
+def test_no_unsigned_extension_can_be_loaded_once_the_lake_is_open(lake: LakePlace) -> None:
+    create(lake)
+    assert lake.query("SELECT current_setting('allow_unsigned_extensions')") == [[False]]
+
+
 def create(place: LakePlace) -> None:
     """What each process does at its start."""
     program = "import sys; from sagascope_collector.lake import Lake; Lake(*sys.argv[1:]).create('a digest')"
