@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -151,17 +152,36 @@ class Progress:
 MAX_COUNTED_SAGAS = 4096
 """Sagas whose attempts are counted. Beyond it the counts of the saga that was seen first are dropped."""
 
+MAX_COUNTED_STEPS = 100_000
+"""Steps, with their keys, that are counted. Beyond it the counts of the sagas that were seen first are dropped."""
+
 _attempts: "OrderedDict[tuple[str, str, str], dict[tuple[str, str, str], int]]" = OrderedDict()
 """By the identity of the saga, then by type, name and key of the step."""
+
+_counted_steps = 0
 
 
 def next_attempt(identity: tuple[str, str, str], kind: str, step: str, key: str, given: int | None) -> int:
     """Returns the number of an attempt that starts now: `given`, or one more than the last in this process."""
     counts = _counts(identity)
     counted = (kind, step, key)
+    if counted not in counts:
+        _make_room()
     attempt = counts.get(counted, 0) + 1 if given is None else max(1, int(given))
     counts[counted] = attempt
     return attempt
+
+
+def _make_room() -> None:
+    """Counts one more step, and drops the counts of the sagas seen first if there are too many steps."""
+    global _counted_steps
+    _counted_steps += 1  # without a lock: counted anew below
+    if _counted_steps > MAX_COUNTED_STEPS:
+        left = sum(map(len, list(_attempts.values())))
+        with suppress(KeyError):  # other threads may drop them at the same time
+            while left > MAX_COUNTED_STEPS // 2:
+                left -= len(_attempts.popitem(last=False)[1])
+        _counted_steps = left
 
 
 def _counts(identity: tuple[str, str, str]) -> dict[tuple[str, str, str], int]:

@@ -11,7 +11,8 @@ import pytest
 from opentelemetry import trace
 
 import sagascope
-from sagascope import Saga, Step
+from sagascope import Saga, Step, _plan
+from sagascope.testing import record
 from support.receiver import Receiver, plain, wait_for
 
 payment = Saga(
@@ -303,3 +304,19 @@ def test_span_that_ended_does_not_change(configured: Receiver) -> None:
     root = configured.span("payment")
     assert (root.attributes["order.lines"], root.attributes["order.total"]) == (["first"], 3)
     assert not root.raw.events
+
+
+def test_counts_of_attempts_are_bounded_however_many_steps_a_saga_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_plan, "MAX_COUNTED_STEPS", 100)
+    with record() as recorder:
+        for number in range(3):
+            with payment.begin(str(number)) as saga:
+                for key in range(400):
+                    with saga.step("wallet.debit", key=str(key)):
+                        pass
+        assert sum(map(len, _plan._attempts.values())) <= 100
+        with payment.begin("last") as saga:
+            for _ in range(2):
+                with saga.step("wallet.debit"):
+                    pass
+    assert [attempt.number for attempt in recorder.saga("last").attempts] == [1, 2]
