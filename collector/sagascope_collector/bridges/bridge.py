@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential, wait_random
 from tenacity.nap import sleep_using_event
 
 from sagascope import semconv
@@ -93,10 +93,12 @@ class Health:
         """Returns an upper bound of how far the collector is behind the source."""
         return max(0.0, time.monotonic() - self.caught_up_at)
 
-    def record_success(self, started: float) -> None:
-        """Records a poll that started at a time of the monotonic clock and left nothing unread."""
-        has_changed = bool(self.error) or not self.has_caught_up
-        self.error, self.caught_up_at, self.has_caught_up = "", started, True
+    def record_success(self, started: float, *, is_behind: bool) -> None:
+        """Records a poll that started at a time of the monotonic clock, and whether it left changes unread."""
+        has_changed = bool(self.error) or not (is_behind or self.has_caught_up)
+        self.error = ""
+        if not is_behind:
+            self.caught_up_at, self.has_caught_up = started, True
         if has_changed:
             self.on_change()
 
@@ -136,7 +138,7 @@ class Bridge(Generic[Checkpoint]):
         self._stopping = threading.Event()
         self._retrying = Retrying(
             retry=retry_if_exception_type((SourceUnavailable, SendFailed)),
-            wait=wait_exponential_jitter(interval_seconds, MAX_BACKOFF_SECONDS, jitter=interval_seconds),
+            wait=wait_exponential(interval_seconds, MAX_BACKOFF_SECONDS) + wait_random(0, interval_seconds),
             stop=stop_when_event_set(self._stopping),
             sleep=sleep_using_event(self._stopping),
             retry_error_callback=lambda _: None,
@@ -179,8 +181,8 @@ class Bridge(Generic[Checkpoint]):
         self._health.in_flight = result.in_flight
         if result.error:
             self._report_failure(result.error)
-        elif not result.is_behind:
-            self._report_success(started)
+        else:
+            self._report_success(started, is_behind=result.is_behind)
         return result
 
     def _send(self, telemetry: Telemetry) -> None:
@@ -191,12 +193,12 @@ class Bridge(Generic[Checkpoint]):
                 self._health.rejected += answer.records or message.counts[kind]
                 _log.warning("The collector rejected some records: %s", answer.reason)
 
-    def _report_success(self, started: float) -> None:
+    def _report_success(self, started: float, *, is_behind: bool) -> None:
         if self._health.error:
             _log.info("The bridge has recovered.")
-        elif not self._health.has_caught_up:
+        elif not (is_behind or self._health.has_caught_up):
             _log.info("The bridge has caught up; in flight: %d.", self._health.in_flight)
-        self._health.record_success(started)
+        self._health.record_success(started, is_behind=is_behind)
 
     def _report_failure(self, error: str) -> None:
         """Logs the first of several failures in a row."""
