@@ -41,7 +41,7 @@ _PLAIN_TYPES = frozenset({str, bool, int, float})
 
 MAX_EVENTS = MAX_LINKS = MAX_ATTRIBUTES = 128
 """Events, links and attributes of one span, as by OpenTelemetry's SDK. Beyond it the oldest event is dropped, a new
-link, and a new attribute that is not the saga's; all are counted."""
+link, and a new attribute that is not the saga's; all are counted. The links with which a span starts are all kept."""
 
 
 def _valid_attributes(attributes: Attributes | None, limit: int | None = None) -> BoundedAttributes:
@@ -160,7 +160,7 @@ class SagaSpan(Span):
             attributes = dict(sorted(attributes.items(), key=lambda pair: pair[0].startswith("saga.")))
         kept = BoundedAttributes(MAX_ATTRIBUTES, attributes, immutable=False)
         kept.dropped += self.dropped_attributes
-        links = BoundedList.from_seq(MAX_LINKS, self.links)
+        links = BoundedList.from_seq(len(self.links), self.links)  # each saga of a batch is one
         links.dropped += self.dropped_links
         status = self.status or _UNSET
         return _readable(

@@ -351,7 +351,8 @@ def batch(name: str, incoming: Iterable[Incoming]) -> Batch:
 
     Args:
         name: The name of the step.
-        incoming: The results of `extract` for the messages; those without a saga are ignored.
+        incoming: The results of `extract` for the messages; those without a saga are ignored. The collector keeps 1,000
+            of a span: split a larger batch.
     """
     return Batch(name, incoming)
 

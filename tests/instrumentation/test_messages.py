@@ -295,3 +295,17 @@ def test_kafka_recipe_runs(configured: Receiver) -> None:
     recipe["handle_last"](stream.sent[1])
     assert configured.span("notification.send", saga_id="8502").attributes["saga.outcome"] == "completed"
     assert len(configured.span("ledger.settle").raw.links) == 2
+
+
+def test_batch_has_an_attempt_of_every_saga_however_many(configured: Receiver) -> None:
+    incoming = []
+    for number in range(500):
+        with payment.begin(str(number)):
+            headers: dict[str, str] = {}
+            sagascope.inject(headers)
+        incoming.append(sagascope.extract(headers))
+    with sagascope.batch("ledger.settle", incoming):
+        pass
+    settled = configured.span("ledger.settle")
+    assert len(settled.raw.links) == 500
+    assert settled.raw.dropped_links_count == 0
