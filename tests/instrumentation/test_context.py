@@ -283,7 +283,7 @@ def test_step_that_a_saga_opens_after_its_end_is_sent(configured: Receiver) -> N
 
 def test_current_saga_of_a_caller_has_its_steps_in_another_thread() -> None:
     with record() as recorder:
-        with payment.begin("1"):
+        with Saga("order", ["ledger.record"]).begin("1"):
             headers: dict[str, str] = {}
             sagascope.inject(headers)
         with sagascope.extract(headers):
@@ -298,4 +298,4 @@ def test_current_saga_of_a_caller_has_its_steps_in_another_thread() -> None:
         thread.start()
         thread.join()
     (attempt,) = recorder.saga("1").attempts
-    assert attempt.span.parent_id == next(span for span in recorder.spans if span.name == "payment").context.span_id
+    assert attempt.span.parent_id == next(span for span in recorder.spans if span.name == "order").context.span_id
