@@ -100,7 +100,10 @@ class Saga:
 class RunningSaga(SpanScope):
     """One saga that runs here. Every span and log record inside its block carries its id."""
 
-    __slots__ = ("_attributes", "_context", "_is_new", "_outcome", "_progress", "_stays_open", "identity", "plan")
+    __slots__ = (
+        *("_attributes", "_context", "_is_entered", "_is_new", "_outcome", "_progress", "_stays_open"),
+        *("identity", "plan"),
+    )
 
     _opening = Guard("starting a saga")
     _closing = Guard("ending a saga")
@@ -123,6 +126,7 @@ class RunningSaga(SpanScope):
         self._outcome: str | None = None
         self._progress = Progress()
         self._context: Context | None = None
+        self._is_entered = False
 
     @property
     def id(self) -> str:
@@ -214,7 +218,8 @@ class RunningSaga(SpanScope):
     def context_for_step(self, context: Context) -> Context:
         """Returns the context in which to open a step of this saga from `context`, which is outside the saga."""
         if self._context is None:
-            warn(f"A saga {self.name} is not entered, so nothing is reported: use it in a with statement.")
+            if not self._is_entered:  # else its start failed, which was logged
+                warn(f"A saga {self.name} is not entered, so nothing is reported: use it in a with statement.")
             return context
         root: SagaContext = self._context[SAGA_CONTEXT_KEY]  # type: ignore[assignment]
         saga_context = SagaContext(self.identity, root.span_context, saga=self)
@@ -223,6 +228,7 @@ class RunningSaga(SpanScope):
         return set_saga_in_context(saga_context, set_span_in_context(get_current_span(self._context), context))
 
     def _open(self, runtime: "Runtime", context: Context) -> None:
+        self._is_entered = True
         self.identity = SagaIdentity(
             runtime.redact_identifier(semconv.SAGA_ID, self.identity.id),
             self.identity.name,
