@@ -68,8 +68,8 @@ test: $(VENV)/.python  ## check, and every test at the same time
 debian: $(VENV)/.python
 	$(BIN)/python tests/ensure_debian.py
 
-pytest:  # four at once on two processors, since most wait for other processes much of the time
-	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder --durations=40 --durations-min=5 $(ARGS)
+pytest:  # five at once on two processors, since most wait for other processes much of the time
+	$(BIN)/pytest -n 5 --dist loadgroup --no-loadscope-reorder --durations=40 --durations-min=5 $(ARGS)
 
 accuracy: dev  ## grade the diagnosis against a known truth; ARGS="--sagas 300000 --seed 7"
 	PYTHONPATH=tests $(BIN)/python -m accuracy.run $(ARGS)
