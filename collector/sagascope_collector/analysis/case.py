@@ -24,6 +24,7 @@ from sagascope_collector.analysis.model import (
 )
 from sagascope_collector.analysis.order import called_after
 from sagascope_collector.analysis.spans import SpanTree, keyed, process_key, processes
+from sagascope_collector.analysis.steps import DECISIONS
 from sagascope_collector.analysis.wording import Text, time_text
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance, Process, Span
@@ -222,12 +223,13 @@ class Case:
 
     def decisions(self, vote: StepAttempt) -> list[Attempt]:
         """Returns the attempts to commit or roll back what a participant voted for, in order of their call."""
-        kinds = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
         participant = vote.step.name, vote.step.key
         return [
             attempt
             for step, attempt in self.step_attempts
-            if step.type in kinds and (step.name, step.key) == participant and not called_after(vote.attempt, attempt)
+            if step.type in DECISIONS
+            and (step.name, step.key) == participant
+            and not called_after(vote.attempt, attempt)
         ]
 
     @cached_property

@@ -7,6 +7,7 @@ from decimal import Decimal
 from sagascope import semconv
 from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerEntry, LedgerState, Plan, Status, Step
 from sagascope_collector.analysis.order import called_after, took_effect_after
+from sagascope_collector.analysis.values import total
 
 
 @dataclass(slots=True)
@@ -107,7 +108,9 @@ def _compensate_each(effects: Sequence[StepEffect], compensations: Sequence[Step
     """Adds compensations to several items, since no key tells to which of them they belong."""
     executed = [each.amount for effect in effects for each in effective_attempts(effect.attempts)]
     compensated = [each.amount for step in compensations for each in effective_attempts(step.attempts)]
-    is_partial = bool(compensated) and _total(compensated, Decimal("Infinity")) < _total(executed, Decimal(0))
+    # an amount that is not reported may be any: then nothing shows that the compensations are smaller
+    is_known = bool(compensated) and None not in compensated
+    is_partial = is_known and _total_without_signs(compensated) < _total_without_signs(executed)
     for effect in effects:
         effect.shares_compensation = len(effects) > 1
         effect.may_be_of_other_items = is_partial and len(effects) > 1
@@ -115,9 +118,9 @@ def _compensate_each(effects: Sequence[StepEffect], compensations: Sequence[Step
             _compensate(effect, step)
 
 
-def _total(amounts: Iterable[Decimal | None], unknown: Decimal) -> Decimal:
-    """Returns the sum without signs; `unknown` for each amount that was not reported."""
-    return sum((unknown if each is None else abs(each) for each in amounts), Decimal(0))
+def _total_without_signs(amounts: Iterable[Decimal | None]) -> Decimal:
+    """Returns the sum of the reported amounts; some report what moves back as a negative amount."""
+    return total(each.copy_abs() for each in amounts if each is not None)
 
 
 def _compensate(effect: StepEffect, step: Step) -> None:
@@ -205,12 +208,12 @@ def compensated_amount(effect: StepEffect) -> Decimal | None:
     """Returns the amount that was compensated, where compensations of one execution report another in all."""
     if len(effect.executed) != 1 or effect.shares_compensation or not effect.compensated:
         return None
-    executed, total = effect.executed[0], Decimal(0)
-    for each in effect.compensated:
+    executed = effect.executed[0]
+    for each in (executed, *effect.compensated):
         if each.amount is None or (each.currency or executed.currency) != (executed.currency or each.currency):
             return None
-        total += abs(each.amount)  # some report what moves back as a negative amount
-    return None if executed.amount is None or total == abs(executed.amount) else total
+    compensated = _total_without_signs(each.amount for each in effect.compensated)
+    return None if compensated == _total_without_signs([executed.amount]) else compensated
 
 
 def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
@@ -252,10 +255,15 @@ def left_open(effect: StepEffect) -> list[Attempt]:
 
     An attempt with the idempotency key of an earlier success has no effect of its own.
     """
-    reversals, keys = _reversals(effect), {each.idempotency_key for each in effect.executed if each.idempotency_key}
+    reversals = _reversals(effect)
     votes = [each for each in effect.votes if each.state is AttemptState.OK]
-    attempts = [each for each in effect.attempts if each.state in OPEN_STATES and each.idempotency_key not in keys]
-    return [each for each in (*votes, *attempts) if all(called_after(each, one) for one in reversals)]
+    return [each for each in (*votes, *_unanswered(effect)) if all(called_after(each, one) for one in reversals)]
+
+
+def _unanswered(effect: StepEffect) -> list[Attempt]:
+    """Returns the attempts of unknown outcome whose idempotency key is not that of a success."""
+    keys = {each.idempotency_key for each in effect.executed if each.idempotency_key}
+    return [each for each in effect.attempts if each.state in OPEN_STATES and each.idempotency_key not in keys]
 
 
 def _reversals(effect: StepEffect) -> Sequence[Attempt]:
@@ -333,8 +341,7 @@ def further(effect: StepEffect) -> Sequence[Attempt]:
 
     Each compensation may have reversed one of them, unless it is still in flight.
     """
-    keys = {each.idempotency_key for each in effect.executed if each.idempotency_key}
-    unknown = [each for each in effect.attempts if each.state in OPEN_STATES and each.idempotency_key not in keys]
+    unknown = _unanswered(effect)
     if effect.committed:
         return unknown
     in_flight = [each for each in unknown if each.state is AttemptState.IN_FLIGHT]

@@ -202,14 +202,12 @@ def verifications(saga: Saga, diagnosis: Diagnosis) -> tuple[Verification, ...]:
 
 def _participants(saga: Saga) -> Iterator[Verification]:
     """Returns the last attempt at each participant of a two-phase commit, and planned steps that may be others."""
-    last: dict[tuple[str, str], Verification] = {}
+    participants: dict[tuple[str, str], list[Step]] = {}
     for each in saga.steps:
         if each.type in TWO_PHASE_TYPES and each.attempts:
-            found = _last_attempt(each)
-            known = last.setdefault((each.name, each.key), found)
-            if found.attempt and known.attempt and found.attempt.called_at >= known.attempt.called_at:
-                last[each.name, each.key] = found
-    yield from last.values()
+            participants.setdefault((each.name, each.key), []).append(each)
+    for steps in participants.values():
+        yield _last_attempt(max(steps, key=lambda step: step.attempts[-1].called_at))
     if saga.may_have_other_participants:
         yield from (Verification(each.name, None, None) for each in saga.steps if each.state is StepState.NOT_SEEN)
 

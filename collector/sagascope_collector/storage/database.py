@@ -105,7 +105,7 @@ class Watchdog:
 TOO_LONG: Final = "This took longer than one call may read. Ask for less, for example with `since`, or try again later."
 
 
-IS_1_5: Final = duckdb.__version__.startswith("1.")
+IS_DUCKDB_1: Final = duckdb.__version__.startswith("1.")
 
 Values = Mapping[str, Any]
 
@@ -380,7 +380,7 @@ class Database:
 
 def _result(cursor: duckdb.DuckDBPyConnection, statement: str, values: dict[str, Any]) -> Any:
     """Returns a result whose columns are read fast: DuckDB 1.5 copies those of `sql` value by value."""
-    return cursor.execute(statement, values) if IS_1_5 else cursor.sql(statement, params=values)
+    return cursor.execute(statement, values) if IS_DUCKDB_1 else cursor.sql(statement, params=values)
 
 
 def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
